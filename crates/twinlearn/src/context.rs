@@ -1,0 +1,319 @@
+//! Where work runs and whom it tells: a thread pool of our own, a progress sink, a cancel token.
+//!
+//! This is the only module that touches rayon. Work is cut by the size of the problem, never by
+//! the number of threads, and results are combined in the order of the cut: so the same input
+//! gives the same bits at any number of threads.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// A flag that asks long operations to stop. Clones share the flag.
+///
+/// ```
+/// let token = twinlearn::CancelToken::default();
+/// token.clone().cancel();
+/// assert!(token.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Asks every operation that holds this token to stop with [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A part of the work that takes long enough to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Every value is checked to be finite; counted in rows.
+    Check,
+    /// The nearest-neighbour graph; counted in rows.
+    Knn,
+    /// Mean and covariance for PCA; counted in rows.
+    Pca,
+    /// Training; counted in steps.
+    Train,
+    /// Held-out recall; counted in rows.
+    Evaluate,
+    /// Encoding rows; counted in rows.
+    Transform,
+}
+
+impl Stage {
+    /// A short lower-case name, e.g. `knn`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Knn => "knn",
+            Self::Pca => "pca",
+            Self::Train => "train",
+            Self::Evaluate => "evaluate",
+            Self::Transform => "transform",
+        }
+    }
+}
+
+/// One optimiser step, as told to an [`Observer`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct StepReport {
+    /// Steps done so far, this one included (1-based).
+    pub step: usize,
+    /// The epoch this step belongs to (0-based).
+    pub epoch: usize,
+    /// The loss of this batch, scaled as it is minimised.
+    pub loss: f64,
+    /// The part of `loss` from the diagonal of the cross-correlation matrix.
+    pub on_diagonal: f64,
+    /// The part of `loss` from off the diagonal.
+    pub off_diagonal: f64,
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// Anchors handled per second in this step.
+    pub rows_per_second: f64,
+}
+
+/// What a long operation tells while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage begins; `total` is in the stage's own unit.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// How many units it has.
+        total: usize,
+    },
+    /// `done` units of a stage are finished.
+    StageProgress {
+        /// Which.
+        stage: Stage,
+        /// Units finished so far.
+        done: usize,
+    },
+    /// A stage is over.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// One training step is done.
+    Step(&'a StepReport),
+    /// Something the user should know that does not stop the work.
+    Warning(&'a str),
+}
+
+/// A sink for progress. It is called from the thread that called the library and from its worker
+/// threads, so it must be quick and must not panic.
+pub trait Observer: Send + Sync {
+    /// Called for every event.
+    fn on_event(&self, event: &Event<'_>);
+}
+
+/// The observer that listens to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn on_event(&self, _: &Event<'_>) {}
+}
+
+/// Where long operations run: threads, progress sink, cancel token.
+///
+/// ```
+/// let ctx = twinlearn::Context::with_threads(2)?;
+/// # let _ = ctx;
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
+pub struct Context {
+    pool: rayon::ThreadPool,
+    observer: Arc<dyn Observer>,
+    cancel: CancelToken,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("threads", &self.pool.current_num_threads())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many threads are accepted: more is a typing error, not a machine.
+const MAX_THREADS: usize = 1024;
+
+impl Context {
+    /// A context with one thread for each available core.
+    ///
+    /// # Errors
+    /// When the system refuses to start threads.
+    pub fn new() -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::with_threads(cores.min(MAX_THREADS))
+    }
+
+    /// A context with `threads` threads. Results do not depend on the number.
+    ///
+    /// # Errors
+    /// When `threads` is 0 or above 1024, or the system refuses to start them.
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        if threads == 0 || threads > MAX_THREADS {
+            return Err(Error::invalid(
+                "threads",
+                format_args!("a number from 1 to {MAX_THREADS}"),
+                threads,
+            ));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("twinlearn-{i}"))
+            .build()
+            .map_err(|e| Error::invalid("threads", format_args!("{threads} new threads"), e))?;
+        Ok(Self { pool, observer: Arc::new(Silent), cancel: CancelToken::default() })
+    }
+
+    /// Sends progress to `observer`.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Stops when `token` is cancelled.
+    #[must_use]
+    pub fn cancel_token(mut self, token: CancelToken) -> Self {
+        self.cancel = token;
+        self
+    }
+
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.observer.on_event(event);
+    }
+
+    pub(crate) fn warn(&self, message: &str) {
+        self.emit(&Event::Warning(message));
+    }
+
+    /// Tells that `stage` begins, runs `work`, and tells that it ended and how long it took.
+    pub(crate) fn stage<R>(
+        &self,
+        stage: Stage,
+        total: usize,
+        work: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        self.emit(&Event::StageStarted { stage, total });
+        let start = Instant::now();
+        let result = work()?;
+        self.emit(&Event::StageFinished { stage, elapsed: start.elapsed() });
+        Ok(result)
+    }
+
+    /// Runs `task(0..n)` on the pool, in any order.
+    pub(crate) fn for_each(&self, n: usize, task: impl Fn(usize) + Send + Sync) {
+        if n == 1 {
+            return task(0);
+        }
+        self.pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(task));
+    }
+
+    /// Runs `task(0..n)` on the pool and returns the results in the order of the tasks; the first
+    /// error in that order wins. Stops early when cancelled.
+    pub(crate) fn try_map<R: Send>(
+        &self,
+        n: usize,
+        task: impl Fn(usize) -> Result<R> + Send + Sync,
+    ) -> Result<Vec<R>> {
+        let guarded = |i| {
+            self.check_cancelled()?;
+            task(i)
+        };
+        let results: Vec<Result<R>> =
+            self.pool.install(|| (0..n).into_par_iter().with_max_len(1).map(guarded).collect());
+        results.into_iter().collect()
+    }
+
+    /// Cuts `data` into runs of `chunk` elements and hands each, with its number, to `task`.
+    pub(crate) fn for_each_chunk<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk: usize,
+        task: impl Fn(usize, &mut [T]) + Send + Sync,
+    ) {
+        let run = |(i, part): (usize, &mut [T])| task(i, part);
+        if data.len() <= chunk {
+            return data.chunks_mut(chunk.max(1)).enumerate().for_each(run);
+        }
+        self.pool
+            .install(|| data.par_chunks_mut(chunk).with_max_len(1).enumerate().for_each(run));
+    }
+
+    /// [`for_each_chunk`](Self::for_each_chunk) for tasks that can fail. Stops early when
+    /// cancelled; which of several errors wins follows the order of the chunks.
+    pub(crate) fn try_for_each_chunk<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk: usize,
+        task: impl Fn(usize, &mut [T]) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        let run = |(i, part): (usize, &mut [T])| {
+            self.check_cancelled()?;
+            task(i, part)
+        };
+        let results: Vec<Result<()>> = self.pool.install(|| {
+            data.par_chunks_mut(chunk.max(1)).with_max_len(1).enumerate().map(run).collect()
+        });
+        results.into_iter().collect()
+    }
+}
+
+/// Cuts `0..n` into runs of `size`; the last may be shorter.
+pub(crate) fn runs(n: usize, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    (0..n.div_ceil(size)).map(move |i| i * size..((i + 1) * size).min(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_everything_once() {
+        let got: Vec<_> = runs(10, 4).collect();
+        assert_eq!(got, [0..4, 4..8, 8..10]);
+        assert_eq!(runs(0, 4).len(), 0);
+    }
+
+    #[test]
+    fn cancelling_stops_a_map() {
+        let token = CancelToken::default();
+        let ctx = Context::with_threads(2).unwrap().cancel_token(token.clone());
+        token.cancel();
+        let result = ctx.try_map(10, Ok);
+        assert!(matches!(result, Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn zero_threads_are_refused() {
+        let message = Context::with_threads(0).unwrap_err().to_string();
+        assert_eq!(message, "threads: expected a number from 1 to 1024, got 0");
+    }
+}

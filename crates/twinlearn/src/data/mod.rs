@@ -1,0 +1,53 @@
+//! Where vectors come from: memory, memory-mapped `.npy` files, subsets of either.
+
+mod check;
+mod dense;
+mod npy;
+mod npy_header;
+mod output;
+mod subset;
+
+pub(crate) use check::{check_row, check_vectors};
+pub(crate) use dense::normalise_row;
+pub use dense::{DenseVectors, Element};
+pub use npy::{NpyVectors, read_npy_integers};
+pub use output::{NpyWriter, OutputFile, write_npy_integers};
+pub use subset::Subset;
+
+use crate::error::Result;
+
+/// `n_rows` vectors of `dim` numbers, read as `f32`.
+///
+/// The engine reads runs of rows and single rows from many threads and never asks for all of them
+/// at once, so an implementation may keep them on disk in whatever type they have. Wider types
+/// are rounded to the nearest `f32`.
+pub trait Vectors: Send + Sync {
+    /// The number of vectors, N.
+    fn n_rows(&self) -> usize;
+
+    /// The dimension of each, D.
+    fn dim(&self) -> usize;
+
+    /// Writes rows `start..start + out.len() / dim` to `out`, row after row.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    ///
+    /// # Panics
+    /// May panic when the rows do not exist or `out` is not whole rows.
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()>;
+
+    /// Writes the rows named by `ids` to `out`, row after row.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    ///
+    /// # Panics
+    /// May panic when a row does not exist or `out` is not `ids.len()` rows.
+    fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.read_rows(id as usize, row)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! Some rows of other vectors.
+
+use super::Vectors;
+use crate::error::{Error, Result};
+
+/// The rows of `base` named by `ids`, in that order, without copying them.
+pub struct Subset<'a> {
+    base: &'a dyn Vectors,
+    ids: &'a [u32],
+}
+
+impl std::fmt::Debug for Subset<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subset").field("n_rows", &self.ids.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Subset<'a> {
+    /// Views the rows `ids` of `base`.
+    ///
+    /// # Errors
+    /// When an id is not a row of `base`.
+    pub fn new(base: &'a dyn Vectors, ids: &'a [u32]) -> Result<Self> {
+        match ids.iter().find(|&&id| id as usize >= base.n_rows()) {
+            Some(id) => {
+                Err(Error::invalid("ids", format_args!("rows below {}", base.n_rows()), id))
+            }
+            None => Ok(Self { base, ids }),
+        }
+    }
+}
+
+impl Vectors for Subset<'_> {
+    fn n_rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.base.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        let n = out.len() / self.dim();
+        self.base.gather(&self.ids[start..start + n], out)
+    }
+}

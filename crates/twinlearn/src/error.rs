@@ -1,0 +1,95 @@
+//! The one error type: every message names the thing, what was expected and what came.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong. [`Display`] is one line that names the thing, what was expected and what
+/// came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter or an array is not usable.
+    #[error("{name}: expected {expected}, got {actual}")]
+    Invalid {
+        /// The parameter or array, by the name all three faces share, e.g. `n_neighbors`.
+        name: String,
+        /// What would have been right.
+        expected: String,
+        /// What came.
+        actual: String,
+    },
+    /// A vector holds NaN or an infinity (after rounding to `f32`).
+    #[error("{name}: expected finite numbers, got {value} in row {row}, column {column}")]
+    NonFinite {
+        /// The array.
+        name: String,
+        /// Its row, counted from 0.
+        row: usize,
+        /// Its column, counted from 0.
+        column: usize,
+        /// The offending value.
+        value: f32,
+    },
+    /// A row of zeros has no direction, so it has no cosine.
+    #[error(
+        "{name}: expected rows of non-zero length under metric cosine, got all zeros in row {row}"
+    )]
+    ZeroRow {
+        /// The array.
+        name: String,
+        /// Its row, counted from 0.
+        row: usize,
+    },
+    /// A file is not what it should be.
+    #[error("{}: expected {expected}, got {actual}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it should have held.
+        expected: String,
+        /// What it held.
+        actual: String,
+    },
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, e.g. `open`.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The caller's [`CancelToken`](crate::CancelToken) was set.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn invalid(
+        name: impl Into<String>,
+        expected: impl Display,
+        actual: impl Display,
+    ) -> Self {
+        Self::Invalid {
+            name: name.into(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
+    }
+
+    pub(crate) fn file(path: &Path, expected: impl Display, actual: impl Display) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
+    }
+
+    pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), action, source }
+    }
+}

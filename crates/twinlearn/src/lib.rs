@@ -1,0 +1,67 @@
+//! Twin learning for dimensionality reduction (TLDR; Kalantidis et al., arXiv 2110.09455).
+//!
+//! Given N vectors of dimension D, twinlearn finds each one's nearest neighbours and learns from
+//! pairs of neighbours, without labels, an encoder to d ≪ D dimensions that keeps neighbours
+//! together. Data flows one way:
+//!
+//! ```text
+//! Vectors → KnnGraph → pairs → Trainer → Model → reduced vectors
+//! ```
+//!
+//! Every long operation takes a [`Context`]: threads of its own, a progress sink and a cancel
+//! token. The library never prints, exits or touches global state, and one seed gives the same
+//! bits at any number of threads on one machine.
+//!
+//! ```
+//! use twinlearn::{Context, Matrix, Model, Params, Trainer};
+//!
+//! let data: Vec<f32> = (0..300 * 16).map(|i| ((i * 31 % 97) as f32 / 97.0).sin()).collect();
+//! let x = Matrix::new(300, 16, data)?;
+//! let params = Params::builder()
+//!     .n_components(4)
+//!     .projector(Some("mlp-1-64".parse()?))
+//!     .epochs(2)
+//!     .build()?;
+//! let ctx = Context::new()?;
+//! let fit = Trainer::new(params).fit(&ctx, &x)?;
+//!
+//! let model = Model::from_bytes(&fit.model.to_bytes()?)?;
+//! let z = model.transform(&ctx, &x, true)?;
+//! assert_eq!((z.rows(), z.cols()), (300, 4));
+//! # Ok::<(), twinlearn::Error>(())
+//! ```
+
+#[cfg(target_endian = "big")]
+compile_error!("twinlearn reads and writes little-endian files in place");
+
+mod context;
+mod data;
+mod error;
+mod evaluation;
+mod knn;
+mod linalg;
+mod model;
+mod nn;
+mod objective;
+mod optimiser;
+mod pairs;
+mod params;
+mod pca;
+mod random;
+mod schedule;
+mod trainer;
+
+pub use context::{CancelToken, Context, Event, Observer, Silent, Stage, StepReport};
+pub use data::{
+    DenseVectors, Element, NpyVectors, NpyWriter, OutputFile, Subset, Vectors, read_npy_integers,
+    write_npy_integers,
+};
+pub use error::{Error, Result};
+pub use evaluation::{knn_accuracy, recall_at_k};
+pub use knn::{KnnGraph, Metric, knn_graph, knn_search};
+pub use linalg::Matrix;
+pub use model::{Model, TrainingRecord};
+pub use nn::{NetworkKind, NetworkSpec, NormLayer};
+pub use params::{Hyperparameters, Init, Params, ParamsBuilder, Recipe};
+pub use pca::{LinearMap, Pca};
+pub use trainer::{Fit, FitReport, StageTime, Trainer, ValidationReport};

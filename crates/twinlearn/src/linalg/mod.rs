@@ -1,0 +1,20 @@
+//! Matrices, products, column reductions, eigenvectors: everything above works through these.
+//!
+//! The foundation tier: it knows nothing of vectors' origin, graphs or networks. `kernels` is the
+//! crate's only home of `unsafe`.
+
+mod columns;
+mod eigen;
+pub(crate) mod kernels;
+mod matrix;
+mod product;
+mod real;
+mod sums;
+
+pub(crate) use columns::column_sums;
+pub(crate) use eigen::symmetric_eigen;
+pub use matrix::Matrix;
+pub(crate) use matrix::{MatMut, MatRef};
+pub(crate) use product::{gram, matmul, matmul_here};
+pub(crate) use real::Real;
+pub(crate) use sums::dot;

@@ -1,0 +1,47 @@
+//! Long sums in `f64`, in an order fixed by the length alone.
+
+use crate::context::{Context, runs};
+use crate::linalg::Real;
+
+/// Elements a task sums at once.
+const CHUNK: usize = 1 << 15;
+/// Independent accumulators, so that the compiler can vectorise without reordering.
+const LANES: usize = 8;
+
+/// Σ aᵢ · bᵢ. Panics when the lengths differ.
+pub(crate) fn dot<T: Real>(ctx: &Context, a: &[T], b: &[T]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let mut parts = vec![0.0; a.len().div_ceil(CHUNK)];
+    let chunks: Vec<_> = runs(a.len(), CHUNK).collect();
+    ctx.for_each_chunk(&mut parts, 1, |i, part| {
+        part[0] = dot_here(&a[chunks[i].clone()], &b[chunks[i].clone()]);
+    });
+    parts.iter().sum()
+}
+
+fn dot_here<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: f64 =
+        a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| a.to_f64() * b.to_f64()).sum();
+    for (a, b) in a.zip(b) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a.to_f64() * b.to_f64();
+        }
+    }
+    lanes.iter().sum::<f64>() + tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_the_plain_sum_at_any_number_of_threads() {
+        let a: Vec<f32> = (0..100_003).map(|i| (i as f32 * 0.37).sin()).collect();
+        let want: f64 = a.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let got = [1, 2, 3].map(|n| dot(&Context::with_threads(n).unwrap(), &a, &a));
+        assert!((got[0] - want).abs() < 1e-9 * want);
+        assert!(got.iter().all(|g| g.to_bits() == got[0].to_bits()));
+    }
+}

@@ -1,0 +1,171 @@
+//! A fitted model: the encoder, ready to transform, and what made it.
+
+mod file;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, Event, Stage, runs};
+use crate::data::{Vectors, check_row, normalise_row};
+use crate::error::{Error, Result};
+use crate::linalg::Matrix;
+use crate::nn::Network;
+use crate::params::Params;
+use crate::pca::read_block;
+use crate::trainer::ValidationReport;
+
+/// What the training of a model did, as its file records it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainingRecord {
+    /// N, held-out rows included.
+    pub n_rows: usize,
+    /// Rows that were trained on.
+    pub n_anchors: usize,
+    /// Anchors in a step.
+    pub batch_size: usize,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// The mean loss of the last epoch.
+    pub final_loss: f64,
+    /// Recall on the held-out rows.
+    pub validation: Option<ValidationReport>,
+}
+
+/// A fitted encoder.
+#[derive(Clone, Debug)]
+pub struct Model {
+    params: Params,
+    encoder: Network<f32>,
+    projector: Option<Network<f32>>,
+    /// The encoder with batch norm folded away.
+    inference: Network<f32>,
+    training: TrainingRecord,
+}
+
+/// About how many input elements are in memory at once while rows are transformed.
+const BLOCK_ELEMENTS: usize = 1 << 21;
+
+impl Model {
+    pub(crate) fn new(
+        params: Params,
+        encoder: Network<f32>,
+        projector: Option<Network<f32>>,
+        training: TrainingRecord,
+    ) -> Self {
+        let inference = encoder.folded();
+        Self { params, encoder, projector, inference, training }
+    }
+
+    pub(crate) fn set_training_record(&mut self, training: TrainingRecord) {
+        self.training = training;
+    }
+
+    /// The hyper-parameters it was trained with.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What its training did.
+    #[must_use]
+    pub fn training(&self) -> &TrainingRecord {
+        &self.training
+    }
+
+    /// D, the dimension of the vectors it takes.
+    #[must_use]
+    pub fn n_features(&self) -> usize {
+        self.encoder.in_width()
+    }
+
+    /// d, the dimension of the vectors it gives.
+    #[must_use]
+    pub fn n_components(&self) -> usize {
+        self.encoder.out_width()
+    }
+
+    /// Whether the projector was retained.
+    #[must_use]
+    pub fn has_projector(&self) -> bool {
+        self.projector.is_some()
+    }
+
+    /// The number of numbers in the encoder as it is applied (batch norm folded).
+    #[must_use]
+    pub fn n_inference_parameters(&self) -> usize {
+        self.inference.parameters().iter().map(|p| p.2.len()).sum()
+    }
+
+    /// Every stored array: name and shape. Weights are out × in.
+    #[must_use]
+    pub fn arrays(&self) -> Vec<(String, Vec<usize>)> {
+        self.named_arrays().into_iter().map(|(name, shape, _)| (name, shape)).collect()
+    }
+
+    /// Every row of `x` encoded: N × d. With `l2_norm` each row is scaled to length 1 (a row of
+    /// zeros stays).
+    ///
+    /// # Errors
+    /// When `x` has another dimension, a value is not finite, or the work is cancelled.
+    pub fn transform(&self, ctx: &Context, x: &dyn Vectors, l2_norm: bool) -> Result<Matrix> {
+        let mut out = Vec::with_capacity(x.n_rows() * self.n_components());
+        self.transform_blocks(ctx, x, l2_norm, |block| {
+            out.extend_from_slice(block.as_slice());
+            Ok(())
+        })?;
+        Matrix::new(x.n_rows(), self.n_components(), out)
+    }
+
+    /// [`transform`](Self::transform) block by block, in row order: memory does not grow with N.
+    ///
+    /// # Errors
+    /// As `transform`, and what `sink` returns.
+    pub fn transform_blocks(
+        &self,
+        ctx: &Context,
+        x: &dyn Vectors,
+        l2_norm: bool,
+        mut sink: impl FnMut(&Matrix) -> Result<()>,
+    ) -> Result<()> {
+        let dim = self.n_features();
+        if x.dim() != dim {
+            return Err(Error::invalid(
+                "X",
+                format_args!("vectors of dimension {dim}, which the model was fitted to"),
+                x.dim(),
+            ));
+        }
+        let per_block = (BLOCK_ELEMENTS / dim).max(64);
+        ctx.stage(Stage::Transform, x.n_rows(), || {
+            for run in runs(x.n_rows(), per_block) {
+                ctx.check_cancelled()?;
+                let rows = read_block(ctx, x, run.start, run.len())?;
+                for (i, row) in run.clone().zip(rows.as_slice().chunks_exact(dim)) {
+                    check_row("X", i, row, false)?;
+                }
+                let mut z = self.inference.infer(ctx, rows.view(), run.len());
+                if l2_norm {
+                    z.as_mut_slice().chunks_exact_mut(self.n_components()).for_each(normalise_row);
+                }
+                sink(&z)?;
+                ctx.emit(&Event::StageProgress { stage: Stage::Transform, done: run.end });
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Name, shape and values of every stored array.
+    fn named_arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        let mut all = Vec::new();
+        for (prefix, network) in
+            [("encoder", Some(&self.encoder)), ("projector", self.projector.as_ref())]
+        {
+            let Some(network) = network else { continue };
+            let arrays = network.parameters().into_iter().chain(network.buffers());
+            all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
+        }
+        all
+    }
+}

@@ -1,0 +1,87 @@
+//! Folding a trained network into the fewest products for inference.
+
+use super::block::Block;
+use super::network::Network;
+use super::norm::{EPS, NormKind};
+use crate::linalg::{Matrix, Real};
+
+impl<T: Real> Network<T> {
+    /// The same function in evaluation mode, with batch norm folded into the linear maps before
+    /// it and linear maps that follow each other made one. `linear` and, with batch norm,
+    /// `flinear` networks become one matrix and a bias. Computed in `f64`.
+    pub(crate) fn folded(&self) -> Self {
+        let mut out: Vec<Block<f64>> = Vec::new();
+        for block in &self.blocks {
+            let block = fold_norm(block);
+            match out.last_mut() {
+                Some(last) if last.norm.is_none() && !last.relu => *last = chain(last, &block),
+                _ => out.push(block),
+            }
+        }
+        Self { blocks: out.iter().map(convert).collect() }
+    }
+}
+
+/// The block with its batch norm, if any, taken into weight and bias.
+fn fold_norm<T: Real>(block: &Block<T>) -> Block<f64> {
+    let mut folded: Block<f64> = convert(block);
+    let norm = match folded.norm.take() {
+        None => return folded,
+        Some(norm) => norm,
+    };
+    let NormKind::Batch { running_mean, running_var } = &norm.kind else {
+        folded.norm = Some(norm);
+        return folded;
+    };
+    let width = folded.out_width();
+    let mut bias = folded.bias.take().unwrap_or_else(|| vec![0.0; width]);
+    let columns = folded.in_width();
+    for (j, row) in folded.weight.as_mut_slice().chunks_exact_mut(columns).enumerate() {
+        let gain = norm.scale[j] / (running_var[j] + EPS).sqrt();
+        row.iter_mut().for_each(|w| *w *= gain);
+        bias[j] = (bias[j] - running_mean[j]) * gain + norm.shift[j];
+    }
+    folded.bias = Some(bias);
+    folded
+}
+
+/// `second(first(x))`, where `first` is linear alone.
+fn chain(first: &Block<f64>, second: &Block<f64>) -> Block<f64> {
+    let (out, inner, input) = (second.out_width(), first.out_width(), first.in_width());
+    let mut weight = Matrix::zeros(out, input);
+    for (i, row) in weight.as_mut_slice().chunks_exact_mut(input).enumerate() {
+        for k in 0..inner {
+            let factor = second.weight.row(i)[k];
+            row.iter_mut().zip(first.weight.row(k)).for_each(|(w, &f)| *w += factor * f);
+        }
+    }
+    let mut bias = second.bias.clone();
+    if let Some(first_bias) = &first.bias {
+        let bias = bias.get_or_insert_with(|| vec![0.0; out]);
+        for (i, b) in bias.iter_mut().enumerate() {
+            *b += second.weight.row(i).iter().zip(first_bias).map(|(w, f)| w * f).sum::<f64>();
+        }
+    }
+    Block { weight, bias, norm: second.norm.clone(), relu: second.relu }
+}
+
+fn convert<A: Real, B: Real>(block: &Block<A>) -> Block<B> {
+    let cast = |v: &[A]| v.iter().map(|&x| B::from_f64(x.to_f64())).collect::<Vec<B>>();
+    Block {
+        weight: Matrix::new(block.out_width(), block.in_width(), cast(block.weight.as_slice()))
+            .expect("the same shape"),
+        bias: block.bias.as_deref().map(cast),
+        norm: block.norm.as_ref().map(|norm| super::Norm {
+            scale: cast(&norm.scale),
+            shift: cast(&norm.shift),
+            kind: match &norm.kind {
+                NormKind::Layer => NormKind::Layer,
+                NormKind::Batch { running_mean, running_var } => NormKind::Batch {
+                    running_mean: cast(running_mean),
+                    running_var: cast(running_var),
+                },
+            },
+        }),
+        relu: block.relu,
+    }
+}

@@ -1,0 +1,127 @@
+//! Who may be paired with whom: the lists that training draws partners from.
+
+use rand::Rng;
+
+use crate::error::{Error, Result};
+use crate::knn::KnnGraph;
+use crate::random::{Purpose, generator};
+
+/// For each anchor the rows it may be paired with, as one flat list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pairs {
+    anchors: Vec<u32>,
+    /// The partners of anchor number i are `partners[starts[i]..starts[i + 1]]`.
+    starts: Vec<usize>,
+    partners: Vec<u32>,
+}
+
+impl Pairs {
+    /// Every row for which `trains` holds, with those of its first `n_neighbors` neighbours (itself
+    /// passed over) for which it holds too. Rows left without a partner are no anchors.
+    pub(crate) fn from_graph(
+        graph: &KnnGraph,
+        n_neighbors: usize,
+        trains: impl Fn(u32) -> bool,
+    ) -> Result<Self> {
+        let mut pairs = Self { anchors: Vec::new(), starts: vec![0], partners: Vec::new() };
+        for row in (0..graph.n_rows() as u32).filter(|&row| trains(row)) {
+            let others = graph.neighbors(row as usize).iter().filter(|&&id| id != row);
+            let before = pairs.partners.len();
+            pairs.partners.extend(others.take(n_neighbors).filter(|&&id| trains(id)));
+            if pairs.partners.len() > before {
+                pairs.anchors.push(row);
+                pairs.starts.push(pairs.partners.len());
+            }
+        }
+        if pairs.anchors.len() < 2 {
+            return Err(Error::invalid(
+                "knn_graph",
+                "at least 2 rows with a neighbour other than themselves",
+                pairs.anchors.len(),
+            ));
+        }
+        Ok(pairs)
+    }
+
+    /// The number of anchors.
+    pub(crate) fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// All anchors in a fresh random order, each with a partner drawn uniformly from its list.
+    pub(crate) fn epoch(&self, seed: u64, epoch: usize) -> Vec<(u32, u32)> {
+        let mut order: Vec<u32> = (0..self.anchors.len() as u32).collect();
+        let mut rng = generator(seed, Purpose::Order, epoch as u32);
+        for i in (1..order.len()).rev() {
+            order.swap(i, below(&mut rng, i as u32 + 1) as usize);
+        }
+        let mut rng = generator(seed, Purpose::Partner, epoch as u32);
+        let pair = |i: u32| {
+            let i = i as usize;
+            let choices = &self.partners[self.starts[i]..self.starts[i + 1]];
+            (self.anchors[i], choices[below(&mut rng, choices.len() as u32) as usize])
+        };
+        order.into_iter().map(pair).collect()
+    }
+}
+
+/// A uniform number below `n`, by Lemire's multiplication with rejection (arXiv 1805.10941).
+pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
+    loop {
+        let product = u64::from(rng.next_u32()) * u64::from(n);
+        if product as u32 >= n.wrapping_neg() % n {
+            return (product >> 32) as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph() -> KnnGraph {
+        KnnGraph::from_indices(4, &[1, 2, 1, 0, 0, 3, 2, 1]).unwrap()
+    }
+
+    #[test]
+    fn rows_held_out_are_neither_anchors_nor_partners() {
+        let pairs = Pairs::from_graph(&graph(), 2, |row| row != 1).unwrap();
+        // Row 1 is out; row 3 keeps 2, row 0 keeps 2, row 2 keeps 0 and 3.
+        let want = Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2] };
+        assert_eq!(pairs, want);
+    }
+
+    #[test]
+    fn self_is_passed_over_before_neighbours_are_counted() {
+        let pairs = Pairs::from_graph(&graph(), 1, |_| true).unwrap();
+        assert_eq!(pairs.partners, [1, 0, 0, 2]);
+    }
+
+    #[test]
+    fn an_epoch_visits_every_anchor_once_and_draws_uniformly() {
+        let pairs = Pairs::from_graph(&graph(), 2, |_| true).unwrap();
+        let mut counts = [0_u32; 2];
+        for epoch in 0..2000 {
+            let drawn = pairs.epoch(7, epoch);
+            let mut anchors: Vec<u32> = drawn.iter().map(|p| p.0).collect();
+            anchors.sort_unstable();
+            assert_eq!(anchors, [0, 1, 2, 3]);
+            for (anchor, partner) in drawn {
+                if anchor == 2 {
+                    counts[usize::from(partner == 3)] += 1;
+                }
+            }
+        }
+        // 2000 fair draws: five standard deviations are 112.
+        assert!(counts[0].abs_diff(1000) < 112, "{counts:?}");
+        assert_eq!(pairs.epoch(7, 3), pairs.epoch(7, 3));
+        assert_ne!(pairs.epoch(7, 3), pairs.epoch(8, 3));
+    }
+
+    #[test]
+    fn a_graph_of_rows_with_themselves_has_no_pairs() {
+        let graph = KnnGraph::from_indices(2, &[0, 1]).unwrap();
+        let message = Pairs::from_graph(&graph, 1, |_| true).unwrap_err().to_string();
+        assert!(message.ends_with("a neighbour other than themselves, got 0"), "{message}");
+    }
+}

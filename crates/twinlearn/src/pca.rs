@@ -1,0 +1,269 @@
+//! Principal components, and the linear maps they give: the baseline and the start of training.
+
+use rand::Rng;
+
+use crate::context::{Context, Event, Stage, runs};
+use crate::data::Vectors;
+use crate::error::{Error, Result};
+use crate::linalg::{MatMut, MatRef, Matrix, column_sums, gram, matmul, symmetric_eigen};
+use crate::random::{Purpose, generator};
+
+/// Rows read at once.
+const ROWS: usize = 2048;
+/// Standard deviations below this share of the largest are raised to it before anything is
+/// divided by them: in `f32` data they are rounding noise.
+const SIGMA_FLOOR: f64 = 1e-3;
+
+/// The mean, the principal axes and the standard deviations along them of a set of vectors.
+#[derive(Clone, Debug)]
+pub struct Pca {
+    mean: Vec<f64>,
+    /// σ, falling.
+    std: Vec<f64>,
+    /// Row i is the unit eigenvector of the i-th largest eigenvalue: D × D.
+    axes: Matrix<f64>,
+}
+
+impl Pca {
+    /// The principal components of all rows of `x`: two passes over `x` and one D × D
+    /// eigenproblem. The variance is the biased one (divided by N).
+    ///
+    /// # Errors
+    /// When `x` has no two different rows, a value is not finite, or the work is cancelled.
+    ///
+    /// ```
+    /// use twinlearn::{Context, Matrix, Pca};
+    /// let x = Matrix::new(4, 2, vec![0.0, 0.0, 2.0, 2.0, 4.0, 4.0, 6.0, 6.0])?;
+    /// let pca = Pca::fit(&Context::new()?, &x)?;
+    /// assert_eq!(pca.mean(), [3.0, 3.0]);
+    /// assert!(pca.std()[1] < 1e-6 * pca.std()[0]);
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    pub fn fit(ctx: &Context, x: &dyn Vectors) -> Result<Self> {
+        let pca = ctx.stage(Stage::Pca, x.n_rows(), || {
+            let mean = mean(ctx, x)?;
+            let covariance = covariance(ctx, x, &mean)?;
+            if let Some(bad) = covariance.as_slice().iter().find(|v| !v.is_finite()) {
+                return Err(Error::invalid("X", "values whose covariance is finite", bad));
+            }
+            let (values, axes) = symmetric_eigen(&covariance)?;
+            let std: Vec<f64> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
+            Ok(Self { mean, std, axes })
+        })?;
+        if pca.std[0] == 0.0 {
+            return Err(Error::invalid("X", "at least two different rows", "only equal ones"));
+        }
+        Ok(pca)
+    }
+
+    /// The mean of the rows, D numbers.
+    #[must_use]
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The standard deviation along each axis, largest first, D numbers.
+    #[must_use]
+    pub fn std(&self) -> &[f64] {
+        &self.std
+    }
+
+    /// The map to the first `n_components` axes, centred, each column divided by σ^`power`:
+    /// `power` 0 is plain PCA, 1 whitens.
+    ///
+    /// # Errors
+    /// When `n_components` is 0 or above D.
+    pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
+        let dim = self.mean.len();
+        check_components(dim, n_components)?;
+        let floor = SIGMA_FLOOR * self.std[0];
+        let mut weight = Vec::with_capacity(n_components * dim);
+        let mut bias = Vec::with_capacity(n_components);
+        for (i, &std) in self.std[..n_components].iter().enumerate() {
+            let gain = std.max(floor).powf(-power);
+            let axis = self.axes.row(i);
+            weight.extend(axis.iter().map(|v| (v * gain) as f32));
+            let centre: f64 = axis.iter().zip(&self.mean).map(|(a, m)| a * m).sum();
+            bias.push((-centre * gain) as f32);
+        }
+        Ok(LinearMap { weight: Matrix::new(n_components, dim, weight)?, bias })
+    }
+}
+
+/// `z = weight · x + bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearMap {
+    pub(crate) weight: Matrix,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl LinearMap {
+    /// The first `n_components` coordinates of vectors of dimension `dim`.
+    ///
+    /// # Errors
+    /// When `n_components` is 0 or above `dim`.
+    pub fn truncation(dim: usize, n_components: usize) -> Result<Self> {
+        check_components(dim, n_components)?;
+        let mut weight = Matrix::zeros(n_components, dim);
+        for i in 0..n_components {
+            weight.as_mut_slice()[i * dim + i] = 1.0;
+        }
+        Ok(Self { weight, bias: vec![0.0; n_components] })
+    }
+
+    /// A random projection: independent entries ±1/√d (Achlioptas, 2003), which keeps squared
+    /// lengths in expectation.
+    ///
+    /// # Errors
+    /// When `n_components` is 0 or above `dim`.
+    pub fn random_projection(dim: usize, n_components: usize, seed: u64) -> Result<Self> {
+        check_components(dim, n_components)?;
+        let mut rng = generator(seed, Purpose::Projection, 0);
+        let size = 1.0 / (n_components as f32).sqrt();
+        let entry = |_| if rng.next_u32() & 1 == 0 { size } else { -size };
+        let weight = (0..n_components * dim).map(entry).collect();
+        Ok(Self {
+            weight: Matrix::new(n_components, dim, weight)?,
+            bias: vec![0.0; n_components],
+        })
+    }
+
+    /// Maps every row of `x`: N × d.
+    ///
+    /// # Errors
+    /// When `x` has another dimension, cannot be read, or the work is cancelled.
+    pub fn transform(&self, ctx: &Context, x: &dyn Vectors) -> Result<Matrix> {
+        let (d, dim) = (self.weight.rows(), self.weight.cols());
+        if x.dim() != dim {
+            return Err(Error::invalid("X", format_args!("dimension {dim}"), x.dim()));
+        }
+        let mut out = Matrix::zeros(x.n_rows(), d);
+        for run in runs(x.n_rows(), ROWS) {
+            ctx.check_cancelled()?;
+            let rows = read_block(ctx, x, run.start, run.len())?;
+            let out = out.rows_slice_mut(run.clone());
+            out.chunks_exact_mut(d).for_each(|row| row.copy_from_slice(&self.bias));
+            let out = MatMut::new(out, run.len(), d);
+            matmul(ctx, 1.0, rows.view(), self.weight.view().t(), 1.0, out);
+        }
+        Ok(out)
+    }
+}
+
+fn check_components(dim: usize, n_components: usize) -> Result<()> {
+    if n_components == 0 || n_components > dim {
+        return Err(Error::invalid(
+            "n_components",
+            format_args!("a number from 1 to {dim} (the dimension of X)"),
+            n_components,
+        ));
+    }
+    Ok(())
+}
+
+/// Rows `start..start + n`, read on all threads.
+pub(crate) fn read_block(
+    ctx: &Context,
+    x: &dyn Vectors,
+    start: usize,
+    n: usize,
+) -> Result<Matrix> {
+    const PIECE: usize = 128;
+    let mut rows = Matrix::zeros(n, x.dim());
+    ctx.try_for_each_chunk(rows.as_mut_slice(), PIECE * x.dim(), |c, out| {
+        x.read_rows(start + c * PIECE, out)
+    })?;
+    Ok(rows)
+}
+
+fn mean(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
+    let mut total = vec![0.0; x.dim()];
+    for run in runs(x.n_rows(), ROWS) {
+        ctx.check_cancelled()?;
+        let rows = read_block(ctx, x, run.start, run.len())?;
+        let [sums] = column_sums(ctx, 0..rows.rows(), x.dim(), |i, cols, [s]| {
+            for (s, &v) in s.iter_mut().zip(&rows.row(i)[cols]) {
+                *s += f64::from(v);
+            }
+        });
+        total.iter_mut().zip(sums).for_each(|(t, s)| *t += s);
+    }
+    total.iter_mut().for_each(|t| *t /= x.n_rows() as f64);
+    Ok(total)
+}
+
+/// The covariance about `mean`: products in `f32` over blocks of rows, their sum in `f64`.
+fn covariance(ctx: &Context, x: &dyn Vectors, mean: &[f64]) -> Result<Matrix<f64>> {
+    let dim = x.dim();
+    let mut total = Matrix::<f64>::zeros(dim, dim);
+    let mut part = Matrix::<f32>::zeros(dim, dim);
+    for run in runs(x.n_rows(), ROWS) {
+        ctx.check_cancelled()?;
+        let mut rows = read_block(ctx, x, run.start, run.len())?;
+        ctx.for_each_chunk(rows.as_mut_slice(), dim, |_, row| {
+            row.iter_mut().zip(mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
+        });
+        gram(ctx, MatRef::new(rows.as_slice(), run.len(), dim).t(), part.view_mut());
+        ctx.for_each_chunk(total.as_mut_slice(), dim, |i, total| {
+            total.iter_mut().zip(part.row(i)).for_each(|(t, &p)| *t += f64::from(p));
+        });
+        ctx.emit(&Event::StageProgress { stage: Stage::Pca, done: run.end });
+    }
+    let n = x.n_rows() as f64;
+    total.as_mut_slice().iter_mut().for_each(|t| *t /= n);
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Points on known axes: (3, 4)/5 with σ = 10 and (−4, 3)/5 with σ = 1, about (7, −2).
+    fn known() -> Matrix {
+        let data = (0..4000)
+            .flat_map(|i| {
+                let angle = f64::from(i) * std::f64::consts::TAU / 4000.0;
+                let (a, b) = (10.0 * 2f64.sqrt() * angle.cos(), 2f64.sqrt() * angle.sin());
+                [0.6 * a - 0.8 * b + 7.0, 0.8 * a + 0.6 * b - 2.0]
+            })
+            .map(|v| v as f32)
+            .collect();
+        Matrix::new(4000, 2, data).unwrap()
+    }
+
+    #[test]
+    fn known_axes_are_found() {
+        let ctx = Context::with_threads(2).unwrap();
+        let pca = Pca::fit(&ctx, &known()).unwrap();
+        assert!((pca.mean()[0] - 7.0).abs() < 1e-6 && (pca.mean()[1] + 2.0).abs() < 1e-6);
+        assert!((pca.std()[0] - 10.0).abs() < 1e-5 && (pca.std()[1] - 1.0).abs() < 1e-5);
+        assert!((pca.axes.row(0)[0] - 0.6).abs() < 1e-6);
+        assert!((pca.axes.row(0)[1] - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn whitened_columns_are_centred_with_unit_variance() {
+        let ctx = Context::with_threads(2).unwrap();
+        let x = known();
+        let z = Pca::fit(&ctx, &x).unwrap().projection(2, 1.0).unwrap().transform(&ctx, &x);
+        let z = Pca::fit(&ctx, &z.unwrap()).unwrap();
+        assert!(z.mean().iter().all(|m| m.abs() < 1e-6), "{:?}", z.mean());
+        assert!(z.std().iter().all(|s| (s - 1.0).abs() < 1e-5), "{:?}", z.std());
+    }
+
+    #[test]
+    fn equal_rows_have_no_axes() {
+        let ctx = Context::with_threads(1).unwrap();
+        let x = Matrix::new(3, 2, vec![1.0, 2.0, 1.0, 2.0, 1.0, 2.0]).unwrap();
+        let message = Pca::fit(&ctx, &x).unwrap_err().to_string();
+        assert_eq!(message, "X: expected at least two different rows, got only equal ones");
+    }
+
+    #[test]
+    fn truncation_takes_the_first_coordinates() {
+        let ctx = Context::with_threads(1).unwrap();
+        let x = Matrix::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        let z = LinearMap::truncation(3, 2).unwrap().transform(&ctx, &x).unwrap();
+        assert_eq!(z.as_slice(), [1.0, 2.0, 4.0, 5.0]);
+    }
+}

@@ -1,0 +1,116 @@
+//! Whole steps against PyTorch in `f64`; `scripts/make_goldens.py` made the files.
+
+use safetensors::SafeTensors;
+
+use super::step::Learner;
+use crate::context::Context;
+use crate::linalg::Matrix;
+use crate::nn::{Network, NetworkSpec, NormLayer};
+use crate::optimiser::LarsConfig;
+use crate::schedule::Schedule;
+
+const STEPS: usize = 20;
+const WARMUP_STEPS: usize = 5;
+const LARS: LarsConfig = LarsConfig { momentum: 0.9, eta: 0.05, weight_decay: 1e-2 };
+const LEARNING_RATE: f64 = 8.0;
+const TOLERANCE: f64 = 1e-4;
+
+fn numbers<T: bytemuck::AnyBitPattern>(file: &SafeTensors<'_>, name: &str) -> Vec<T> {
+    let data = file.tensor(name).unwrap().data().to_vec();
+    data.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Parameters and running statistics in the order of the golden files.
+fn state(learner: &mut Learner) -> Vec<&mut [f32]> {
+    let Learner { encoder, projector, .. } = learner;
+    let mut parameters = Vec::new();
+    let mut buffers = Vec::new();
+    for network in [Some(encoder), projector.as_mut()].into_iter().flatten() {
+        let (p, b) = network.state_mut();
+        parameters.extend(p);
+        buffers.extend(b);
+    }
+    parameters.extend(buffers);
+    parameters
+}
+
+fn assert_state(file: &SafeTensors<'_>, learner: &mut Learner, tag: &str) {
+    let read = |tag: &str, i: usize| numbers::<f64>(file, &format!("{tag}.{i:02}"));
+    let parts = state(learner);
+    let moves: Vec<f64> = (0..parts.len())
+        .map(|i| norm(read(tag, i).iter().zip(read("start", i)).map(|(w, s)| w - s)))
+        .collect();
+    let all = norm(moves.iter().copied());
+    for (i, got) in parts.into_iter().enumerate() {
+        let error = norm(got.iter().zip(read(tag, i)).map(|(&g, w)| f64::from(g) - w));
+        // Against how far the parameter moved, but a bias that a norm takes off again has no
+        // gradient but rounding: so never against less than a hundredth of the whole move.
+        let scale = moves[i].max(1e-2 * all);
+        assert!(error < TOLERANCE * scale, "{tag}.{i:02}: {error:e} of {scale:e}");
+    }
+}
+
+fn check(
+    bytes: &[u8],
+    encoder: &str,
+    projector: Option<&str>,
+    layer: NormLayer,
+    d: usize,
+    batch: usize,
+) {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let x = Matrix::new(48, 20, numbers(&file, "x")).unwrap();
+    let pairs: Vec<i32> = numbers(&file, "pairs");
+    let losses: Vec<f64> = numbers(&file, "losses");
+    let encoder: NetworkSpec = encoder.parse().unwrap();
+    let projector = projector.map(|p| p.parse::<NetworkSpec>().unwrap());
+    let mut learner = Learner::new(
+        Network::zeros(&encoder, layer, 20, d),
+        projector.map(|p| Network::zeros(&p, layer, d, p.projector_width(d))),
+        batch,
+        3.9e-3,
+        1.0 / 32.0,
+        LARS,
+    );
+    for (i, values) in state(&mut learner).into_iter().enumerate() {
+        let start: Vec<f64> = numbers(&file, &format!("start.{i:02}"));
+        assert_eq!(values.len(), start.len(), "start.{i:02}");
+        values.iter_mut().zip(start).for_each(|(v, s)| *v = s as f32);
+    }
+    let ctx = Context::with_threads(2).unwrap();
+    let schedule = Schedule::new(LEARNING_RATE * batch as f64 / 256.0, WARMUP_STEPS, STEPS);
+    for (step, pairs) in pairs.chunks_exact(2 * batch).enumerate() {
+        let pairs: Vec<_> = pairs.chunks_exact(2).map(|p| (p[0] as u32, p[1] as u32)).collect();
+        let loss = learner.step(&ctx, &x, &pairs, schedule.at(step)).unwrap().total;
+        let error = (loss - losses[step]).abs() / losses[step];
+        assert!(error < TOLERANCE, "step {step}: loss {loss} against {}", losses[step]);
+        if step == 0 {
+            assert_state(&file, &mut learner, "first");
+        }
+    }
+    assert_state(&file, &mut learner, "last");
+}
+
+macro_rules! golden {
+    ($name:ident: $encoder:literal, $projector:expr, $layer:expr, $d:literal, $batch:literal) => {
+        #[test]
+        fn $name() {
+            let bytes = include_bytes!(concat!(
+                "../../tests/goldens/",
+                stringify!($name),
+                ".safetensors"
+            ));
+            check(bytes, $encoder, $projector, $layer, $d, $batch);
+        }
+    };
+}
+
+golden!(linear_primal: "linear", Some("mlp-2-14"), NormLayer::Batch, 5, 16);
+golden!(linear_dual: "linear", Some("mlp-1-40"), NormLayer::Batch, 5, 16);
+golden!(mlp_encoder: "mlp-1-18", Some("mlp-2-24-30"), NormLayer::Batch, 6, 12);
+golden!(flinear_layer_norm: "flinear-1-16", Some("mlp-1-24"), NormLayer::Layer, 6, 12);
+golden!(no_projector: "flinear-2-16-12", None, NormLayer::Batch, 6, 16);
