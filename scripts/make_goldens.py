@@ -121,10 +121,12 @@ def record(case: Case) -> dict[str, torch.Tensor]:
     params = list(encoder.parameters()) + (list(projector.parameters()) if projector else [])
     momenta = [torch.zeros_like(p) for p in params]
     out = {"x": x} | state(encoder, projector, "start")
-    pairs = torch.stack([
-        torch.stack([torch.randperm(N_ROWS, generator=generator)[:batch] for _ in range(2)], 1)
-        for _ in range(STEPS)
-    ])
+    pairs = torch.stack(
+        [
+            torch.stack([torch.randperm(N_ROWS, generator=generator)[:batch] for _ in range(2)], 1)
+            for _ in range(STEPS)
+        ]
+    )
     losses = []
     for step in range(STEPS):
         views = [x[pairs[step, :, v]].double() for v in range(2)]

@@ -263,8 +263,7 @@ impl Context {
         if data.len() <= chunk {
             return data.chunks_mut(chunk.max(1)).enumerate().for_each(run);
         }
-        self.pool
-            .install(|| data.par_chunks_mut(chunk).with_max_len(1).enumerate().for_each(run));
+        self.pool.install(|| data.par_chunks_mut(chunk).with_max_len(1).enumerate().for_each(run));
     }
 
     /// [`for_each_chunk`](Self::for_each_chunk) for tasks that can fail. Stops early when

@@ -31,6 +31,10 @@
 //! # Ok::<(), twinlearn::Error>(())
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 #[cfg(target_endian = "big")]
 compile_error!("twinlearn reads and writes little-endian files in place");
 

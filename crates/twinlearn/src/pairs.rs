@@ -87,7 +87,8 @@ mod tests {
     fn rows_held_out_are_neither_anchors_nor_partners() {
         let pairs = Pairs::from_graph(&graph(), 2, |row| row != 1).unwrap();
         // Row 1 is out; row 3 keeps 2, row 0 keeps 2, row 2 keeps 0 and 3.
-        let want = Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2] };
+        let want =
+            Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2] };
         assert_eq!(pairs, want);
     }
 

@@ -327,7 +327,10 @@ mod tests {
             error(b().encoder("mlp-1-8".parse().unwrap()).init(Init::Pca)),
             "init: expected random for the encoder mlp-1-8 (pca starts linear ones), got pca"
         );
-        assert_eq!("x".parse::<Init>().unwrap_err().to_string(), "init: expected pca or random, got \"x\"");
+        assert_eq!(
+            "x".parse::<Init>().unwrap_err().to_string(),
+            "init: expected pca or random, got \"x\""
+        );
     }
 
     #[test]

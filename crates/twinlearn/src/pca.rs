@@ -122,10 +122,7 @@ impl LinearMap {
         let size = 1.0 / (n_components as f32).sqrt();
         let entry = |_| if rng.next_u32() & 1 == 0 { size } else { -size };
         let weight = (0..n_components * dim).map(entry).collect();
-        Ok(Self {
-            weight: Matrix::new(n_components, dim, weight)?,
-            bias: vec![0.0; n_components],
-        })
+        Ok(Self { weight: Matrix::new(n_components, dim, weight)?, bias: vec![0.0; n_components] })
     }
 
     /// Maps every row of `x`: N × d.
@@ -162,12 +159,7 @@ fn check_components(dim: usize, n_components: usize) -> Result<()> {
 }
 
 /// Rows `start..start + n`, read on all threads.
-pub(crate) fn read_block(
-    ctx: &Context,
-    x: &dyn Vectors,
-    start: usize,
-    n: usize,
-) -> Result<Matrix> {
+pub(crate) fn read_block(ctx: &Context, x: &dyn Vectors, start: usize, n: usize) -> Result<Matrix> {
     const PIECE: usize = 128;
     let mut rows = Matrix::zeros(n, x.dim());
     ctx.try_for_each_chunk(rows.as_mut_slice(), PIECE * x.dim(), |c, out| {

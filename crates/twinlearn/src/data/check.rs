@@ -36,7 +36,12 @@ pub(crate) fn check_vectors(
     Ok(())
 }
 
-pub(crate) fn check_row(name: &str, row: usize, values: &[f32], need_direction: bool) -> Result<()> {
+pub(crate) fn check_row(
+    name: &str,
+    row: usize,
+    values: &[f32],
+    need_direction: bool,
+) -> Result<()> {
     // Folds without an early exit: they vectorise where a search does not.
     if values.iter().fold(false, |bad, v| bad | !v.is_finite())
         && let Some(column) = values.iter().position(|v| !v.is_finite())

@@ -28,8 +28,7 @@ impl NpyFile {
             return Err(Error::file(path, "a .npy file", "an empty file"));
         }
         let map = map_file(&file).map_err(|e| Error::io(path, "map", e))?;
-        let header =
-            NpyHeader::parse(&map).map_err(|got| Error::file(path, "a .npy file", got))?;
+        let header = NpyHeader::parse(&map).map_err(|got| Error::file(path, "a .npy file", got))?;
         let width = match header.descr.as_str() {
             "|i1" | "|u1" => 1,
             "<f2" | "<i2" | "<u2" => 2,
@@ -49,7 +48,8 @@ impl NpyFile {
         let wanted = header.shape.iter().try_fold(width, |n: usize, &d| n.checked_mul(d));
         let found = map.len() - header.data_start;
         if wanted != Some(found) {
-            let wanted = wanted.map_or("more than memory can address".to_owned(), |n| n.to_string());
+            let wanted =
+                wanted.map_or("more than memory can address".to_owned(), |n| n.to_string());
             return Err(Error::file(
                 path,
                 format_args!("{wanted} bytes of data for shape {:?}", header.shape),
@@ -67,11 +67,9 @@ impl NpyFile {
     fn shape_2d(&self, path: &Path) -> Result<(usize, usize)> {
         match self.header.shape[..] {
             [rows, cols] => Ok((rows, cols)),
-            _ => Err(Error::file(
-                path,
-                "a 2-D array",
-                format_args!("shape {:?}", self.header.shape),
-            )),
+            _ => {
+                Err(Error::file(path, "a 2-D array", format_args!("shape {:?}", self.header.shape)))
+            }
         }
     }
 }

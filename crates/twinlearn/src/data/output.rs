@@ -112,12 +112,12 @@ impl NpyWriter {
     }
 }
 
-/// Writes a 2-D `.npy` file of `i64`.
+/// Writes a 2-D `.npy` file of `i64` into `file` and gives it its name.
 ///
 /// # Errors
 /// When `values` is not `rows` whole rows, or the file cannot be written; an older file is then
 /// untouched.
-pub fn write_npy_integers(path: impl AsRef<Path>, rows: usize, values: &[i64]) -> Result<()> {
+pub fn write_npy_integers(mut file: OutputFile, rows: usize, values: &[i64]) -> Result<()> {
     if rows == 0 || !values.len().is_multiple_of(rows) {
         return Err(Error::invalid(
             "rows",
@@ -125,7 +125,6 @@ pub fn write_npy_integers(path: impl AsRef<Path>, rows: usize, values: &[i64]) -
             rows,
         ));
     }
-    let mut file = OutputFile::create(path)?;
     file.write_all(&NpyHeader::write("<i8", &[rows, values.len() / rows]))?;
     file.write_all(bytemuck::cast_slice(values))?;
     file.commit()

@@ -76,6 +76,18 @@ pub fn knn_search(
     }
     check_vectors(ctx, "queries", queries, metric == Metric::Cosine)?;
     check_vectors(ctx, "base", base, metric == Metric::Cosine)?;
+    search_of_checked(ctx, queries, base, k, metric)
+}
+
+/// [`knn_search`] of finite vectors of one dimension. Rows of zeros are taken under every metric:
+/// what an encoder gives may hold some.
+pub(crate) fn search_of_checked(
+    ctx: &Context,
+    queries: &dyn Vectors,
+    base: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+) -> Result<Vec<u32>> {
     search(ctx, queries, base, k, metric, false)
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
-    /// `1 − x·y / (‖x‖ ‖y‖)`; rows of zeros are an error.
+    /// `1 − x·y / (‖x‖ ‖y‖)`; rows of zeros, which have no direction, are an error in input.
     #[default]
     Cosine,
     /// `−x·y`, the inner product.
@@ -21,7 +21,8 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The distance of two vectors of equal length, in `f64`.
+    /// The distance of two vectors of equal length, in `f64`. A vector of zeros, as an encoder
+    /// may give, is at cosine distance 1 from all others.
     #[must_use]
     pub fn distance(self, x: &[f32], y: &[f32]) -> f64 {
         let sum = |term: fn(f64, f64) -> f64| -> f64 {
@@ -32,7 +33,7 @@ impl Metric {
             Self::L2 => sum(|a, b| (a - b) * (a - b)),
             Self::Cosine => {
                 let norms = sum(|a, _| a * a).sqrt() * sum(|_, b| b * b).sqrt();
-                1.0 - sum(|a, b| a * b) / norms
+                if norms > 0.0 { 1.0 - sum(|a, b| a * b) / norms } else { 1.0 }
             }
         }
     }

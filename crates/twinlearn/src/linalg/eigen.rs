@@ -19,8 +19,7 @@ pub(crate) fn symmetric_eigen(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)
     let mut values = vec![0.0; n];
     let mut vectors = Mat::<f64>::zeros(n, n);
     let params = Spec::default();
-    let scratch =
-        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, params);
+    let scratch = self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, params);
     let mut buffer = MemBuffer::new(scratch);
     self_adjoint_evd(
         a,
@@ -37,9 +36,8 @@ pub(crate) fn symmetric_eigen(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)
     let mut rows = Vec::with_capacity(n * n);
     for j in (0..n).rev() {
         let column = vectors.col(j);
-        let peak = (0..n).fold(0, |best, i| {
-            if column[i].abs() > column[best].abs() { i } else { best }
-        });
+        let peak =
+            (0..n).fold(0, |best, i| if column[i].abs() > column[best].abs() { i } else { best });
         let sign = if column[peak] < 0.0 { -1.0 } else { 1.0 };
         rows.extend((0..n).map(|i| sign * column[i]));
     }

@@ -27,7 +27,7 @@ pub(crate) fn matmul<T: Real>(
         return;
     }
     if c.rows * c.cols * a.cols <= SERIAL_WORK {
-        return gemm_tile(alpha, a, b, beta, &mut c.tiles(), 0..a.rows, 0..b.cols);
+        return gemm_tile(alpha, a, b, beta, &c.tiles(), 0..a.rows, 0..b.cols);
     }
     let row_runs: Vec<_> = runs(c.rows, tile_edge(c.rows, 8)).collect();
     let col_runs: Vec<_> = runs(c.cols, tile_edge(c.cols, 4)).collect();
@@ -108,8 +108,7 @@ mod tests {
     }
 
     fn transposed(a: &Matrix<f64>) -> Matrix<f64> {
-        let data =
-            (0..a.cols()).flat_map(|j| (0..a.rows()).map(move |i| a.row(i)[j])).collect();
+        let data = (0..a.cols()).flat_map(|j| (0..a.rows()).map(move |i| a.row(i)[j])).collect();
         Matrix::new(a.cols(), a.rows(), data).unwrap()
     }
 

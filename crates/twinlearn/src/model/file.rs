@@ -71,7 +71,8 @@ impl Model {
             hyperparameters: Hyperparameters::clone(&self.params),
             training: self.training.clone(),
         };
-        let fail = |e: &dyn std::fmt::Display| Error::invalid("model", "values that can be stored", e);
+        let fail =
+            |e: &dyn std::fmt::Display| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(|e| fail(&e))?;
         let arrays = self.named_arrays();
         let views = arrays.iter().map(|(name, shape, values)| {

@@ -101,8 +101,7 @@ fn folding_keeps_the_function() {
         ("mlp-1-6", NormLayer::Layer, 2),
     ] {
         let mut rng = generator(3, Purpose::Init, 0);
-        let mut net =
-            Network::<f64>::random(&spec.parse().unwrap(), norm, 4, 3, &mut rng);
+        let mut net = Network::<f64>::random(&spec.parse().unwrap(), norm, 4, 3, &mut rng);
         let x = random(20, 4, 9);
         let mut tape = net.tape(20);
         net.forward(&ctx, x.view(), 2, &mut tape);

@@ -13,7 +13,6 @@ mod spec;
 #[cfg(test)]
 mod gradient_tests;
 
-
 pub(crate) use network::{Network, Tape};
 pub(crate) use norm::{Norm, standardise, standardise_backward};
 pub use spec::{NetworkKind, NetworkSpec, NormLayer};

@@ -150,9 +150,7 @@ impl<T: Real> Norm<T> {
             each_row(ctx, grad, 0..rows, |i, g| {
                 self.for_each_output(i, x, stats, |j, y| {
                     // PyTorch's convention: no gradient at zero.
-                    if !(y > T::default()) {
-                        g[j] = T::default();
-                    }
+                    g[j] = if y > T::default() { g[j] } else { T::default() };
                 });
             });
         }
@@ -274,8 +272,7 @@ fn backward_columns<T: Real>(
     let sums = column_sums(ctx, rows.clone(), x.cols(), |i, cols, [s, d]| {
         let (g, x) = (&grad.row(i)[cols.clone()], &x.row(i)[cols.clone()]);
         let stats = mean[cols.clone()].iter().zip(&inv_std[cols]);
-        for ((((s, d), &g), &x), (&mean, &inv_std)) in
-            s.iter_mut().zip(d).zip(g).zip(x).zip(stats)
+        for ((((s, d), &g), &x), (&mean, &inv_std)) in s.iter_mut().zip(d).zip(g).zip(x).zip(stats)
         {
             *s += g.to_f64();
             *d += g.to_f64() * ((x - mean) * inv_std).to_f64();

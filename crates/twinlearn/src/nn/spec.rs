@@ -180,7 +180,10 @@ impl FromStr for NetworkSpec {
 }
 
 impl Serialize for NetworkSpec {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
@@ -241,7 +244,10 @@ mod tests {
             error("mlp"),
             "encoder: expected mlp-H-W with H hidden layers of width W, e.g. mlp-1-512, got \"mlp\""
         );
-        assert_eq!(error("mlp-0-8"), "encoder: expected mlp-H-W with H from 1 to 64, got \"mlp-0-8\"");
+        assert_eq!(
+            error("mlp-0-8"),
+            "encoder: expected mlp-H-W with H from 1 to 64, got \"mlp-0-8\""
+        );
         assert_eq!(
             error("linear-1-8"),
             "encoder: expected linear alone (flinear-H-W and mlp-H-W have hidden layers), got \"linear-1-8\""

@@ -67,9 +67,8 @@ pub(super) fn fit(
     clock.time(Stage::Check, || check_vectors(ctx, "X", x, params.metric == Metric::Cosine))?;
     let graph = match graph {
         Some(graph) => graph,
-        None => clock.time(Stage::Knn, || {
-            graph_of_checked(ctx, x, params.n_neighbors, params.metric)
-        })?,
+        None => clock
+            .time(Stage::Knn, || graph_of_checked(ctx, x, params.n_neighbors, params.metric))?,
     };
     let split = Split::new(params, x.n_rows());
     let pairs = Pairs::from_graph(&graph, params.n_neighbors, |id| split.trains(id))?;
@@ -82,13 +81,10 @@ pub(super) fn fit(
     };
 
     let (encoder, projector) = initial_networks(params, x.dim(), pca.as_ref())?;
-    let trained = clock.time(Stage::Train, || {
-        train(params, ctx, x, &pairs, encoder, projector)
-    })?;
+    let trained = clock.time(Stage::Train, || train(params, ctx, x, &pairs, encoder, projector))?;
 
     let mut record = trained.record;
-    let mut model =
-        Model::new(params.clone(), trained.encoder, trained.projector, record.clone());
+    let mut model = Model::new(params.clone(), trained.encoder, trained.projector, record.clone());
 
     if let Some(watch) = Watch::new(x, &split, params.metric)? {
         let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
@@ -203,8 +199,7 @@ fn train(
     let base = params.learning_rate * batch as f64 / 256.0;
     let schedule = Schedule::new(base, steps_per_epoch * params.warmup_epochs, total);
     let (lambda, scale) = (params.lambd, params.scale_loss);
-    let mut learner =
-        Learner::new(encoder, projector, batch, lambda, scale, LarsConfig::REFERENCE);
+    let mut learner = Learner::new(encoder, projector, batch, lambda, scale, LarsConfig::REFERENCE);
 
     let mut last_epoch_loss = 0.0;
     ctx.stage(Stage::Train, total, || {

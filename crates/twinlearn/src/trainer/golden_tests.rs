@@ -99,11 +99,8 @@ macro_rules! golden {
     ($name:ident: $encoder:literal, $projector:expr, $layer:expr, $d:literal, $batch:literal) => {
         #[test]
         fn $name() {
-            let bytes = include_bytes!(concat!(
-                "../../tests/goldens/",
-                stringify!($name),
-                ".safetensors"
-            ));
+            let bytes =
+                include_bytes!(concat!("../../tests/goldens/", stringify!($name), ".safetensors"));
             check(bytes, $encoder, $projector, $layer, $d, $batch);
         }
     };

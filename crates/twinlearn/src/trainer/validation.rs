@@ -7,7 +7,7 @@ use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors};
 use crate::error::Result;
 use crate::evaluation::recall_at_k;
-use crate::knn::{Metric, knn_search};
+use crate::knn::{Metric, search_of_checked};
 use crate::linalg::Matrix;
 use crate::params::Params;
 use crate::random::{Purpose, generator};
@@ -74,7 +74,11 @@ pub(super) type Reduce<'a> = dyn Fn(&Context, &dyn Vectors) -> Result<Matrix> + 
 
 impl<'a> Watch<'a> {
     /// Nothing when no row is held out.
-    pub(super) fn new(x: &'a dyn Vectors, split: &'a Split, metric: Metric) -> Result<Option<Self>> {
+    pub(super) fn new(
+        x: &'a dyn Vectors,
+        split: &'a Split,
+        metric: Metric,
+    ) -> Result<Option<Self>> {
         if split.held_out.is_empty() {
             return Ok(None);
         }
@@ -115,7 +119,7 @@ impl<'a> Watch<'a> {
         queries: &dyn Vectors,
         base: &dyn Vectors,
     ) -> Result<Vec<u32>> {
-        knn_search(ctx, queries, base, self.k, self.metric)
+        search_of_checked(ctx, queries, base, self.k, self.metric)
     }
 }
 

@@ -24,7 +24,7 @@ unsafe impl<T: Send> Sync for Tile<'_, T> {}
 impl<'a, T> Tile<'a, T> {
     /// Panics unless `data` is whole rows of `cols` elements.
     pub(crate) fn new(data: &'a mut [T], cols: usize) -> Self {
-        let rows = if cols == 0 { 0 } else { data.len() / cols };
+        let rows = data.len().checked_div(cols).unwrap_or(0);
         assert_eq!(rows * cols, data.len(), "a matrix of {cols} columns");
         Self { data: data.as_mut_ptr(), rows, cols, borrow: PhantomData }
     }

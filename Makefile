@@ -1,0 +1,53 @@
+# The daily commands; CI runs the same targets. Each installs what it needs into this folder.
+
+CARGO ?= cargo
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+BINARY := target/release/twinlearn
+SOURCES := python benchmarks scripts
+
+.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults clean
+
+quickstart: ## Build, then train on the data in data/ and compare with PCA
+	$(CARGO) build --release --locked
+	$(BINARY) demo --data data
+
+test: test-rust test-python ## Every test
+
+test-rust:
+	$(CARGO) test --workspace --locked
+
+test-python: $(VENV)/.dev
+	$(CARGO) build --release --locked
+	TWINLEARN=$(BINARY) $(VENV)/bin/python -m pytest python/tests
+
+lint: lint-rust lint-python ## Formatting, lints, docs, types; warnings are errors
+
+lint-rust:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+
+lint-python: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/mypy $(SOURCES)
+
+format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
+	$(CARGO) fmt --all
+	$(VENV)/bin/ruff format $(SOURCES)
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+
+bench-defaults: ## Held-out recall around the defaults
+	$(CARGO) build --release --locked
+	$(PYTHON) benchmarks/defaults.py $(BINARY) data/train_x.npy benchmarks/results
+
+$(VENV)/.dev: python/requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r python/requirements-dev.txt
+	touch $@
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

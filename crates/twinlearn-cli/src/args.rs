@@ -1,0 +1,177 @@
+//! What can be asked for. Values that the library validates stay as they were typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Learn encoders that make embeddings smaller and keep neighbours together.
+#[derive(Debug, Parser)]
+#[command(name = "twinlearn", version, about, arg_required_else_help = true)]
+#[command(after_help = "Vectors are 2-D .npy files of f16, f32 or f64 in C order, memory-mapped. \
+                        Exit codes: 0 ok, 1 failure, 2 usage.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Learn an encoder from vectors.
+    Fit(Box<FitArgs>),
+    /// Reduce vectors with a fitted model.
+    Transform(TransformArgs),
+    /// Find every row's nearest neighbours.
+    Knn(KnnArgs),
+    /// Show what a model file holds.
+    Inspect(InspectArgs),
+    /// Train on the repository's data and compare with PCA and others.
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn fit X.npy -o model.safetensors -d 64
+  twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
+  twinlearn fit X.npy -o model.safetensors --recipe reference --epochs 20 --log run.jsonl")]
+pub(crate) struct FitArgs {
+    /// The vectors, N × D.
+    pub(crate) x: PathBuf,
+    /// Where the model goes.
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) output: PathBuf,
+    /// d, the dimension to reduce to [default: 32].
+    #[arg(short = 'd', long, value_name = "D")]
+    pub(crate) n_components: Option<usize>,
+    /// Neighbours that a row may be paired with [default: 5].
+    #[arg(short = 'k', long, value_name = "K")]
+    pub(crate) n_neighbors: Option<usize>,
+    /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) encoder: Option<String>,
+    /// As --encoder, or none [default: mlp-1-2048; reference recipe: mlp-2-2048].
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) projector: Option<String>,
+    /// Normalisation in hidden layers: BN or LN [default: BN].
+    #[arg(long, value_name = "NORM")]
+    pub(crate) norm_layer: Option<String>,
+    /// Passes over the rows [default: 8; reference recipe: 100].
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Epochs over which the learning rate rises [default: 1; reference recipe: 10].
+    #[arg(long, value_name = "N")]
+    pub(crate) warmup_epochs: Option<usize>,
+    /// Rows in a step [default: 256; reference recipe: 1024].
+    #[arg(long, value_name = "B")]
+    pub(crate) batch_size: Option<usize>,
+    /// Learning rate for a batch of 256, scaled by the batch [default: 0.2].
+    #[arg(long, value_name = "R")]
+    pub(crate) learning_rate: Option<f64>,
+    /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Option<String>,
+    /// A neighbour graph computed before (.npy of integers, N × at least k).
+    #[arg(long, value_name = "GRAPH")]
+    pub(crate) knn: Option<PathBuf>,
+    /// Where the neighbour graph goes (.npy, N × k, i64).
+    #[arg(long, value_name = "GRAPH")]
+    pub(crate) save_knn: Option<PathBuf>,
+    /// Where the encoder starts: pca or random [default: pca for a linear encoder].
+    #[arg(long, value_name = "INIT")]
+    pub(crate) init: Option<String>,
+    /// A PCA start divides each column by its standard deviation to this power [default: 0.5].
+    #[arg(long, value_name = "GAMMA")]
+    pub(crate) pca_power: Option<f64>,
+    /// The set of defaults: default or reference (the paper's).
+    #[arg(long, value_name = "RECIPE")]
+    pub(crate) recipe: Option<String>,
+    /// Share of the rows held out of training, on which recall is measured [default: a tenth,
+    /// at most 1000 rows, none of fewer than 100].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation_fraction: Option<f64>,
+    /// Seed of everything random [default: 0].
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Keep the projector in the model file.
+    #[arg(long)]
+    pub(crate) retain_projector: bool,
+    /// Where each step is logged, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn transform model.safetensors X.npy -o Z.npy
+  twinlearn transform model.safetensors new.npy -o new_reduced.npy --l2-norm")]
+pub(crate) struct TransformArgs {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// The vectors, N × D.
+    pub(crate) x: PathBuf,
+    /// Where the reduced vectors go (.npy, N × d, f32).
+    #[arg(short, long, value_name = "Z")]
+    pub(crate) output: PathBuf,
+    /// Scale every reduced vector to length 1.
+    #[arg(long)]
+    pub(crate) l2_norm: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn knn X.npy -k 10 -o knn.npy
+  twinlearn knn X.npy -k 100 -o knn.npy --metric l2 --threads 2")]
+pub(crate) struct KnnArgs {
+    /// The vectors, N × D.
+    pub(crate) x: PathBuf,
+    /// Neighbours of each row.
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    pub(crate) n_neighbors: usize,
+    /// Where the neighbours go (.npy, N × k, i64): best first, a row never in its own list.
+    #[arg(short, long, value_name = "KNN")]
+    pub(crate) output: PathBuf,
+    /// How near rows are: cosine, ip or l2.
+    #[arg(long, value_name = "METRIC", default_value = "cosine")]
+    pub(crate) metric: String,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn inspect model.safetensors
+  twinlearn inspect model.safetensors --json")]
+pub(crate) struct InspectArgs {
+    /// The model.
+    pub(crate) model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  twinlearn demo --data data")]
+pub(crate) struct DemoArgs {
+    /// The folder of the data: data/ of the repository.
+    #[arg(long, value_name = "FOLDER", default_value = "data")]
+    pub(crate) data: PathBuf,
+    /// d, the dimension to reduce to.
+    #[arg(short = 'd', long, value_name = "D", default_value_t = 32)]
+    pub(crate) n_components: usize,
+    /// Seed of everything random.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Threads {
+    /// Threads to work with; results do not depend on it [default: all cores].
+    #[arg(long = "threads", value_name = "T")]
+    pub(crate) threads: Option<usize>,
+}

@@ -1,0 +1,100 @@
+//! `twinlearn fit`
+
+use std::fmt::Write;
+
+use twinlearn::{
+    FitReport, KnnGraph, NetworkSpec, NpyVectors, OutputFile, Params, Result, Trainer, Vectors,
+    read_npy_integers, write_npy_integers,
+};
+
+use crate::args::FitArgs;
+use crate::ui::{Ui, print, seconds};
+
+pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
+    let params = params(args)?;
+    let ctx = ui.context(&args.threads, args.log.as_deref())?;
+    let x = NpyVectors::open(&args.x)?;
+    let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
+    // Before the long work, so that a folder that cannot be written to is told at once.
+    let mut output = OutputFile::create(&args.output)?;
+    let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
+
+    let trainer = Trainer::new(params);
+    let fit = match graph {
+        Some(graph) => trainer.fit_with_graph(&ctx, &x, graph),
+        None => trainer.fit(&ctx, &x),
+    }?;
+    output.write_all(&fit.model.to_bytes()?)?;
+    output.commit()?;
+    if let Some(file) = save_knn {
+        write_npy_integers(file, fit.graph.n_rows(), &fit.graph.to_indices())?;
+    }
+    print(&format!("{}\n{}", args.output.display(), summary(&fit.report)))
+}
+
+fn params(args: &FitArgs) -> Result<Params> {
+    let mut builder = Params::builder();
+    macro_rules! set {
+        ($($field:ident),+) => {
+            $(if let Some(value) = args.$field { builder = builder.$field(value); })+
+        };
+        (parsed: $($field:ident),+) => {
+            $(if let Some(text) = &args.$field { builder = builder.$field(text.parse()?); })+
+        };
+    }
+    set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
+    set!(pca_power, validation_fraction, seed);
+    set!(parsed: norm_layer, metric, init, recipe);
+    if let Some(text) = &args.encoder {
+        builder = builder.encoder(NetworkSpec::parse_named("encoder", text)?);
+    }
+    if let Some(text) = &args.projector {
+        builder = builder.projector(match text.as_str() {
+            "none" => None,
+            text => Some(NetworkSpec::parse_named("projector", text)?),
+        });
+    }
+    builder.retain_projector(args.retain_projector).build()
+}
+
+fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
+    let file_error = |expected: String, actual: String| twinlearn::Error::File {
+        path: path.to_owned(),
+        expected,
+        actual,
+    };
+    let (shape, indices) = read_npy_integers(path)?;
+    match shape[..] {
+        [n, _] if n == n_rows => KnnGraph::from_indices(n, &indices),
+        [n, _] => Err(file_error(format!("{n_rows} rows, one for each of X"), n.to_string())),
+        _ => Err(file_error("a 2-D array of neighbours".to_owned(), format!("shape {shape:?}"))),
+    }
+}
+
+fn summary(report: &FitReport) -> String {
+    let FitReport { n_rows, n_features, n_components, training, .. } = report;
+    let mut text = format!(
+        "  rows        {n_rows} ({} trained on)\n  dimensions  {n_features} → {n_components}\n",
+        training.n_anchors
+    );
+    for stage in &report.stages {
+        let _ = writeln!(text, "  {:<11} {}", stage.stage.name(), seconds(stage.elapsed));
+    }
+    let _ = writeln!(
+        text,
+        "  final loss  {:.4} (mean of the last epoch; {} steps of {} rows)",
+        training.final_loss, training.steps, training.batch_size
+    );
+    match &report.validation {
+        Some(v) => {
+            let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
+            let _ = write!(
+                text,
+                "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept (PCA {pca})",
+                v.k, v.recall, v.n_rows
+            );
+        }
+        None => text.push_str("  recall      not measured: no rows held out"),
+    }
+    text
+}

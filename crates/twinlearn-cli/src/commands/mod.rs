@@ -1,0 +1,7 @@
+//! One module for each sub-command: arguments in, calls of the library, a summary out.
+
+pub(crate) mod demo;
+pub(crate) mod fit;
+pub(crate) mod inspect;
+pub(crate) mod knn;
+pub(crate) mod transform;

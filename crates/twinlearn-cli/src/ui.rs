@@ -1,0 +1,154 @@
+//! What the user sees: bars and warnings on stderr, results on stdout, a log file. The only place
+//! that prints.
+#![allow(clippy::print_stderr)]
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use twinlearn::{CancelToken, Context, Error, Event, Observer, OutputFile, Result};
+
+use crate::args::Threads;
+
+/// Prints the one line that says what went wrong.
+pub(crate) fn fail(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Prints a result. A reader that has gone away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { path: PathBuf::from("stdout"), action: "write", source: e })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Seconds as people read them.
+pub(crate) fn seconds(elapsed: Duration) -> String {
+    format!("{:.2} s", elapsed.as_secs_f64())
+}
+
+/// The terminal and Ctrl-C.
+pub(crate) struct Ui {
+    cancel: CancelToken,
+}
+
+impl Ui {
+    /// Routes Ctrl-C into a cancel token.
+    pub(crate) fn new() -> Result<Self> {
+        let cancel = CancelToken::default();
+        let token = cancel.clone();
+        ctrlc::set_handler(move || token.cancel()).map_err(|e| Error::Io {
+            path: PathBuf::from("Ctrl-C"),
+            action: "listen to",
+            source: io::Error::other(e),
+        })?;
+        Ok(Self { cancel })
+    }
+
+    /// A context that shows its progress here and, when asked, logs its steps.
+    pub(crate) fn context(&self, threads: &Threads, log: Option<&Path>) -> Result<Context> {
+        let context = match threads.threads {
+            Some(threads) => Context::with_threads(threads),
+            None => Context::new(),
+        }?;
+        let sink = Sink { bar: Mutex::default(), log: log.map(Log::create).transpose()? };
+        Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
+    }
+}
+
+/// A bar for the stage that runs, and the log. indicatif hides bars when stderr is no terminal.
+struct Sink {
+    bar: Mutex<Option<ProgressBar>>,
+    log: Option<Log>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere must not hide itself behind a second one here.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Observer for Sink {
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::StageStarted { stage, total } => {
+                let style = "{prefix:>9} {bar:40} {pos}/{len} {elapsed} (left {eta}) {msg}";
+                let style = ProgressStyle::with_template(style)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                let bar = ProgressBar::new(*total as u64).with_style(style);
+                *lock(&self.bar) = Some(bar.with_prefix(stage.name()));
+            }
+            Event::StageProgress { done, .. } => {
+                if let Some(bar) = &*lock(&self.bar) {
+                    bar.set_position(*done as u64);
+                }
+            }
+            Event::StageFinished { .. } => {
+                if let Some(bar) = lock(&self.bar).take() {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Step(report) => {
+                if let Some(bar) = &*lock(&self.bar) {
+                    bar.set_message(format!("loss {:.4}", report.loss));
+                }
+                if let Some(log) = &self.log {
+                    log.write(report);
+                }
+            }
+            Event::Warning(message) => match &*lock(&self.bar) {
+                Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
+                None => eprintln!("warning: {message}"),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// A file of JSON lines that grows while the run goes on. It begins with the first step, so that
+/// a run refused before it leaves an older log as it was.
+struct Log {
+    path: PathBuf,
+    state: Mutex<LogState>,
+}
+
+enum LogState {
+    Waiting,
+    Open(BufWriter<File>),
+    /// A write failed: that was told once, and training goes on.
+    Failed,
+}
+
+impl Log {
+    fn create(path: &Path) -> Result<Self> {
+        // An unwritable place is told now, not after the graph.
+        drop(OutputFile::create(path)?);
+        Ok(Self { path: path.to_owned(), state: Mutex::new(LogState::Waiting) })
+    }
+
+    fn write(&self, report: &twinlearn::StepReport) {
+        let mut state = lock(&self.state);
+        if let Err(e) = self.append(&mut state, report) {
+            eprintln!("warning: {}: cannot write the log: {e}", self.path.display());
+            *state = LogState::Failed;
+        }
+    }
+
+    fn append(&self, state: &mut LogState, report: &twinlearn::StepReport) -> io::Result<()> {
+        if let LogState::Waiting = state {
+            *state = LogState::Open(BufWriter::new(File::create(&self.path)?));
+        }
+        let LogState::Open(file) = state else { return Ok(()) };
+        serde_json::to_writer(&mut *file, report)?;
+        file.write_all(b"\n")?;
+        file.flush()
+    }
+}

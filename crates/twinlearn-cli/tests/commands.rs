@@ -1,0 +1,166 @@
+//! Each sub-command on the repository's data.
+
+mod support;
+
+use support::{Folder, data, small, text};
+use twinlearn::{KnnGraph, Model, NpyVectors, Vectors, read_npy_integers, recall_at_k};
+
+/// A fit of some seconds.
+fn quick_fit<'a>(x: &'a str, output: &'a str) -> Vec<&'a str> {
+    vec!["fit", x, "-o", output, "-d", "16", "--projector", "mlp-1-128", "--epochs", "2"]
+}
+
+#[test]
+fn fit_transform_and_inspect() {
+    let folder = Folder::new();
+    let x = data("train_x.npy").display().to_string();
+    let mut args = quick_fit(&x, "m.safetensors");
+    args.extend(["--log", "run.jsonl", "--save-knn", "knn.npy", "-k", "4"]);
+    let (out, err) = folder.ok(&args);
+    assert_eq!(err, "", "quiet when piped");
+    for part in ["4000 (3600 trained on)", "384 → 16", "final loss", "recall@10", "400 held-out"]
+    {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+
+    // The model is what inspect says, as text and as JSON.
+    let (out, _) = folder.ok(&["inspect", "m.safetensors"]);
+    assert!(out.contains("384 → 16 dimensions") && out.contains("mlp-1-128"), "{out}");
+    let (out, _) = folder.ok(&["inspect", "m.safetensors", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["n_features"], 384);
+    assert_eq!(json["hyperparameters"]["n_neighbors"], 4);
+    assert_eq!(json["arrays"][0]["shape"], serde_json::json!([16, 384]));
+
+    // 3600 rows in batches of 256: 14 steps an epoch, each logged.
+    let log = text(&folder.read("run.jsonl"));
+    let steps: Vec<serde_json::Value> =
+        log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(steps.len(), 28);
+    assert_eq!(steps[27]["step"], 28);
+    let mean = |s: &[serde_json::Value]| {
+        s.iter().map(|v| v["loss"].as_f64().unwrap()).sum::<f64>() / s.len() as f64
+    };
+    assert!(mean(&steps[14..]) < mean(&steps[..14]), "the loss falls");
+
+    // The command's reduced rows are the library's.
+    let test = data("test_x.npy");
+    folder.ok(&["transform", "m.safetensors", &test.display().to_string(), "-o", "z.npy"]);
+    let ctx = twinlearn::Context::new().unwrap();
+    let model = Model::load(folder.path("m.safetensors")).unwrap();
+    let x = NpyVectors::open(&test).unwrap();
+    let want = model.transform(&ctx, &x, false).unwrap();
+    let z = NpyVectors::open(folder.path("z.npy")).unwrap();
+    let mut got = vec![0.0; z.n_rows() * z.dim()];
+    z.read_rows(0, &mut got).unwrap();
+    assert_eq!(got, want.as_slice());
+
+    let args = ["transform", "m.safetensors", &test.display().to_string(), "-o", "u.npy"];
+    folder.ok(&[&args[..], &["--l2-norm"]].concat());
+    let u = NpyVectors::open(folder.path("u.npy")).unwrap();
+    u.read_rows(0, &mut got).unwrap();
+    for row in got.chunks_exact(16) {
+        let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+        assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+    }
+}
+
+#[test]
+fn a_saved_graph_gives_the_same_model() {
+    let folder = Folder::new();
+    let x = data("test_x.npy").display().to_string();
+    let mut args = quick_fit(&x, "a.safetensors");
+    args.extend(["--save-knn", "knn.npy"]);
+    folder.ok(&args);
+    let mut args = quick_fit(&x, "b.safetensors");
+    args.extend(["--knn", "knn.npy"]);
+    folder.ok(&args);
+    assert_eq!(folder.read("a.safetensors"), folder.read("b.safetensors"));
+
+    let (shape, knn) = read_npy_integers(folder.path("knn.npy")).unwrap();
+    assert_eq!(shape, [1000, 5]);
+    folder.ok(&["knn", &x, "-k", "5", "-o", "again.npy"]);
+    assert_eq!(read_npy_integers(folder.path("again.npy")).unwrap().1, knn);
+    let graph = KnnGraph::from_indices(1000, &knn).unwrap();
+    assert!((0..1000).all(|i| !graph.neighbors(i).contains(&(i as u32))));
+}
+
+#[test]
+fn seeds_and_threads() {
+    let folder = Folder::new();
+    let x = data("test_x.npy").display().to_string();
+    let fit = |name: &str, extra: &[&str]| {
+        let mut args = quick_fit(&x, name);
+        args.extend(extra);
+        folder.ok(&args);
+        folder.read(name)
+    };
+    let first = fit("1.safetensors", &["--threads", "1"]);
+    assert!(first == fit("again.safetensors", &["--threads", "1"]), "twice");
+    for threads in ["2", "3", "4"] {
+        assert!(first == fit("n.safetensors", &["--threads", threads]), "{threads} threads");
+    }
+    assert!(first != fit("seed.safetensors", &["--seed", "1"]), "another seed");
+}
+
+#[test]
+fn every_architecture_and_option_trains() {
+    let folder = Folder::new();
+    folder.npy("x.npy", 120, &small(120));
+    let base = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--epochs", "3", "--projector"];
+    for (projector, extra) in [
+        ("mlp-1-16", vec!["--encoder", "mlp-1-8"]),
+        ("mlp-2-16-20", vec!["--encoder", "flinear-2-8-6", "--norm-layer", "LN"]),
+        ("linear", vec!["--metric", "l2", "--retain-projector"]),
+        ("none", vec!["--metric", "ip", "--init", "random", "--warmup-epochs", "0"]),
+        ("mlp-1-16", vec!["--recipe", "reference", "--warmup-epochs", "1", "--batch-size", "32"]),
+        ("mlp-1-16", vec!["--pca-power", "1", "--learning-rate", "0.1", "-k", "7"]),
+        ("mlp-1-16", vec!["--validation-fraction", "0"]),
+    ] {
+        folder.ok(&[&base[..], &[projector], &extra].concat());
+        folder.ok(&["transform", "m.safetensors", "x.npy", "-o", "z.npy"]);
+        let z = NpyVectors::open(folder.path("z.npy")).unwrap();
+        assert_eq!((z.n_rows(), z.dim()), (120, 3), "{projector} {extra:?}");
+        let retained = Model::load(folder.path("m.safetensors")).unwrap().has_projector();
+        assert_eq!(retained, extra.contains(&"--retain-projector"));
+    }
+}
+
+#[test]
+fn demo_measures_what_it_prints() {
+    let folder = Folder::new();
+    let path = data("").display().to_string();
+    let (out, _) = folder.ok(&["demo", "--data", &path]);
+    let column = |method: &str, i: usize| -> f64 {
+        let line = out.lines().find(|l| l.starts_with(method)).unwrap();
+        line[method.len()..].split_whitespace().nth(i).unwrap().parse().unwrap()
+    };
+    assert_eq!(column("full vectors", 1), 1.0);
+    assert!(column("TLDR", 1) >= column("whitened PCA", 1), "{out}");
+    assert!(column("PCA", 1) > column("random projection", 1), "{out}");
+    assert_eq!(column("TLDR", 3), 128.0);
+
+    // PCA's figure again, by the library.
+    let ctx = twinlearn::Context::new().unwrap();
+    let [train, test] = ["train_x.npy", "test_x.npy"].map(|f| NpyVectors::open(data(f)).unwrap());
+    let map = twinlearn::Pca::fit(&ctx, &train).unwrap().projection(32, 0.0).unwrap();
+    let [a, b] = [&train, &test].map(|x| map.transform(&ctx, x).unwrap());
+    let cosine = twinlearn::Metric::Cosine;
+    let truth = twinlearn::knn_search(&ctx, &test, &train, 10, cosine).unwrap();
+    let found = twinlearn::knn_search(&ctx, &b, &a, 10, cosine).unwrap();
+    let recall = recall_at_k(&truth, &found, 10).unwrap();
+    assert!((recall - column("PCA", 1)).abs() < 6e-4, "{recall}");
+    assert!(out.contains("not among the 10 nearest"), "{out}");
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_has_examples() {
+    let folder = Folder::new();
+    for args in [&["fit"][..], &["knn", "x.npy", "-k", "ten", "-o", "y"], &["nothing"], &[]] {
+        assert_eq!(folder.run(args).status.code(), Some(2), "{args:?}");
+    }
+    for command in ["fit", "transform", "knn", "inspect", "demo"] {
+        let (out, _) = folder.ok(&[command, "--help"]);
+        assert!(out.contains(&format!("  twinlearn {command}")), "{out}");
+    }
+}

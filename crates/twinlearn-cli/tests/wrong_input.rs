@@ -1,0 +1,205 @@
+//! Wrong input: one line, exit code 1, no file left behind.
+
+mod support;
+
+use support::{Folder, data, small};
+
+/// A folder with a good `x.npy` (60 × 4) and `m.safetensors` (4 → 2).
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.npy("x.npy", 60, &small(60));
+    folder.ok(&[
+        "fit",
+        "x.npy",
+        "-o",
+        "m.safetensors",
+        "-d",
+        "2",
+        "--projector",
+        "mlp-1-8",
+        "--batch-size",
+        "30",
+        "--epochs",
+        "2",
+    ]);
+    folder
+}
+
+fn fit(folder: &Folder, x: &str, extra: &[&str]) -> String {
+    folder.fails(&[&["fit", x, "-o", "new.safetensors", "-d", "2"], extra].concat())
+}
+
+#[test]
+fn bad_values_are_named_by_row_and_column() {
+    let folder = folder();
+    let mut values = small(60);
+    values[4 * 17 + 2] = f32::NAN;
+    folder.npy("nan.npy", 60, &values);
+    let nan = "X: expected finite numbers, got NaN in row 17, column 2";
+    assert_eq!(fit(&folder, "nan.npy", &[]), nan);
+    assert_eq!(folder.fails(&["knn", "nan.npy", "-o", "k.npy"]), nan);
+    assert_eq!(folder.fails(&["transform", "m.safetensors", "nan.npy", "-o", "z.npy"]), nan);
+
+    values[4 * 17 + 2] = f32::INFINITY;
+    folder.npy("inf.npy", 60, &values);
+    let inf = "X: expected finite numbers, got inf in row 17, column 2";
+    assert_eq!(fit(&folder, "inf.npy", &[]), inf);
+
+    std::fs::write(folder.path("run.jsonl"), "an older log").unwrap();
+    assert_eq!(fit(&folder, "nan.npy", &["--log", "run.jsonl"]), nan);
+    assert_eq!(folder.read("run.jsonl"), b"an older log");
+
+    values[4 * 17..4 * 18].fill(0.0);
+    folder.npy("zero.npy", 60, &values);
+    let zero = "X: expected rows of non-zero length under metric cosine, got all zeros in row 17";
+    assert_eq!(fit(&folder, "zero.npy", &[]), zero);
+    assert_eq!(folder.fails(&["knn", "zero.npy", "-o", "k.npy"]), zero);
+    folder.ok(&["knn", "zero.npy", "-o", "k.npy", "--metric", "l2"]);
+}
+
+#[test]
+fn bad_shapes_are_named() {
+    let folder = folder();
+    folder.npy("one.npy", 1, &small(1));
+    assert_eq!(fit(&folder, "one.npy", &[]), "X: expected at least 2 rows, got 1");
+    let header = |shape: &str| {
+        let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        bytes.extend(dict.as_bytes());
+        bytes.resize(127, b' ');
+        bytes.push(b'\n');
+        bytes
+    };
+    std::fs::write(folder.path("empty.npy"), header("(0, 4)")).unwrap();
+    assert_eq!(
+        fit(&folder, "empty.npy", &[]),
+        "empty.npy: expected at least one row and one column, got shape [0, 4]"
+    );
+    let flat = [header("(2,)"), vec![0; 8]].concat();
+    std::fs::write(folder.path("flat.npy"), flat).unwrap();
+    assert_eq!(fit(&folder, "flat.npy", &[]), "flat.npy: expected a 2-D array, got shape [2]");
+}
+
+#[test]
+fn bad_files_are_named() {
+    let folder = folder();
+    let missing = fit(&folder, "missing.npy", &[]);
+    assert!(missing.starts_with("missing.npy: cannot open: "), "{missing}");
+
+    let whole = folder.read("x.npy");
+    std::fs::write(folder.path("cut.npy"), &whole[..whole.len() - 5]).unwrap();
+    let cut = "cut.npy: expected 960 bytes of data for shape [60, 4], got 955";
+    assert_eq!(fit(&folder, "cut.npy", &[]), cut);
+    std::fs::write(folder.path("text.npy"), "not an array").unwrap();
+    let foreign = "text.npy: expected a .npy file, got a file of another kind";
+    assert_eq!(fit(&folder, "text.npy", &[]), foreign);
+
+    let model = folder.read("m.safetensors");
+    std::fs::write(folder.path("cut.safetensors"), &model[..model.len() - 5]).unwrap();
+    for command in [
+        &["inspect", "cut.safetensors"][..],
+        &["transform", "cut.safetensors", "x.npy", "-o", "z.npy"],
+    ] {
+        let line = folder.fails(command);
+        let start = "cut.safetensors: expected a twinlearn model (.safetensors), got ";
+        assert!(line.starts_with(start), "{line}");
+    }
+    let line = folder.fails(&["inspect", "x.npy"]);
+    assert!(line.starts_with("x.npy: expected a twinlearn model"), "{line}");
+}
+
+#[test]
+fn a_model_of_another_dimension_is_refused() {
+    let folder = folder();
+    let x = data("test_x.npy").display().to_string();
+    assert_eq!(
+        folder.fails(&["transform", "m.safetensors", &x, "-o", "z.npy"]),
+        "X: expected vectors of dimension 4, which the model was fitted to, got 384"
+    );
+}
+
+#[test]
+fn bad_parameters_are_named() {
+    let folder = folder();
+    for (extra, want) in [
+        (
+            &["-k", "60"][..],
+            "n_neighbors: expected a number from 1 to 59 (one less than the rows), got 60",
+        ),
+        (&["-k", "0"], "n_neighbors: expected at least 1, got 0"),
+        (&["-d", "5"], "n_components: expected at most 4 (the dimension of X) for init pca, got 5"),
+        (&["--encoder", "foo"], "encoder: expected linear, flinear-H-W or mlp-H-W, got \"foo\""),
+        (
+            &["--projector", "mlp-3-64-64"],
+            "projector: expected mlp-3 to be followed by 1 or 3 widths, got \"mlp-3-64-64\"",
+        ),
+        (
+            &["--epochs", "4", "--warmup-epochs", "4"],
+            "warmup_epochs: expected fewer than epochs (4), got 4",
+        ),
+        (&["--batch-size", "1"], "batch_size: expected at least 2, got 1"),
+        (&["--metric", "l1"], "metric: expected cosine, ip or l2, got \"l1\""),
+        (&["--norm-layer", "GN"], "norm_layer: expected BN or LN, got \"GN\""),
+        (&["--threads", "0"], "threads: expected a number from 1 to 1024, got 0"),
+    ] {
+        let args = [&["fit", "x.npy", "-o", "new.safetensors"], extra].concat();
+        assert_eq!(folder.fails(&args), want);
+    }
+    let line = folder.fails(&["fit", "x.npy", "-o", "new.safetensors", "-d", "0"]);
+    assert_eq!(line, "n_components: expected at least 1, got 0");
+    assert_eq!(
+        folder.fails(&["knn", "x.npy", "-k", "60", "-o", "k.npy"]),
+        "n_neighbors: expected a number from 1 to 59 (one less than the rows), got 60"
+    );
+}
+
+#[test]
+fn bad_graphs_are_named() {
+    let folder = folder();
+    let ring =
+        |n: i64| -> Vec<i64> { (0..n).flat_map(|i| (1..6).map(move |s| (i + s) % n)).collect() };
+    folder.integers("short.npy", 50, &ring(50));
+    assert_eq!(
+        fit(&folder, "x.npy", &["--knn", "short.npy"]),
+        "short.npy: expected 60 rows, one for each of X, got 50"
+    );
+    let mut out = ring(60);
+    out[13] = 60;
+    folder.integers("out.npy", 60, &out);
+    assert_eq!(
+        fit(&folder, "x.npy", &["--knn", "out.npy"]),
+        "knn_graph: expected indices from 0 to 59, got 60 in row 2"
+    );
+    folder.integers("narrow.npy", 60, &ring(60)[..120]);
+    assert_eq!(
+        fit(&folder, "x.npy", &["--knn", "narrow.npy"]),
+        "knn_graph: expected at least n_neighbors (5) columns, got 2"
+    );
+    assert_eq!(
+        fit(&folder, "x.npy", &["--knn", "x.npy"]),
+        "x.npy: expected integers, got elements of type \"<f4\""
+    );
+}
+
+#[test]
+fn a_batch_above_the_rows_is_lowered_with_a_warning() {
+    let folder = folder();
+    let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--projector", "mlp-1-8"];
+    let (out, err) = folder.ok(&args);
+    assert_eq!(err, "warning: batch_size: lowered from 256 to 60, the number of training rows\n");
+    assert!(out.contains("8 steps of 60 rows"), "{out}");
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_told_before_the_work() {
+    let folder = folder();
+    for args in [
+        &["fit", "x.npy", "-o", "no/m.safetensors", "-d", "2"][..],
+        &["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--log", "no/run.jsonl"],
+        &["knn", "x.npy", "-o", "no/k.npy"],
+        &["transform", "m.safetensors", "x.npy", "-o", "no/z.npy"],
+    ] {
+        let line = folder.fails(args);
+        assert!(line.contains(": cannot write: "), "{line}");
+    }
+}
