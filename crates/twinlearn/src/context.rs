@@ -5,8 +5,8 @@
 //! gives the same bits at any number of threads.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -115,6 +115,8 @@ pub enum Event<'a> {
     },
     /// One training step is done.
     Step(&'a StepReport),
+    /// How the stage that follows will be done, in one line.
+    Plan(&'a str),
     /// Something the user should know that does not stop the work.
     Warning(&'a str),
 }
@@ -202,6 +204,11 @@ impl Context {
         self
     }
 
+    /// For what is needed once for each thread. Results must not depend on it.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -252,6 +259,22 @@ impl Context {
         results.into_iter().collect()
     }
 
+    /// Runs `task(0..n)` on the pool, begun about in this order: for tasks that go better when
+    /// earlier ones are done, though their outcome may not depend on it. Stops early at an error
+    /// or when cancelled.
+    pub(crate) fn try_in_order(
+        &self,
+        n: usize,
+        task: impl Fn(usize) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        self.pool.install(|| {
+            (0..n).par_bridge().try_for_each(|i| {
+                self.check_cancelled()?;
+                task(i)
+            })
+        })
+    }
+
     /// Cuts `data` into runs of `chunk` elements and hands each, with its number, to `task`.
     pub(crate) fn for_each_chunk<T: Send>(
         &self,
@@ -283,6 +306,11 @@ impl Context {
         });
         results.into_iter().collect()
     }
+}
+
+/// Locks; a panic elsewhere must not hide itself behind a second one here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cuts `0..n` into runs of `size`; the last may be shorter.

@@ -1,84 +1,82 @@
-//! A candidate neighbour and the one order they are put in.
+//! A candidate neighbour, the one order they are put in, and the nearest few of many.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// A row and its distance. Ordered by distance, then by id: the nearest first, ties by the
-/// smaller id.
+/// smaller id. Distances are never NaN: inputs are finite.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Neighbor<D> {
-    pub(super) distance: D,
+pub(super) struct Neighbor {
+    pub(super) distance: f64,
     pub(super) id: u32,
 }
 
-pub(super) trait Distance: Copy {
-    fn compare(self, other: Self) -> Ordering;
-}
-
-impl Distance for f32 {
-    fn compare(self, other: Self) -> Ordering {
-        self.total_cmp(&other)
-    }
-}
-
-impl Distance for f64 {
-    fn compare(self, other: Self) -> Ordering {
-        self.total_cmp(&other)
-    }
-}
-
-impl<D: Distance> Ord for Neighbor<D> {
+impl Ord for Neighbor {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.distance.compare(other.distance).then(self.id.cmp(&other.id))
+        self.distance.total_cmp(&other.distance).then(self.id.cmp(&other.id))
     }
 }
 
-impl<D: Distance> PartialOrd for Neighbor<D> {
+impl PartialOrd for Neighbor {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<D: Distance> PartialEq for Neighbor<D> {
+impl PartialEq for Neighbor {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<D: Distance> Eq for Neighbor<D> {}
+impl Eq for Neighbor {}
 
-/// The nearest `capacity` of the candidates pushed so far.
+/// The nearest `capacity` of the candidates pushed so far. What it holds in the end does not
+/// depend on the order of the pushes.
 #[derive(Clone, Debug)]
 pub(super) struct Nearest {
-    heap: BinaryHeap<Neighbor<f32>>,
+    heap: BinaryHeap<Neighbor>,
     capacity: usize,
-    /// No candidate at this distance or beyond can enter. NaN never occurs: inputs are finite.
-    limit: f32,
+    /// No candidate farther than this can be among the nearest.
+    limit: f64,
 }
 
 impl Nearest {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { heap: BinaryHeap::with_capacity(capacity + 1), capacity, limit: f32::INFINITY }
+    /// `limit`: a distance within which at least `capacity` candidates are known to lie, or
+    /// infinity.
+    pub(super) fn new(capacity: usize, limit: f64) -> Self {
+        Self { heap: BinaryHeap::with_capacity(capacity), capacity, limit }
     }
 
+    pub(super) fn limit(&self) -> f64 {
+        self.limit
+    }
+
+    /// Whether the candidate entered.
     #[inline]
-    pub(super) fn push(&mut self, distance: f32, id: u32) {
-        // Ids come in rising order, so a tie with the farthest kept is lost by the newcomer.
-        if distance >= self.limit && self.heap.len() == self.capacity {
-            return;
+    pub(super) fn push(&mut self, candidate: Neighbor) -> bool {
+        if candidate.distance > self.limit {
+            return false;
         }
-        self.heap.push(Neighbor { distance, id });
-        if self.heap.len() > self.capacity {
-            self.heap.pop();
+        if self.heap.len() < self.capacity {
+            self.heap.push(candidate);
+        } else {
+            let Some(mut farthest) = self.heap.peek_mut() else { return false };
+            if candidate >= *farthest {
+                return false;
+            }
+            *farthest = candidate;
         }
         if self.heap.len() == self.capacity
             && let Some(farthest) = self.heap.peek()
         {
-            self.limit = farthest.distance;
+            self.limit = self.limit.min(farthest.distance);
         }
+        true
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
-        self.heap.iter().map(|n| n.id)
+    /// The nearest first.
+    pub(super) fn into_sorted(self) -> Vec<Neighbor> {
+        self.heap.into_sorted_vec()
     }
 }

@@ -1,9 +1,18 @@
-//! The only home of `unsafe`: raw matrix products and memory maps, each behind a safe face that
-//! checks what the unsafe code relies on.
+//! The innermost loops, and the only home of `unsafe`: raw matrix products and memory maps, each
+//! behind a safe face that checks what the unsafe code relies on, and the scans of neighbour
+//! search, whose instruction set is chosen at run time.
 #![allow(unsafe_code)]
 
+mod exact;
 mod gemm;
 mod map;
+pub(crate) mod scan;
 
+pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
 pub(crate) use map::map_file;
+
+/// The instruction set that kernels run in: the best that this machine has.
+pub(crate) fn arch() -> pulp::Arch {
+    pulp::Arch::new()
+}

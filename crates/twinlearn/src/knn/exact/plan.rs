@@ -1,0 +1,340 @@
+//! How a search will be done: how many leading axes, in how large blocks, in how much memory.
+
+use super::super::frame::{Frame, spread};
+use super::super::metric::Metric;
+use super::super::neighbor::Neighbor;
+use crate::context::{Context, Event, runs};
+use crate::data::Vectors;
+use crate::error::{Error, Result};
+use crate::linalg::kernels::scan::TILE;
+use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
+
+/// How one search is done. What it finds does not depend on it.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The leading coordinates of the scan, then (perhaps) those of the refinement. D alone when
+    /// no axes are used.
+    pub(super) levels: Vec<usize>,
+    /// Whether survivors are compared in `f32` over all coordinates before they are in `f64`.
+    pub(super) screens: bool,
+    /// Rows of a block: a multiple of [`TILE`].
+    pub(super) block_rows: usize,
+    dim: usize,
+    largest: f64,
+}
+
+impl Plan {
+    /// The plan in one line. `share`: its work relative to every pair over all coordinates.
+    fn told(&self, budget: &Budget, share: f64) -> String {
+        let by = match self.levels[..] {
+            [p, q] => format!("bounded by {p}, then {q} leading axes"),
+            [p] if p < self.dim => format!("bounded by {p} leading axes"),
+            _ => "by all coordinates".to_owned(),
+        };
+        format!(
+            "exact search of {} rows among {} of dimension {}, {by}: {:.0} % of the full work, \
+             {} MB of working memory",
+            budget.n_left,
+            budget.n_rows,
+            self.dim,
+            100.0 * share,
+            budget.bytes(&self.levels, self.block_rows).div_ceil(1_000_000),
+        )
+    }
+}
+
+/// Leading coordinates that are considered.
+const GRID: [usize; 10] = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+/// Rows whose limits are estimated, and rows they are bounded against.
+const PROBES: usize = 64;
+const PROBED: usize = 2048;
+/// Below this many multiply-adds nothing is worth planning.
+const SMALL: f64 = 2e9;
+/// By how much worse the limits are, while a search runs, than they end.
+const LOOSENESS: f64 = 0.1;
+/// Bytes of original rows that a block should hold: blocks are read once for each pair.
+const BLOCK_BYTES: usize = 8 << 20;
+const MAX_TILES: usize = 4;
+/// Blocks that leave the threads enough to share.
+const MIN_BLOCKS: usize = 16;
+
+/// The cost of a pair in nanoseconds of one thread of the machine that this was tuned on; only
+/// their ratios matter.
+mod cost {
+    /// A step of the scan, for one coordinate.
+    pub(super) const SCAN: f64 = 0.0195;
+    /// Starting a pair's scan and testing it.
+    pub(super) const TEST: f64 = 0.07;
+    /// Refining a survivor, at all and for each coordinate.
+    pub(super) const REFINE: (f64, f64) = (6.0, 0.06);
+    /// Comparing a survivor over all coordinates.
+    pub(super) const SCREEN: (f64, f64) = (12.0, 0.1);
+
+    pub(super) fn line((constant, slope): (f64, f64), x: usize) -> f64 {
+        constant + slope * x as f64
+    }
+
+    pub(super) fn scan(width: usize) -> f64 {
+        line((TEST, SCAN), width + 1)
+    }
+}
+
+/// A frame and a plan for the rows of `x`, searched for by themselves or by `queries`.
+pub(super) fn choose(
+    ctx: &Context,
+    x: &dyn Vectors,
+    norms: &[f64],
+    queries: Option<(&dyn Vectors, &[f64])>,
+    k: usize,
+    metric: Metric,
+    memory: Option<usize>,
+) -> Result<(Frame, Plan)> {
+    let (n, dim) = (x.n_rows(), x.dim());
+    let all_norms = norms.iter().chain(queries.map_or(&[][..], |q| q.1));
+    let largest = all_norms.copied().fold(0.0, f64::max);
+    let (left, left_norms) = queries.unwrap_or((x, norms));
+    let pairs = if queries.is_some() { 1.0 } else { 0.5 } * left.n_rows() as f64 * n as f64;
+
+    let budget = Budget {
+        threads: ctx.threads(),
+        n_rows: n,
+        n_left: left.n_rows(),
+        symmetric: queries.is_none(),
+        dim,
+        k,
+        limit: memory,
+    };
+    let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
+    let mut frame;
+    let (mut levels, mut share) = (vec![dim], if queries.is_some() { 1.0 } else { 0.5 });
+    match widest {
+        Some(widest) if pairs * dim as f64 > SMALL && n > 2 * k => {
+            frame = Frame::new(ctx, x, norms, metric, widest, largest)?;
+            let survival = Survival::probe(ctx, &frame, (x, norms), (left, left_norms), k, widest)?;
+            let cheapest = survival.cheapest(dim, queries.is_none(), &budget);
+            share *= cheapest.1;
+            match cheapest.0 {
+                Some(found) => levels = found,
+                None => frame.drop_axes(),
+            }
+        }
+        _ => frame = Frame::new(ctx, x, norms, metric, 0, largest)?,
+    }
+    let plan = Plan {
+        screens: levels[0] < dim,
+        block_rows: budget.block_rows(&levels)?,
+        levels,
+        dim,
+        largest,
+    };
+    ctx.emit(&Event::Plan(&plan.told(&budget, share)));
+    Ok((frame, plan))
+}
+
+impl Plan {
+    /// The value that a pair's `f32` comparison must reach (for products) or not exceed (for
+    /// squared distances) when a row of length `norm` looks no farther than `distance`.
+    ///
+    /// γ_n bounds the error of a sum of n products relative to the sum of their sizes, which is
+    /// at most the product of the lengths.
+    pub(super) fn screen_bound(&self, metric: Metric, norm: f64, distance: f64) -> f32 {
+        let gamma = 1.01 * (self.dim + 8) as f64 / f64::from(1 << 24);
+        match metric {
+            Metric::L2 => (distance * (1.0 + 2.0 * gamma) + 1e-37) as f32,
+            _ if distance == f64::INFINITY => f32::NEG_INFINITY,
+            Metric::Cosine if !is_ordinary(norm) => f32::NEG_INFINITY,
+            Metric::Cosine => (1.0 - distance - 2.0 * gamma) as f32,
+            Metric::Ip => (-distance - 2.0 * gamma * norm * self.largest - 1e-37) as f32,
+        }
+    }
+
+    /// The bound of a row that looks for nothing.
+    pub(super) fn out_of_reach(&self, metric: Metric) -> f32 {
+        if metric == Metric::L2 { f32::NEG_INFINITY } else { f32::INFINITY }
+    }
+
+    /// What products with a row of length `norm` are multiplied by.
+    pub(super) fn factor(&self, metric: Metric, norm: f64) -> f32 {
+        match metric {
+            Metric::Cosine if is_ordinary(norm) => (1.0 / norm) as f32,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Whether products of rows of this length stay well inside the range of `f32`.
+fn is_ordinary(norm: f64) -> bool {
+    (1e-15..1e15).contains(&norm)
+}
+
+/// What working memory is needed for.
+struct Budget {
+    threads: usize,
+    n_rows: usize,
+    n_left: usize,
+    symmetric: bool,
+    dim: usize,
+    k: usize,
+    limit: Option<usize>,
+}
+
+impl Budget {
+    /// Bytes of working memory.
+    fn bytes(&self, levels: &[usize], block_rows: usize) -> usize {
+        let width = if levels[0] < self.dim { levels[levels.len() - 1] } else { 0 };
+        let rows = if self.symmetric { self.n_rows } else { self.n_rows + self.n_left };
+        // Length, order, offset and residuals (twice while they are made), coordinates.
+        let per_row = 8 + 4 + 8 * (levels.len() + 1) + 4 * width;
+        let per_left = self.k * (size_of::<Neighbor>() + 4) + 64;
+        let per_block_row = 4 * (self.dim + 2 * (levels[0] + 1) + width) + 48;
+        let tile = TILE * TILE * 12;
+        let sample = 4 * self.dim * 4096.max(4 * self.dim).min(1 << 14).min(self.n_rows);
+        rows * per_row
+            + self.n_left * per_left
+            + self.threads * (2 * block_rows * per_block_row + tile)
+            + sample
+    }
+
+    fn fits(&self, levels: &[usize]) -> bool {
+        self.limit.is_none_or(|limit| self.bytes(levels, TILE) <= limit)
+    }
+
+    fn block_rows(&self, levels: &[usize]) -> Result<usize> {
+        let needed = self.bytes(levels, TILE);
+        if let Some(limit) = self.limit
+            && needed > limit
+        {
+            return Err(Error::invalid(
+                "memory",
+                format_args!("at least {} MB for this search", needed.div_ceil(1_000_000)),
+                format_args!("{} MB", limit as f64 / 1e6),
+            ));
+        }
+        let by_cache = (BLOCK_BYTES / (4 * self.dim * TILE)).clamp(1, MAX_TILES);
+        let by_threads = (self.n_left / (MIN_BLOCKS * TILE)).max(1);
+        let fits = |tiles: &usize| {
+            self.limit.is_none_or(|limit| self.bytes(levels, tiles * TILE) <= limit)
+        };
+        let tiles = (1..=by_cache.min(by_threads)).rev().find(fits).unwrap_or(1);
+        Ok(tiles * TILE)
+    }
+}
+
+/// For each number of leading coordinates the share of pairs that its bound lets pass.
+struct Survival(Vec<(usize, f64)>);
+
+impl Survival {
+    /// Measured on an even sample of rows of `left` against one of `x`.
+    fn probe(
+        ctx: &Context,
+        frame: &Frame,
+        (x, norms): (&dyn Vectors, &[f64]),
+        (left, left_norms): (&dyn Vectors, &[f64]),
+        k: usize,
+        widest: usize,
+    ) -> Result<Self> {
+        let grid: Vec<usize> = GRID.into_iter().filter(|&p| p <= widest).collect();
+        let pick = |rows: &dyn Vectors, norms: &[f64], most: usize| {
+            let ids = spread(rows.n_rows(), most);
+            let mut data = vec![0.0; ids.len() * rows.dim()];
+            rows.gather(&ids, &mut data)?;
+            let norms: Vec<f64> = ids.iter().map(|&id| norms[id as usize]).collect();
+            Ok::<_, Error>((Matrix::new(ids.len(), rows.dim(), data)?, norms))
+        };
+        let (probes, probe_norms) = pick(left, left_norms, PROBES)?;
+        let (others, other_norms) = pick(x, norms, PROBED)?;
+        let limits = probe_limits(ctx, frame, (&probes, &probe_norms), (x, norms), k)?;
+        let a = frame.coordinates(ctx, &probes, &probe_norms, &grid)?;
+        let b = frame.coordinates(ctx, &others, &other_norms, &grid)?;
+        let mut survivors = vec![0_usize; grid.len()];
+        for (i, limit) in limits.iter().enumerate() {
+            let u = &a.leading[i * a.width..][..a.width];
+            for j in 0..b.offsets.len() {
+                let v = &b.leading[j * b.width..][..b.width];
+                let (mut product, mut from) = (a.offsets[i] + b.offsets[j], 0);
+                for (level, &p) in grid.iter().enumerate() {
+                    let terms = u[from..p].iter().zip(&v[from..p]);
+                    product += terms.map(|(x, y)| x * y).sum::<f32>();
+                    from = p;
+                    let bound = product + a.residuals[level][i] * b.residuals[level][j];
+                    survivors[level] += usize::from(bound >= *limit);
+                }
+            }
+        }
+        let pairs = (limits.len() * b.offsets.len()) as f64;
+        Ok(Self(grid.into_iter().zip(survivors.into_iter().map(|s| s as f64 / pairs)).collect()))
+    }
+
+    /// The cheapest levels (nothing for all coordinates) and their cost relative to that of all
+    /// coordinates.
+    fn cheapest(&self, dim: usize, symmetric: bool, budget: &Budget) -> (Option<Vec<usize>>, f64) {
+        let plain = cost::scan(dim);
+        let (mut best, mut best_cost) = (None, plain);
+        // In a symmetric search a pair survives for either of its rows.
+        let sides = if symmetric { 2.0 } else { 1.0 };
+        let shares = || self.0.iter().map(|&(p, share)| (p, (sides * share).min(1.0)));
+        for (p, survive) in shares() {
+            let screen = |share: f64| share * cost::line(cost::SCREEN, dim);
+            let alone = (vec![p], cost::scan(p) + screen(survive));
+            let refined = shares().filter(|&(q, _)| q > p).map(|(q, left)| {
+                let refine = survive * cost::line(cost::REFINE, q);
+                (vec![p, q], cost::scan(p) + refine + screen(left))
+            });
+            for (levels, cost) in refined.chain([alone]) {
+                if cost < best_cost && budget.fits(&levels) {
+                    (best, best_cost) = (Some(levels), cost);
+                }
+            }
+        }
+        (best, best_cost / plain)
+    }
+}
+
+/// About the score of each probe's k-th nearest row of `x`, loosened.
+fn probe_limits(
+    ctx: &Context,
+    frame: &Frame,
+    (probes, probe_norms): (&Matrix, &[f64]),
+    (x, norms): (&dyn Vectors, &[f64]),
+    k: usize,
+) -> Result<Vec<f32>> {
+    let (n, dim) = (probes.rows(), x.dim());
+    let mut moved = probes.clone();
+    let own = frame.move_rows(moved.as_mut_slice(), probe_norms);
+    // At most an eighth of the rows, in even runs: the k-th nearest of all is about the (k/8)-th
+    // nearest of those.
+    let blocks: Vec<_> = runs(x.n_rows(), TILE).collect();
+    let step = if blocks.len() > 64 && k >= 8 { 8 } else { 1 };
+    let blocks: Vec<_> = blocks.into_iter().step_by(step).collect();
+    let scores = ctx.try_map(blocks.len(), |b| {
+        let block = blocks[b].clone();
+        let mut rows = vec![0.0; block.len() * dim];
+        x.read_rows(block.start, &mut rows)?;
+        let offsets = frame.move_rows(&mut rows, &norms[block.clone()]);
+        let mut scores = vec![0.0; n * block.len()];
+        matmul_here(
+            1.0,
+            moved.view(),
+            MatRef::new(&rows, block.len(), dim).t(),
+            0.0,
+            MatMut::new(&mut scores, n, block.len()),
+        );
+        for row in scores.chunks_exact_mut(block.len()) {
+            row.iter_mut().zip(&offsets).for_each(|(s, o)| *s += o);
+        }
+        Ok(scores)
+    })?;
+    Ok((0..n)
+        .map(|i| {
+            let mut all: Vec<f32> = Vec::new();
+            for (block, scores) in blocks.iter().zip(&scores) {
+                all.extend_from_slice(&scores[i * block.len()..][..block.len()]);
+            }
+            // The row itself is among them in a search of a set in itself.
+            let rank = (k / step).max(1).min(all.len() - 1);
+            let (_, score, _) = all.select_nth_unstable_by(rank, |x, y| y.total_cmp(x));
+            let score = *score + own[i];
+            score - LOOSENESS as f32 * score.abs()
+        })
+        .collect())
+}
