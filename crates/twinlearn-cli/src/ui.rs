@@ -104,6 +104,7 @@ impl Observer for Sink {
                     log.write(report);
                 }
             }
+            Event::Plan(line) => eprintln!("{line}"),
             Event::Warning(message) => match &*lock(&self.bar) {
                 Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
                 None => eprintln!("warning: {message}"),

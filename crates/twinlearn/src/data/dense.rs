@@ -14,6 +14,11 @@ pub trait Element: bytemuck::Pod + Send + Sync {
 
     /// Writes `src` to `out` as `f32`, rounding to nearest. The lengths are equal.
     fn widen(src: &[Self], out: &mut [f32]);
+
+    /// `src` itself, where this type is `f32`.
+    fn as_f32(_src: &[Self]) -> Option<&[f32]> {
+        None
+    }
 }
 
 impl Element for f16 {
@@ -27,6 +32,9 @@ impl Element for f32 {
     const NAME: &'static str = "f32";
     fn widen(src: &[Self], out: &mut [f32]) {
         out.copy_from_slice(src);
+    }
+    fn as_f32(src: &[Self]) -> Option<&[f32]> {
+        Some(src)
     }
 }
 
@@ -72,6 +80,10 @@ impl<'a, E: Element> DenseVectors<'a, E> {
 }
 
 impl<E: Element> Vectors for DenseVectors<'_, E> {
+    fn as_f32(&self) -> Option<&[f32]> {
+        E::as_f32(self.data)
+    }
+
     fn n_rows(&self) -> usize {
         self.data.len() / self.dim
     }
@@ -88,6 +100,10 @@ impl<E: Element> Vectors for DenseVectors<'_, E> {
 }
 
 impl Vectors for Matrix<f32> {
+    fn as_f32(&self) -> Option<&[f32]> {
+        Some(self.as_slice())
+    }
+
     fn n_rows(&self) -> usize {
         self.rows()
     }

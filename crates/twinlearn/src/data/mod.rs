@@ -37,6 +37,11 @@ pub trait Vectors: Send + Sync {
     /// May panic when the rows do not exist or `out` is not whole rows.
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()>;
 
+    /// All rows, row after row, where they lie in memory as `f32`; they are then read in place.
+    fn as_f32(&self) -> Option<&[f32]> {
+        None
+    }
+
     /// Writes the rows named by `ids` to `out`, row after row.
     ///
     /// # Errors

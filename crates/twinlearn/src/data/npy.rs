@@ -165,6 +165,13 @@ impl NpyVectors {
 }
 
 impl Vectors for NpyVectors {
+    fn as_f32(&self) -> Option<&[f32]> {
+        match self.float {
+            FloatType::F32 => bytemuck::try_cast_slice(self.file.data()).ok(),
+            FloatType::F16 | FloatType::F64 => None,
+        }
+    }
+
     fn n_rows(&self) -> usize {
         self.n_rows
     }

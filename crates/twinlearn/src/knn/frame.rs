@@ -35,7 +35,7 @@ use super::metric::Metric;
 use crate::context::{Context, runs};
 use crate::data::Vectors;
 use crate::error::Result;
-use crate::linalg::kernels::{arch, dot_f64, scan};
+use crate::linalg::kernels::{arch, dot_f64, move_rows, scan, squares};
 use crate::linalg::{MatMut, MatRef, Matrix, gram, matmul, matmul_here, symmetric_eigen};
 
 /// ε: half the distance from 1 to the next `f32`.
@@ -84,11 +84,8 @@ pub(super) fn row_norms(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
     ctx.try_for_each_chunk(&mut norms, BLOCK, |b, out| {
         let mut rows = vec![0.0; out.len() * x.dim()];
         x.read_rows(b * BLOCK, &mut rows)?;
-        arch().dispatch(|| {
-            for (o, row) in out.iter_mut().zip(rows.chunks_exact(x.dim())) {
-                *o = dot_f64(row, row).sqrt();
-            }
-        });
+        squares(arch(), &rows, x.dim(), x.dim(), out);
+        out.iter_mut().for_each(|square| *square = square.sqrt());
         Ok(())
     })?;
     Ok(norms)
@@ -134,9 +131,9 @@ impl Frame {
         }
 
         ctx.for_each_chunk(&mut sample, BLOCK * dim, |b, rows| {
-            for (row, &id) in rows.chunks_exact_mut(dim).zip(&ids[b * BLOCK..]) {
-                frame.centre(row, norms[id as usize]);
-            }
+            let n = rows.len() / dim;
+            let norms = ids[b * BLOCK..][..n].iter().map(|&id| norms[id as usize]);
+            frame.move_rows(rows, norms);
         });
         let mut covariance = Matrix::<f32>::zeros(dim, dim);
         gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), covariance.view_mut());
@@ -157,12 +154,10 @@ impl Frame {
         }
     }
 
-    /// x becomes z.
-    pub(super) fn centre(&self, row: &mut [f32], norm: f64) {
-        let gain = self.gain(norm);
-        for (v, &m) in row.iter_mut().zip(&self.mean) {
-            *v = ((f64::from(*v) * gain - f64::from(m)) * self.scale) as f32;
-        }
+    /// Rows x become z.
+    pub(super) fn move_rows(&self, rows: &mut [f32], norms: impl Iterator<Item = f64>) {
+        let gains: Vec<f64> = norms.map(|norm| self.gain(norm)).collect();
+        move_rows(arch(), rows, &gains, &self.mean, self.scale);
     }
 
     /// The coordinates of all rows, with residuals for each number of leading coordinates in
@@ -176,7 +171,6 @@ impl Frame {
     ) -> Result<Coordinates> {
         let (n, dim) = (x.n_rows(), self.dim);
         let width = if self.axes.is_some() { levels[levels.len() - 1] } else { 0 };
-        let terms = if width > 0 { width } else { dim };
         let mut leading = vec![0.0; n * width];
         // A row's residuals side by side, then its offset.
         let stride = levels.len() + 1;
@@ -196,23 +190,14 @@ impl Frame {
             let mut raw = vec![0.0; block.len() * dim];
             x.read_rows(block.start, &mut raw)?;
             let mut z = raw.clone();
-            arch().dispatch(|| {
-                for (row, &norm) in z.chunks_exact_mut(dim).zip(&norms[block.clone()]) {
-                    self.centre(row, norm);
-                }
-            });
+            self.move_rows(&mut z, norms[block.clone()].iter().copied());
             if let Some(axes) = &self.axes {
                 let axes = MatRef::new(&axes.as_slice()[..width * dim], width, dim);
                 let (z, u) =
                     (MatRef::new(&z, block.len(), dim), MatMut::new(u, block.len(), width));
                 matmul_here(1.0, z, axes.t(), 0.0, u);
             }
-            arch().dispatch(|| {
-                for (i, s) in s.chunks_exact_mut(stride).enumerate() {
-                    let (raw, z) = (&raw[i * dim..][..dim], &z[i * dim..][..dim]);
-                    self.scalars(raw, z, &u[i * width..][..width], levels, terms, s);
-                }
-            });
+            self.scalars(&raw, &z, u, width, levels, s);
             Ok(())
         })?;
         let column = |c: usize| scalars.iter().skip(c).step_by(stride).copied().collect();
@@ -224,37 +209,44 @@ impl Frame {
         })
     }
 
-    /// The stored residuals and offset of one row.
-    #[inline(always)]
+    /// The stored residuals of each row side by side, then its offset.
     fn scalars(
         &self,
         raw: &[f32],
         z: &[f32],
         u: &[f32],
+        width: usize,
         levels: &[usize],
-        terms: usize,
         out: &mut [f32],
     ) {
-        let square = dot_f64(z, z);
+        let stride = levels.len() + 1;
+        let terms = if width > 0 { width } else { self.dim };
         let product = gamma(terms + 4);
         let error = 2.0 * self.basis_error + 4.0 * product + 8.0 * ROUNDING;
-        let (residuals, offset) = out.split_at_mut(levels.len());
-        for (out, &level) in residuals.iter_mut().zip(levels) {
-            let rest = match u {
-                [] => 0.0,
-                u => (square - dot_f64(&u[..level], &u[..level])).max(0.0),
-            };
-            *out = round_up((rest + 2.0 * error * square).sqrt());
+        let mut all = vec![0.0; out.len() / stride];
+        squares(arch(), z, self.dim, self.dim, &mut all);
+        let mut leading = vec![0.0; all.len()];
+        for (l, &level) in levels.iter().enumerate() {
+            if width > 0 {
+                squares(arch(), u, width, level, &mut leading);
+            } else {
+                leading.copy_from_slice(&all);
+            }
+            for ((out, all), part) in out.chunks_exact_mut(stride).zip(&all).zip(&leading) {
+                out[l] = round_up(((all - part).max(0.0) + 2.0 * error * all).sqrt());
+            }
         }
-        let exact = self.offset(raw, square);
         let cosine = if self.metric == Metric::Cosine { 64.0 * ROUNDING } else { 0.0 };
         let constant = 1e-30 + cosine * self.scale * self.scale;
-        let slack = 2.0 * product * exact.abs() + 8.0 * ROUNDING * square + constant;
-        offset[0] = round_up(exact + slack);
+        let rows = out.chunks_exact_mut(stride).zip(raw.chunks_exact(self.dim));
+        for ((out, raw), &square) in rows.zip(&all) {
+            let exact = self.offset(raw, square);
+            let slack = 2.0 * product * exact.abs() + 8.0 * ROUNDING * square + constant;
+            out[levels.len()] = round_up(exact + slack);
+        }
     }
 
     /// a of a row x with ‖z‖² = `square`.
-    #[inline(always)]
     fn offset(&self, raw: &[f32], square: f64) -> f64 {
         match self.metric {
             Metric::L2 | Metric::Cosine => -0.5 * square,
@@ -265,14 +257,12 @@ impl Frame {
         }
     }
 
-    /// Rows x become z; returns their offsets a, rounded to nearest.
-    pub(super) fn move_rows(&self, rows: &mut [f32], norms: &[f64]) -> Vec<f32> {
-        let one = |(row, &norm): (&mut [f32], &f64)| {
-            let raw = row.to_vec();
-            self.centre(row, norm);
-            self.offset(&raw, dot_f64(row, row)) as f32
-        };
-        arch().dispatch(|| rows.chunks_exact_mut(self.dim).zip(norms).map(one).collect())
+    /// The offsets a of rows x that became z, rounded to nearest.
+    pub(super) fn offsets(&self, raw: &[f32], z: &[f32]) -> Vec<f32> {
+        let mut all = vec![0.0; z.len() / self.dim];
+        squares(arch(), z, self.dim, self.dim, &mut all);
+        let offset = |(raw, &square): (&[f32], &f64)| self.offset(raw, square) as f32;
+        raw.chunks_exact(self.dim).zip(&all).map(offset).collect()
     }
 
     /// Searches z itself from here on.

@@ -300,7 +300,8 @@ fn probe_limits(
 ) -> Result<Vec<f32>> {
     let (n, dim) = (probes.rows(), x.dim());
     let mut moved = probes.clone();
-    let own = frame.move_rows(moved.as_mut_slice(), probe_norms);
+    frame.move_rows(moved.as_mut_slice(), probe_norms.iter().copied());
+    let own = frame.offsets(probes.as_slice(), moved.as_slice());
     // At most an eighth of the rows, in even runs: the k-th nearest of all is about the (k/8)-th
     // nearest of those.
     let blocks: Vec<_> = runs(x.n_rows(), TILE).collect();
@@ -310,7 +311,9 @@ fn probe_limits(
         let block = blocks[b].clone();
         let mut rows = vec![0.0; block.len() * dim];
         x.read_rows(block.start, &mut rows)?;
-        let offsets = frame.move_rows(&mut rows, &norms[block.clone()]);
+        let raw = rows.clone();
+        frame.move_rows(&mut rows, norms[block.clone()].iter().copied());
+        let offsets = frame.offsets(&raw, &rows);
         let mut scores = vec![0.0; n * block.len()];
         matmul_here(
             1.0,

@@ -5,7 +5,7 @@ use crate::context::{Context, runs};
 use crate::error::Result;
 use crate::knn::frame::{Frame, spread};
 use crate::linalg::kernels::arch;
-use crate::linalg::kernels::scan::{Pair, TILE, exact};
+use crate::linalg::kernels::scan::{Pair, Rows, TILE, exact};
 use crate::linalg::{MatMut, MatRef, matmul_here};
 
 /// Of each row of `left`, by position. The candidates are the rows of its own tile, or of an even
@@ -35,24 +35,29 @@ struct Tile {
     rows: Vec<f32>,
     scored: Vec<f32>,
     width: usize,
+    index: Vec<u32>,
 }
 
 impl Tile {
     fn new(frame: &Frame, set: &Set<'_>, ids: &[u32]) -> Result<Self> {
         let dim = set.rows.dim();
         let mut rows = vec![0.0; ids.len() * dim];
+        let index = (0..ids.len() as u32).collect();
         set.rows.gather(ids, &mut rows)?;
         let width = set.coordinates.width;
         if width > 0 {
             let leading = &set.coordinates.leading;
             let row = |&id: &u32| &leading[id as usize * width..][..width];
-            return Ok(Self { rows, scored: ids.iter().flat_map(row).copied().collect(), width });
+            let scored = ids.iter().flat_map(row).copied().collect();
+            return Ok(Self { rows, scored, width, index });
         }
         let mut scored = rows.clone();
-        for (row, &id) in scored.chunks_exact_mut(dim).zip(ids) {
-            frame.centre(row, set.norms[id as usize]);
-        }
-        Ok(Self { rows, scored, width: dim })
+        frame.move_rows(&mut scored, ids.iter().map(|&id| set.norms[id as usize]));
+        Ok(Self { rows, scored, width: dim, index })
+    }
+
+    fn rows(&self, dim: usize) -> Rows<'_> {
+        Rows { data: &self.rows, width: dim, index: &self.index }
     }
 }
 
@@ -89,7 +94,7 @@ fn of_tile(
         }
         let pairs: Vec<Pair> =
             best.iter().map(|&(_, j)| Pair { left: i as u16, right: j as u16 }).collect();
-        exact(arch(), metric.term(), dim, &a.rows, &b.rows, &pairs, &mut sums);
+        exact(arch(), metric.term(), a.rows(dim), b.rows(dim), &pairs, &mut sums);
         let norm = left.norms[left_ids[i] as usize];
         let distance = |(pair, &sum): (&Pair, &f64)| {
             let other = right.norms[right_ids[usize::from(pair.right)] as usize];

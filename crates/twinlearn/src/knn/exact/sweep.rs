@@ -11,7 +11,8 @@ use crate::knn::frame::Frame;
 use crate::knn::neighbor::{Nearest, Neighbor};
 use crate::linalg::kernels::arch;
 use crate::linalg::kernels::scan::{
-    Operand, Packed, Pair, RefineSide, ScanSide, ScreenSide, TILE, exact, refine, scan, screen,
+    Operand, Packed, Pair, RefineSide, Rows, ScanSide, ScreenSide, TILE, exact, refine, scan,
+    screen,
 };
 
 /// What the rows of one tile have found, and the limits that follow from it.
@@ -50,8 +51,10 @@ struct Block {
     residuals: Vec<f32>,
     norms: Vec<f64>,
     factors: Vec<f32>,
-    /// The rows themselves.
+    /// The rows themselves, unless they can be read where they lie.
     rows: Vec<f32>,
+    /// Where in `rows`, or in all rows, each row is.
+    index: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -151,8 +154,14 @@ impl Sweep<'_> {
         out.start = start;
         out.ids.clear();
         out.ids.extend_from_slice(ids);
-        out.rows.resize(ids.len() * dim, 0.0);
-        set.rows.gather(ids, &mut out.rows)?;
+        out.index.clear();
+        if set.rows.as_f32().is_some() {
+            out.index.extend_from_slice(ids);
+        } else {
+            out.index.extend(0..ids.len() as u32);
+            out.rows.resize(ids.len() * dim, 0.0);
+            set.rows.gather(ids, &mut out.rows)?;
+        }
         let pick = |from: &[f32], to: &mut Vec<f32>| {
             to.clear();
             to.extend(ids.iter().map(|&id| from[id as usize]));
@@ -178,10 +187,11 @@ impl Sweep<'_> {
                 scanned.push(first[id as usize]);
             }
         } else {
-            for (row, &id) in out.rows.chunks_exact(dim).zip(ids) {
-                let start = scanned.len();
+            let mut moved = vec![0.0; ids.len() * dim];
+            set.rows.gather(ids, &mut moved)?;
+            self.frame.move_rows(&mut moved, out.norms.iter().copied());
+            for (row, &id) in moved.chunks_exact(dim).zip(ids) {
                 scanned.extend_from_slice(row);
-                self.frame.centre(&mut scanned[start..], set.norms[id as usize]);
                 scanned.push(first[id as usize]);
             }
         }
@@ -198,7 +208,6 @@ impl Sweep<'_> {
         workspace: &mut Workspace,
     ) {
         let Workspace { pairs, sums, candidates, limits, .. } = workspace;
-        let n_left = TILE.min(left.ids.len() - left_tile);
         let n_right = TILE.min(right.ids.len() - right_tile);
         let left_finds = (left.start + left_tile) / TILE;
         let right_finds = self.right.is_none().then_some((right.start + right_tile) / TILE);
@@ -216,7 +225,6 @@ impl Sweep<'_> {
         }
 
         pairs.clear();
-        let scan_side = |block, start, limits| scan_side(block, start, limits);
         scan(
             arch(),
             scan_side(left, left_tile, left_limits),
@@ -236,19 +244,19 @@ impl Sweep<'_> {
                 pairs,
             );
         }
-        let (dim, term) = (self.left.rows.dim(), self.frame.metric.term());
-        let left_rows = &left.rows[left_tile * dim..][..n_left * dim];
-        let right_rows = &right.rows[right_tile * dim..][..n_right * dim];
+        let term = self.frame.metric.term();
+        let left_rows = tile_rows(self.left, left, left_tile);
+        let right_rows = tile_rows(self.right.unwrap_or(self.left), right, right_tile);
         if self.plan.screens {
             screen(
                 arch(),
                 term,
-                screen_side(left, left_tile, left_rows, dim, left_limits),
-                screen_side(right, right_tile, right_rows, dim, right_limits),
+                screen_side(left, left_tile, left_rows, left_limits),
+                screen_side(right, right_tile, right_rows, right_limits),
                 pairs,
             );
         }
-        exact(arch(), term, dim, left_rows, right_rows, pairs, sums);
+        exact(arch(), term, left_rows, right_rows, pairs, sums);
 
         let [for_left, for_right] = candidates;
         for_left.clear();
@@ -301,9 +309,13 @@ fn refine_side<'a>(
 fn screen_side<'a>(
     block: &'a Block,
     start: usize,
-    rows: &'a [f32],
-    width: usize,
+    rows: Rows<'a>,
     limits: &'a Limits,
 ) -> ScreenSide<'a> {
-    ScreenSide { rows, width, factors: &block.factors[start..], bounds: &limits.bounds }
+    ScreenSide { rows, factors: &block.factors[start..], bounds: &limits.bounds }
+}
+
+fn tile_rows<'a>(set: &'a Set<'_>, block: &'a Block, start: usize) -> Rows<'a> {
+    let data = set.rows.as_f32().unwrap_or(&block.rows);
+    Rows { data, width: set.rows.dim(), index: &block.index[start..] }
 }

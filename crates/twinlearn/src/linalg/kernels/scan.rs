@@ -4,6 +4,9 @@
 //! FMA, NEON, else portable). The scores are bounds, so their last bits, which differ between
 //! instruction sets, decide nothing.
 
+// Loops here are written out: a closure handed to the standard library (`retain`, say) would be
+// compiled apart, without the instruction set of the function it stands in.
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::exact::{dot_f64, squared_distance_f64};
@@ -226,14 +229,18 @@ impl WithSimd for Refine<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { leading, left: a, right: b, pairs } = self;
-        pairs.retain(|pair| {
+        let mut kept = 0;
+        for n in 0..pairs.len() {
+            let pair = pairs[n];
             let (i, j) = (usize::from(pair.left), usize::from(pair.right));
             let x = &a.rows[i * a.width..][..leading];
             let y = &b.rows[j * b.width..][..leading];
             let product = dot_f32(simd, x, y);
             let score = product + a.residuals[i] * b.residuals[j] + (a.offsets[i] + b.offsets[j]);
-            score >= a.limits[i].min(b.limits[j])
-        });
+            pairs[kept] = pair;
+            kept += usize::from(score >= a.limits[i].min(b.limits[j]));
+        }
+        pairs.truncate(kept);
     }
 }
 
@@ -246,12 +253,11 @@ pub(crate) enum Term {
     SquaredDistance,
 }
 
-/// What [`screen`] needs of one tile: row-major rows, and for each a factor and the bounds (one
+/// What [`screen`] needs of one tile: its rows, and for each a factor and the bounds (one
 /// for each direction of the comparison) that a pair must pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScreenSide<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) width: usize,
+    pub(crate) rows: Rows<'a>,
     /// Scales a row's products; unused by [`Term::SquaredDistance`].
     pub(crate) factors: &'a [f32],
     /// The least scaled product, or the largest squared distance, that is of interest.
@@ -283,10 +289,11 @@ impl WithSimd for Screen<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { term, left: a, right: b, pairs } = self;
-        pairs.retain(|pair| {
+        let mut kept = 0;
+        for n in 0..pairs.len() {
+            let pair = pairs[n];
             let (i, j) = (usize::from(pair.left), usize::from(pair.right));
-            let x = &a.rows[i * a.width..][..a.width];
-            let y = &b.rows[j * b.width..][..b.width];
+            let (x, y) = (a.rows.row(pair.left), b.rows.row(pair.right));
             let (value, passes) = match term {
                 Term::Dot => {
                     let value = dot_f32(simd, x, y) * a.factors[i] * b.factors[j];
@@ -297,8 +304,25 @@ impl WithSimd for Screen<'_> {
                     (value, value <= a.bounds[i].max(b.bounds[j]))
                 }
             };
-            passes || !value.is_finite()
-        });
+            pairs[kept] = pair;
+            kept += usize::from(passes || !value.is_finite());
+        }
+        pairs.truncate(kept);
+    }
+}
+
+/// Row-major rows, of which row i is number `index[i]`: a tile's rows where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) index: &'a [u32],
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn row(self, i: u16) -> &'a [f32] {
+        &self.data[self.index[usize::from(i)] as usize * self.width..][..self.width]
     }
 }
 
@@ -306,23 +330,37 @@ impl WithSimd for Screen<'_> {
 pub(crate) fn exact(
     arch: Arch,
     term: Term,
-    width: usize,
-    left: &[f32],
-    right: &[f32],
+    left: Rows<'_>,
+    right: Rows<'_>,
     pairs: &[Pair],
     out: &mut Vec<f64>,
 ) {
     out.clear();
-    arch.dispatch(|| {
-        out.extend(pairs.iter().map(|pair| {
-            let x = &left[usize::from(pair.left) * width..][..width];
-            let y = &right[usize::from(pair.right) * width..][..width];
-            match term {
+    out.resize(pairs.len(), 0.0);
+    arch.dispatch(Exact { term, left, right, pairs, out });
+}
+
+struct Exact<'a> {
+    term: Term,
+    left: Rows<'a>,
+    right: Rows<'a>,
+    pairs: &'a [Pair],
+    out: &'a mut [f64],
+}
+
+impl WithSimd for Exact<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (out, pair) in self.out.iter_mut().zip(self.pairs) {
+            let (x, y) = (self.left.row(pair.left), self.right.row(pair.right));
+            *out = match self.term {
                 Term::Dot => dot_f64(x, y),
                 Term::SquaredDistance => squared_distance_f64(x, y),
-            }
-        }));
-    });
+            };
+        }
+    }
 }
 
 /// Accumulators of a sum in `f32`: enough to hide the latency of the additions.
@@ -438,13 +476,14 @@ mod tests {
                 for (term, want) in
                     [(Term::Dot, dot_f64(&x, &y)), (Term::SquaredDistance, squared_distance_f64(&x, &y))]
                 {
-                    exact(arch, term, n, &x, &y, &pair, &mut out);
+                    let rows = |data| Rows { data, width: n, index: &[0] };
+                    exact(arch, term, rows(&x), rows(&y), &pair, &mut out);
                     prop_assert_eq!(out[0].to_bits(), want.to_bits(), "the same bits everywhere");
                     for (slack, kept) in [(1e-3, true), (-1e-3, false)] {
                         let sign = if term == Term::Dot { -1.0 } else { 1.0 };
                         let bound = [want as f32 + sign * slack * (n as f32)];
-                        let a = ScreenSide { rows: &x, width: n, factors: &[1.0], bounds: &bound };
-                        let b = ScreenSide { rows: &y, width: n, factors: &[1.0], bounds: &bound };
+                        let a = ScreenSide { rows: rows(&x), factors: &[1.0], bounds: &bound };
+                        let b = ScreenSide { rows: rows(&y), factors: &[1.0], bounds: &bound };
                         let mut pairs = pair.to_vec();
                         screen(arch, term, a, b, &mut pairs);
                         prop_assert_eq!(!pairs.is_empty(), kept);
