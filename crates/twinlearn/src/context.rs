@@ -147,6 +147,7 @@ pub struct Context {
     pool: rayon::ThreadPool,
     observer: Arc<dyn Observer>,
     cancel: CancelToken,
+    memory: Option<usize>,
 }
 
 impl std::fmt::Debug for Context {
@@ -187,7 +188,7 @@ impl Context {
             .thread_name(|i| format!("twinlearn-{i}"))
             .build()
             .map_err(|e| Error::invalid("threads", format_args!("{threads} new threads"), e))?;
-        Ok(Self { pool, observer: Arc::new(Silent), cancel: CancelToken::default() })
+        Ok(Self { pool, observer: Arc::new(Silent), cancel: CancelToken::default(), memory: None })
     }
 
     /// Sends progress to `observer`.
@@ -202,6 +203,18 @@ impl Context {
     pub fn cancel_token(mut self, token: CancelToken) -> Self {
         self.cancel = token;
         self
+    }
+
+    /// Bounds the working memory of neighbour searches to `bytes`, beside input and output.
+    /// Without it a search takes what is fastest. Exact results do not depend on it.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    pub(crate) fn memory_limit(&self) -> Option<usize> {
+        self.memory
     }
 
     /// For what is needed once for each thread. Results must not depend on it.

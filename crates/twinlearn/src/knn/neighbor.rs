@@ -52,7 +52,7 @@ impl Nearest {
         self.limit
     }
 
-    /// Whether the candidate entered.
+    /// Whether the candidate entered. It must not have been pushed before.
     #[inline]
     pub(super) fn push(&mut self, candidate: Neighbor) -> bool {
         if candidate.distance > self.limit {
@@ -73,6 +73,18 @@ impl Nearest {
             self.limit = self.limit.min(farthest.distance);
         }
         true
+    }
+
+    /// [`push`](Self::push) of a candidate that may have been pushed before.
+    pub(super) fn push_once(&mut self, candidate: Neighbor) -> bool {
+        candidate.distance <= self.limit
+            && self.heap.iter().all(|n| n.id != candidate.id)
+            && self.push(candidate)
+    }
+
+    /// In no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Neighbor> {
+        self.heap.iter().copied()
     }
 
     /// The nearest first.

@@ -3,7 +3,7 @@
 use super::exact;
 use super::graph::KnnGraph;
 use super::metric::Metric;
-use crate::context::Context;
+use crate::context::{Context, Stage};
 use crate::data::{Vectors, check_vectors};
 use crate::error::{Error, Result};
 
@@ -37,7 +37,10 @@ pub(crate) fn graph_of_checked(
     metric: Metric,
 ) -> Result<KnnGraph> {
     check_n_neighbors(k, x.n_rows())?;
-    Ok(KnnGraph::new(x.n_rows(), exact::graph(ctx, x, k, metric, None)?))
+    Ok(KnnGraph::new(
+        x.n_rows(),
+        ctx.stage(Stage::Knn, x.n_rows(), || exact::GraphSearch::new(ctx, x, k, metric)?.run(k))?,
+    ))
 }
 
 /// The `k` nearest rows of `base` to each row of `queries`, row after row, best first; exact.
@@ -76,7 +79,7 @@ pub(crate) fn search_of_checked(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    exact::search(ctx, queries, base, k, metric, None)
+    exact::search(ctx, queries, base, k, metric, false)
 }
 
 pub(crate) fn check_n_neighbors(k: usize, n_rows: usize) -> Result<()> {

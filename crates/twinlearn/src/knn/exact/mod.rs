@@ -12,102 +12,108 @@
 //! neither the plan nor the order nor the threads. `frame` proves that the bounds lose nothing.
 
 mod order;
-mod plan;
+pub(super) mod plan;
 mod seed;
-mod sweep;
+pub(super) mod set;
+pub(super) mod sweep;
 
 #[cfg(test)]
 mod tests;
 
-use self::plan::Plan;
+use self::plan::{Plan, Problem};
+use self::set::Set;
 use self::sweep::Sweep;
-use super::frame::{Coordinates, Frame, row_norms};
+use super::frame::{Frame, row_norms};
 use super::metric::Metric;
-use super::neighbor::Neighbor;
-use crate::context::{Context, Stage};
+use super::neighbor::Nearest;
+use crate::context::{Context, Event, Stage};
 use crate::data::Vectors;
 use crate::error::Result;
 
-/// One set of rows of a search.
-struct Set<'a> {
-    rows: &'a dyn Vectors,
-    /// The row at each position.
-    order: Vec<u32>,
-    /// By row.
-    norms: Vec<f64>,
-    /// By row.
-    coordinates: Coordinates,
+/// A search of a set in itself, planned but not begun.
+pub(super) struct GraphSearch<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) x: &'a dyn Vectors,
+    pub(super) norms: Vec<f64>,
+    pub(super) frame: Frame,
+    pub(super) plan: Plan,
 }
 
-impl<'a> Set<'a> {
-    fn new(
-        ctx: &Context,
-        rows: &'a dyn Vectors,
-        norms: Vec<f64>,
-        frame: &Frame,
-        plan: &Plan,
+impl<'a> GraphSearch<'a> {
+    pub(super) fn new(
+        ctx: &'a Context,
+        x: &'a dyn Vectors,
+        k: usize,
+        metric: Metric,
     ) -> Result<Self> {
-        let coordinates = frame.coordinates(ctx, rows, &norms, &plan.levels)?;
-        Ok(Self { rows, order: (0..rows.n_rows() as u32).collect(), norms, coordinates })
-    }
-
-    fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    fn norm(&self, position: usize) -> f64 {
-        self.norms[self.order[position] as usize]
-    }
-}
-
-/// The `k` nearest other rows of every row of `x`, row after row, best first.
-pub(super) fn graph(
-    ctx: &Context,
-    x: &dyn Vectors,
-    k: usize,
-    metric: Metric,
-    memory: Option<usize>,
-) -> Result<Vec<u32>> {
-    ctx.stage(Stage::Knn, x.n_rows(), || {
         let norms = row_norms(ctx, x)?;
-        let (frame, plan) = plan::choose(ctx, x, &norms, None, k, metric, memory)?;
+        let problem = Problem { x, norms: &norms, queries: None, k, metric };
+        let (frame, plan) = plan::choose(ctx, &problem)?;
+        Ok(Self { ctx, x, norms, frame, plan })
+    }
+
+    /// The `k` nearest other rows of every row, row after row, best first.
+    pub(super) fn run(self, k: usize) -> Result<Vec<u32>> {
+        let Self { ctx, x, norms, frame, plan } = self;
+        ctx.emit(&Event::Plan(&plan.to_string()));
         let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
         if set.coordinates.width > 0 {
             set.order = order::by_nearness(ctx, &set.coordinates)?;
         }
-        let seeds = seed::limits(ctx, &frame, &set, None, k)?;
-        let sweep = Sweep { ctx, frame: &frame, plan: &plan, left: &set, right: None, k };
-        Ok(in_row_order(&set.order, &sweep.run(&seeds)?, k))
-    })
+        let limits = seed::limits(ctx, &frame, &set, None, true, k)?;
+        let sweep = Sweep {
+            ctx,
+            frame: &frame,
+            plan: &plan,
+            left: &set,
+            right: None,
+            same_ids: true,
+            revisits: false,
+        };
+        let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
+        Ok(in_row_order(&set.order, sweep.every_pair(nearest)?, k))
+    }
 }
 
-/// The `k` nearest rows of `base` to every row of `queries`, row after row, best first.
+/// The `k` nearest rows of `base` to every row of `queries`, row after row, best first. With
+/// `same_ids` a query is not among the neighbours that have its number.
 pub(super) fn search(
     ctx: &Context,
     queries: &dyn Vectors,
     base: &dyn Vectors,
     k: usize,
     metric: Metric,
-    memory: Option<usize>,
+    same_ids: bool,
 ) -> Result<Vec<u32>> {
     ctx.stage(Stage::Knn, queries.n_rows(), || {
         let (norms, query_norms) = (row_norms(ctx, base)?, row_norms(ctx, queries)?);
-        let queries_too = Some((queries, &query_norms[..]));
-        let (frame, plan) = plan::choose(ctx, base, &norms, queries_too, k, metric, memory)?;
+        let problem =
+            Problem { x: base, norms: &norms, queries: Some((queries, &query_norms)), k, metric };
+        let (frame, plan) = plan::choose(ctx, &problem)?;
+        ctx.emit(&Event::Plan(&plan.to_string()));
         let right = Set::new(ctx, base, norms, &frame, &plan)?;
         let left = Set::new(ctx, queries, query_norms, &frame, &plan)?;
-        let seeds = seed::limits(ctx, &frame, &left, Some(&right), k)?;
-        let sweep = Sweep { ctx, frame: &frame, plan: &plan, left: &left, right: Some(&right), k };
-        Ok(in_row_order(&left.order, &sweep.run(&seeds)?, k))
+        let limits = seed::limits(ctx, &frame, &left, Some(&right), same_ids, k)?;
+        let sweep = Sweep {
+            ctx,
+            frame: &frame,
+            plan: &plan,
+            left: &left,
+            right: Some(&right),
+            same_ids,
+            revisits: false,
+        };
+        let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
+        Ok(in_row_order(&left.order, sweep.every_pair(nearest)?, k))
     })
 }
 
-/// From finds by position to ids by row.
-fn in_row_order(order: &[u32], finds: &[Vec<Neighbor>], k: usize) -> Vec<u32> {
+/// From finds by position to the best `k` ids by row.
+pub(super) fn in_row_order(order: &[u32], finds: Vec<Nearest>, k: usize) -> Vec<u32> {
     let mut ids = vec![0; order.len() * k];
     for (&row, finds) in order.iter().zip(finds) {
         let out = &mut ids[row as usize * k..][..k];
-        out.iter_mut().zip(finds).for_each(|(id, find)| *id = find.id);
+        out.iter_mut().zip(finds.into_sorted()).for_each(|(id, find)| *id = find.id);
     }
     ids
 }

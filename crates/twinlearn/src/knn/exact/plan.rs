@@ -1,9 +1,11 @@
 //! How a search will be done: how many leading axes, in how large blocks, in how much memory.
 
+use std::fmt;
+
 use super::super::frame::{Frame, spread};
 use super::super::metric::Metric;
 use super::super::neighbor::Neighbor;
-use crate::context::{Context, Event, runs};
+use crate::context::{Context, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
 use crate::linalg::kernels::scan::TILE;
@@ -11,35 +13,36 @@ use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
 
 /// How one search is done. What it finds does not depend on it.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(in crate::knn) struct Plan {
     /// The leading coordinates of the scan, then (perhaps) those of the refinement. D alone when
     /// no axes are used.
-    pub(super) levels: Vec<usize>,
+    pub(in crate::knn) levels: Vec<usize>,
     /// Whether survivors are compared in `f32` over all coordinates before they are in `f64`.
-    pub(super) screens: bool,
+    pub(in crate::knn) screens: bool,
     /// Rows of a block: a multiple of [`TILE`].
-    pub(super) block_rows: usize,
+    pub(in crate::knn) block_rows: usize,
+    /// Bytes of working memory.
+    pub(in crate::knn) bytes: usize,
+    /// About the nanoseconds of one thread of the machine that the costs were tuned on.
+    pub(in crate::knn) cost: f64,
+    n_rows: usize,
+    n_left: usize,
     dim: usize,
     largest: f64,
 }
 
-impl Plan {
-    /// The plan in one line. `share`: its work relative to every pair over all coordinates.
-    fn told(&self, budget: &Budget, share: f64) -> String {
-        let by = match self.levels[..] {
-            [p, q] => format!("bounded by {p}, then {q} leading axes"),
-            [p] if p < self.dim => format!("bounded by {p} leading axes"),
-            _ => "by all coordinates".to_owned(),
-        };
-        format!(
-            "exact search of {} rows among {} of dimension {}, {by}: {:.0} % of the full work, \
-             {} MB of working memory",
-            budget.n_left,
-            budget.n_rows,
-            self.dim,
-            100.0 * share,
-            budget.bytes(&self.levels, self.block_rows).div_ceil(1_000_000),
-        )
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_rows, n_left, dim, .. } = self;
+        write!(f, "exact search of {n_left} rows among {n_rows} of dimension {dim}, ")?;
+        match self.levels[..] {
+            [p, q] => write!(f, "bounded by {p}, then {q} leading axes")?,
+            [p] if p < self.dim => write!(f, "bounded by {p} leading axes")?,
+            _ => f.write_str("by all coordinates")?,
+        }
+        let full = *n_rows as f64 * *n_left as f64 * cost::scan(*dim);
+        let (share, megabytes) = (100.0 * self.cost / full, self.bytes.div_ceil(1_000_000));
+        write!(f, ": {share:.0} % of the work of every pair, {megabytes} MB of working memory")
     }
 }
 
@@ -79,55 +82,85 @@ mod cost {
     }
 }
 
-/// A frame and a plan for the rows of `x`, searched for by themselves or by `queries`.
-pub(super) fn choose(
+/// What is searched for in what.
+#[derive(Clone, Copy)]
+pub(in crate::knn) struct Problem<'a> {
+    pub(in crate::knn) x: &'a dyn Vectors,
+    /// The length of each row.
+    pub(in crate::knn) norms: &'a [f64],
+    /// The rows that look, if not those of `x` for each other, and their lengths.
+    pub(in crate::knn) queries: Option<(&'a dyn Vectors, &'a [f64])>,
+    pub(in crate::knn) k: usize,
+    pub(in crate::knn) metric: Metric,
+}
+
+impl Problem<'_> {
+    /// The rows that look.
+    fn left(&self) -> (&dyn Vectors, &[f64]) {
+        self.queries.unwrap_or((self.x, self.norms))
+    }
+
+    /// Pairs to look at.
+    fn pairs(&self) -> f64 {
+        let sides = if self.queries.is_some() { 1.0 } else { 0.5 };
+        sides * self.left().0.n_rows() as f64 * self.x.n_rows() as f64
+    }
+}
+
+/// A frame and a plan.
+///
+/// # Errors
+/// When rows cannot be read or the context's memory is too little.
+pub(in crate::knn) fn choose(ctx: &Context, problem: &Problem<'_>) -> Result<(Frame, Plan)> {
+    choose_from(ctx, problem, SMALL)
+}
+
+/// [`choose`], with axes considered from `small` multiply-adds on.
+pub(super) fn choose_from(
     ctx: &Context,
-    x: &dyn Vectors,
-    norms: &[f64],
-    queries: Option<(&dyn Vectors, &[f64])>,
-    k: usize,
-    metric: Metric,
-    memory: Option<usize>,
+    problem: &Problem<'_>,
+    small: f64,
 ) -> Result<(Frame, Plan)> {
+    let &Problem { x, norms, queries, k, metric } = problem;
     let (n, dim) = (x.n_rows(), x.dim());
     let all_norms = norms.iter().chain(queries.map_or(&[][..], |q| q.1));
     let largest = all_norms.copied().fold(0.0, f64::max);
-    let (left, left_norms) = queries.unwrap_or((x, norms));
-    let pairs = if queries.is_some() { 1.0 } else { 0.5 } * left.n_rows() as f64 * n as f64;
-
+    let pairs = problem.pairs();
     let budget = Budget {
         threads: ctx.threads(),
         n_rows: n,
-        n_left: left.n_rows(),
+        n_left: problem.left().0.n_rows(),
         symmetric: queries.is_none(),
         dim,
         k,
-        limit: memory,
+        limit: ctx.memory_limit(),
     };
     let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
     let mut frame;
-    let (mut levels, mut share) = (vec![dim], if queries.is_some() { 1.0 } else { 0.5 });
+    let (mut levels, mut cost) = (vec![dim], cost::scan(dim));
     match widest {
-        Some(widest) if pairs * dim as f64 > SMALL && n > 2 * k => {
+        Some(widest) if pairs * dim as f64 > small && n > 2 * k => {
             frame = Frame::new(ctx, x, norms, metric, widest, largest)?;
-            let survival = Survival::probe(ctx, &frame, (x, norms), (left, left_norms), k, widest)?;
-            let cheapest = survival.cheapest(dim, queries.is_none(), &budget);
-            share *= cheapest.1;
-            match cheapest.0 {
-                Some(found) => levels = found,
+            let survival = Survival::probe(ctx, &frame, problem, widest)?;
+            match survival.cheapest(dim, queries.is_none(), &budget) {
+                Some(cheapest) => (levels, cost) = cheapest,
                 None => frame.drop_axes(),
             }
         }
         _ => frame = Frame::new(ctx, x, norms, metric, 0, largest)?,
     }
+    let block_rows = budget.block_rows(&levels)?;
     let plan = Plan {
         screens: levels[0] < dim,
-        block_rows: budget.block_rows(&levels)?,
+        block_rows,
+        bytes: budget.bytes(&levels, block_rows),
+        cost: cost * pairs,
         levels,
+        n_rows: n,
+        n_left: budget.n_left,
         dim,
         largest,
     };
-    ctx.emit(&Event::Plan(&plan.told(&budget, share)));
     Ok((frame, plan))
 }
 
@@ -137,7 +170,7 @@ impl Plan {
     ///
     /// γ_n bounds the error of a sum of n products relative to the sum of their sizes, which is
     /// at most the product of the lengths.
-    pub(super) fn screen_bound(&self, metric: Metric, norm: f64, distance: f64) -> f32 {
+    pub(in crate::knn) fn screen_bound(&self, metric: Metric, norm: f64, distance: f64) -> f32 {
         let gamma = 1.01 * (self.dim + 8) as f64 / f64::from(1 << 24);
         match metric {
             Metric::L2 => (distance * (1.0 + 2.0 * gamma) + 1e-37) as f32,
@@ -149,12 +182,12 @@ impl Plan {
     }
 
     /// The bound of a row that looks for nothing.
-    pub(super) fn out_of_reach(&self, metric: Metric) -> f32 {
+    pub(in crate::knn) fn out_of_reach(&self, metric: Metric) -> f32 {
         if metric == Metric::L2 { f32::NEG_INFINITY } else { f32::INFINITY }
     }
 
     /// What products with a row of length `norm` are multiplied by.
-    pub(super) fn factor(&self, metric: Metric, norm: f64) -> f32 {
+    pub(in crate::knn) fn factor(&self, metric: Metric, norm: f64) -> f32 {
         match metric {
             Metric::Cosine if is_ordinary(norm) => (1.0 / norm) as f32,
             _ => 1.0,
@@ -224,15 +257,10 @@ impl Budget {
 struct Survival(Vec<(usize, f64)>);
 
 impl Survival {
-    /// Measured on an even sample of rows of `left` against one of `x`.
-    fn probe(
-        ctx: &Context,
-        frame: &Frame,
-        (x, norms): (&dyn Vectors, &[f64]),
-        (left, left_norms): (&dyn Vectors, &[f64]),
-        k: usize,
-        widest: usize,
-    ) -> Result<Self> {
+    /// Measured on an even sample of the rows that look against one of `x`.
+    fn probe(ctx: &Context, frame: &Frame, problem: &Problem<'_>, widest: usize) -> Result<Self> {
+        let (left, left_norms) = problem.left();
+        let &Problem { x, norms, k, .. } = problem;
         let grid: Vec<usize> = GRID.into_iter().filter(|&p| p <= widest).collect();
         let pick = |rows: &dyn Vectors, norms: &[f64], most: usize| {
             let ids = spread(rows.n_rows(), most);
@@ -265,11 +293,10 @@ impl Survival {
         Ok(Self(grid.into_iter().zip(survivors.into_iter().map(|s| s as f64 / pairs)).collect()))
     }
 
-    /// The cheapest levels (nothing for all coordinates) and their cost relative to that of all
+    /// The cheapest levels and the cost of a pair with them, when they are cheaper than all
     /// coordinates.
-    fn cheapest(&self, dim: usize, symmetric: bool, budget: &Budget) -> (Option<Vec<usize>>, f64) {
-        let plain = cost::scan(dim);
-        let (mut best, mut best_cost) = (None, plain);
+    fn cheapest(&self, dim: usize, symmetric: bool, budget: &Budget) -> Option<(Vec<usize>, f64)> {
+        let (mut best, mut best_cost) = (None, cost::scan(dim));
         // In a symmetric search a pair survives for either of its rows.
         let sides = if symmetric { 2.0 } else { 1.0 };
         let shares = || self.0.iter().map(|&(p, share)| (p, (sides * share).min(1.0)));
@@ -282,11 +309,12 @@ impl Survival {
             });
             for (levels, cost) in refined.chain([alone]) {
                 if cost < best_cost && budget.fits(&levels) {
-                    (best, best_cost) = (Some(levels), cost);
+                    best_cost = cost;
+                    best = Some((levels, cost));
                 }
             }
         }
-        (best, best_cost / plain)
+        best
     }
 }
 

@@ -1,6 +1,6 @@
 //! First limits: a distance within which each row is known to have `k` neighbours.
 
-use super::Set;
+use super::set::Set;
 use crate::context::{Context, runs};
 use crate::error::Result;
 use crate::knn::frame::{Frame, spread};
@@ -16,6 +16,7 @@ pub(super) fn limits(
     frame: &Frame,
     left: &Set<'_>,
     right: Option<&Set<'_>>,
+    same_ids: bool,
     k: usize,
 ) -> Result<Vec<f64>> {
     let sample = right.map(|right| (right, spread(right.len(), TILE)));
@@ -23,7 +24,7 @@ pub(super) fn limits(
     let limits = ctx.try_map(tiles.len(), |t| {
         let ids = &left.order[tiles[t].clone()];
         match &sample {
-            Some((right, sample)) => of_tile(frame, (left, ids), (right, sample), k, false),
+            Some((right, sample)) => of_tile(frame, (left, ids), (right, sample), k, same_ids),
             None => of_tile(frame, (left, ids), (left, ids), k, true),
         }
     })?;
@@ -66,10 +67,10 @@ fn of_tile(
     (left, left_ids): (&Set<'_>, &[u32]),
     (right, right_ids): (&Set<'_>, &[u32]),
     k: usize,
-    same: bool,
+    same_ids: bool,
 ) -> Result<Vec<f64>> {
     let (n, m) = (left_ids.len(), right_ids.len());
-    if m < k + usize::from(same) {
+    if m < k + usize::from(same_ids) {
         return Ok(vec![f64::INFINITY; n]);
     }
     let (dim, metric) = (left.rows.dim(), frame.metric);
@@ -82,11 +83,11 @@ fn of_tile(
         0.0,
         MatMut::new(&mut scores, n, m),
     );
-    let measured = (2 * k + 8).min(m - usize::from(same));
+    let measured = (2 * k + 8).min(m - usize::from(same_ids));
     let (mut limits, mut sums) = (Vec::with_capacity(n), Vec::new());
     for (i, scores) in scores.chunks_exact(m).enumerate() {
         let score = |j: usize| scores[j] + right.coordinates.offsets[right_ids[j] as usize];
-        let others = (0..m).filter(|&j| !(same && j == i));
+        let others = (0..m).filter(|&j| !(same_ids && right_ids[j] == left_ids[i]));
         let mut best: Vec<(f32, usize)> = others.map(|j| (score(j), j)).collect();
         if measured < best.len() {
             best.select_nth_unstable_by(measured, |x, y| y.0.total_cmp(&x.0));

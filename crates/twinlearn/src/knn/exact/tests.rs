@@ -4,12 +4,33 @@ use half::f16;
 use proptest::prelude::*;
 use rand::Rng;
 
-use super::{graph, search};
+use super::plan::choose_from;
+use super::{GraphSearch, Problem};
 use crate::context::Context;
 use crate::data::{DenseVectors, Vectors};
+use crate::error::Result;
 use crate::knn::Metric;
+use crate::knn::frame::row_norms;
 use crate::linalg::Matrix;
 use crate::random::{Purpose, generator};
+
+/// The search with axes considered however small the set.
+fn graph(ctx: &Context, x: &dyn Vectors, k: usize, metric: Metric) -> Result<Vec<u32>> {
+    let norms = row_norms(ctx, x)?;
+    let problem = Problem { x, norms: &norms, queries: None, k, metric };
+    let (frame, plan) = choose_from(ctx, &problem, 0.0)?;
+    GraphSearch { ctx, x, norms, frame, plan }.run(k)
+}
+
+fn search(
+    ctx: &Context,
+    queries: &dyn Vectors,
+    base: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+) -> Result<Vec<u32>> {
+    super::search(ctx, queries, base, k, metric, false)
+}
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
 
@@ -57,7 +78,7 @@ fn check(x: &Matrix, k: usize, metrics: &[Metric]) {
         let want = brute_force(x, x, k, metric, true);
         for threads in [1, 3] {
             let ctx = Context::with_threads(threads).unwrap();
-            let got = graph(&ctx, x, k, metric, None).unwrap();
+            let got = graph(&ctx, x, k, metric).unwrap();
             for (i, (got, want)) in got.chunks(k).zip(want.chunks(k)).enumerate() {
                 assert_eq!(got, want, "row {i} under {metric}, {threads} threads");
             }
@@ -89,7 +110,7 @@ fn duplicates_are_neighbours_and_self_is_not() {
     let x = Matrix::new(4, 2, vec![3.0, 4.0, 3.0, 4.0, 3.0, 4.0, -1.0, 0.0]).unwrap();
     for metric in METRICS {
         let ctx = Context::with_threads(2).unwrap();
-        let ids = graph(&ctx, &x, 2, metric, None).unwrap();
+        let ids = graph(&ctx, &x, 2, metric).unwrap();
         assert_eq!(ids, [1, 2, 0, 2, 0, 1, 0, 1], "{metric}");
     }
 }
@@ -135,23 +156,22 @@ fn zero_rows_among_others() {
 fn queries_equal_brute_force_whatever_the_memory() {
     let (x, q) = (clustered(3000, 90, 10), clustered(1100, 90, 11));
     for metric in METRICS {
-        for (k, threads, memory) in [(6, 1, None), (6, 2, Some(10_000_000)), (3000, 2, None)] {
+        for (k, memory) in [(6, 1 << 40), (6, 10_000_000), (3000, 1 << 40)] {
             let q = Matrix::new(200, 90, q.as_slice()[..200 * 90].to_vec()).unwrap();
-            let ctx = Context::with_threads(threads).unwrap();
-            let got = search(&ctx, &q, &x, k, metric, memory).unwrap();
-            assert_eq!(got, brute_force(&q, &x, k, metric, false), "{metric} {k} {memory:?}");
+            let ctx = Context::with_threads(2).unwrap().memory(memory);
+            let got = search(&ctx, &q, &x, k, metric).unwrap();
+            assert_eq!(got, brute_force(&q, &x, k, metric, false), "{metric} {k} {memory}");
         }
         let ctx = Context::with_threads(2).unwrap();
-        let got = search(&ctx, &q, &x, 10, metric, None).unwrap();
+        let got = search(&ctx, &q, &x, 10, metric).unwrap();
         assert_eq!(got, brute_force(&q, &x, 10, metric, false), "{metric}");
     }
 }
 
 #[test]
 fn too_little_memory_is_refused() {
-    let ctx = Context::with_threads(2).unwrap();
-    let message =
-        graph(&ctx, &noise(600, 8, 1), 3, Metric::L2, Some(1000)).unwrap_err().to_string();
+    let ctx = Context::with_threads(2).unwrap().memory(1000);
+    let message = graph(&ctx, &noise(600, 8, 1), 3, Metric::L2).unwrap_err().to_string();
     assert!(message.starts_with("memory: expected at least "), "{message}");
     assert!(message.ends_with(" for this search, got 0.001 MB"), "{message}");
 }
@@ -177,7 +197,7 @@ proptest! {
         for metric in METRICS {
             let want = brute_force(&x, &x, k, metric, true);
             for rows in [&x as &dyn Vectors, &half] {
-                let got = graph(&ctx, rows, k, metric, None).unwrap();
+                let got = graph(&ctx, rows, k, metric).unwrap();
                 prop_assert_eq!(&got, &want, "{}", metric);
             }
         }

@@ -193,12 +193,26 @@ fn append<S: Simd>(
     out.extend_from_slice(&found[..n]);
 }
 
-/// What [`refine`] needs of one tile: row-major rows of which a leading part is compared, and for
-/// each row a residual, an offset and a limit.
+/// Row-major rows, of which row i is number `index[i]`: a tile's rows where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) index: &'a [u32],
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn row(self, i: u16) -> &'a [f32] {
+        &self.data[self.index[usize::from(i)] as usize * self.width..][..self.width]
+    }
+}
+
+/// What [`refine`] needs of one tile: rows of which a leading part is compared, and for each row
+/// a residual, an offset and a limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefineSide<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) width: usize,
+    pub(crate) rows: Rows<'a>,
     pub(crate) residuals: &'a [f32],
     pub(crate) offsets: &'a [f32],
     pub(crate) limits: &'a [f32],
@@ -233,8 +247,8 @@ impl WithSimd for Refine<'_> {
         for n in 0..pairs.len() {
             let pair = pairs[n];
             let (i, j) = (usize::from(pair.left), usize::from(pair.right));
-            let x = &a.rows[i * a.width..][..leading];
-            let y = &b.rows[j * b.width..][..leading];
+            let x = &a.rows.row(pair.left)[..leading];
+            let y = &b.rows.row(pair.right)[..leading];
             let product = dot_f32(simd, x, y);
             let score = product + a.residuals[i] * b.residuals[j] + (a.offsets[i] + b.offsets[j]);
             pairs[kept] = pair;
@@ -308,21 +322,6 @@ impl WithSimd for Screen<'_> {
             kept += usize::from(passes || !value.is_finite());
         }
         pairs.truncate(kept);
-    }
-}
-
-/// Row-major rows, of which row i is number `index[i]`: a tile's rows where they lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) width: usize,
-    pub(crate) index: &'a [u32],
-}
-
-impl<'a> Rows<'a> {
-    #[inline(always)]
-    fn row(self, i: u16) -> &'a [f32] {
-        &self.data[self.index[usize::from(i)] as usize * self.width..][..self.width]
     }
 }
 
@@ -499,8 +498,8 @@ mod tests {
             for arch in archs() {
                 for (slack, kept) in [(-1e-3, true), (1e-3, false)] {
                     let limits = ([want + slack], [want + 1.0]);
-                    let side = |rows, residual, offset, limits| RefineSide {
-                        rows, width: 40, residuals: residual, offsets: offset, limits,
+                    let side = |data, residual, offset, limits| RefineSide {
+                        rows: Rows { data, width: 40, index: &[0] }, residuals: residual, offsets: offset, limits,
                     };
                     let mut pairs = vec![Pair { left: 0, right: 0 }];
                     let a = side(&x, &[0.5], &[1.0], &limits.0);
