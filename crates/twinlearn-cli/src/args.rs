@@ -69,6 +69,12 @@ pub(crate) struct FitArgs {
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Option<String>,
+    /// How neighbours are found: auto, exact, descent or pq [default: auto].
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) knn_method: Option<String>,
+    /// The level of product quantisation: low, medium or high.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) knn_approximation: Option<String>,
     /// A neighbour graph computed before (.npy of integers, N × at least k).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) knn: Option<PathBuf>,
@@ -98,7 +104,7 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) resources: Resources,
 }
 
 #[derive(Debug, Args)]
@@ -117,16 +123,20 @@ pub(crate) struct TransformArgs {
     #[arg(long)]
     pub(crate) l2_norm: bool,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) resources: Resources,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   twinlearn knn X.npy -k 10 -o knn.npy
-  twinlearn knn X.npy -k 100 -o knn.npy --metric l2 --threads 2")]
+  twinlearn knn X.npy -k 100 -o knn.npy --metric l2 --method descent
+  twinlearn knn X.npy -k 10 -o found.npy --queries Q.npy --memory 500M")]
 pub(crate) struct KnnArgs {
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
+    /// Find the neighbours of these vectors among X, not of X among themselves.
+    #[arg(long, value_name = "Q")]
+    pub(crate) queries: Option<PathBuf>,
     /// Neighbours of each row.
     #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
     pub(crate) n_neighbors: usize,
@@ -136,8 +146,18 @@ pub(crate) struct KnnArgs {
     /// How near rows are: cosine, ip or l2.
     #[arg(long, value_name = "METRIC", default_value = "cosine")]
     pub(crate) metric: String,
+    /// How they are found: auto (exact while that takes minutes, else descent), exact, descent or
+    /// pq (product quantisation).
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    pub(crate) method: String,
+    /// The level of product quantisation: low (32 bytes a row), medium (16) or high (8).
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) approximation: Option<String>,
+    /// Seed of the approximate methods.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) resources: Resources,
 }
 
 #[derive(Debug, Args)]
@@ -166,12 +186,31 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) resources: Resources,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Threads {
+pub(crate) struct Resources {
     /// Threads to work with; results do not depend on it [default: all cores].
-    #[arg(long = "threads", value_name = "T")]
+    #[arg(long, value_name = "T")]
     pub(crate) threads: Option<usize>,
+    /// Bound of the working memory of the neighbour search, e.g. 500M or 2G [default: none].
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) memory: Option<usize>,
+}
+
+/// A number of bytes, with K, M or G for thousands, millions or thousands of millions.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((end, 'K' | 'k')) => (&text[..end], 1_000),
+        Some((end, 'M' | 'm')) => (&text[..end], 1_000_000),
+        Some((end, 'G' | 'g')) => (&text[..end], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<f64>().ok().map(|n| n * f64::from(unit));
+    match bytes {
+        // Above 2^53 a number of bytes is a typing error.
+        Some(bytes) if (1.0..9e15).contains(&bytes) => Ok(bytes as usize),
+        _ => Err("expected a number of bytes, e.g. 500M or 2G".to_owned()),
+    }
 }

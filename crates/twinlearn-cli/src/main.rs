@@ -16,7 +16,8 @@ use crate::ui::Ui;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = match Ui::new() {
+    // The demo searches many times over and is read for its table.
+    let ui = match Ui::new(!matches!(cli.command, Command::Demo(_))) {
         Ok(ui) => ui,
         Err(error) => return ui::fail(&error),
     };

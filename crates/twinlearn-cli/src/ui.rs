@@ -12,7 +12,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use twinlearn::{CancelToken, Context, Error, Event, Observer, OutputFile, Result};
 
-use crate::args::Threads;
+use crate::args::Resources;
 
 /// Prints the one line that says what went wrong.
 pub(crate) fn fail(error: &Error) -> ExitCode {
@@ -39,11 +39,13 @@ pub(crate) fn seconds(elapsed: Duration) -> String {
 /// The terminal and Ctrl-C.
 pub(crate) struct Ui {
     cancel: CancelToken,
+    shows_plans: bool,
 }
 
 impl Ui {
-    /// Routes Ctrl-C into a cancel token.
-    pub(crate) fn new() -> Result<Self> {
+    /// Routes Ctrl-C into a cancel token. `shows_plans`: whether the way a search is done is told
+    /// on stdout before it is.
+    pub(crate) fn new(shows_plans: bool) -> Result<Self> {
         let cancel = CancelToken::default();
         let token = cancel.clone();
         ctrlc::set_handler(move || token.cancel()).map_err(|e| Error::Io {
@@ -51,16 +53,20 @@ impl Ui {
             action: "listen to",
             source: io::Error::other(e),
         })?;
-        Ok(Self { cancel })
+        Ok(Self { cancel, shows_plans })
     }
 
     /// A context that shows its progress here and, when asked, logs its steps.
-    pub(crate) fn context(&self, threads: &Threads, log: Option<&Path>) -> Result<Context> {
-        let context = match threads.threads {
+    pub(crate) fn context(&self, resources: &Resources, log: Option<&Path>) -> Result<Context> {
+        let mut context = match resources.threads {
             Some(threads) => Context::with_threads(threads),
             None => Context::new(),
         }?;
-        let sink = Sink { bar: Mutex::default(), log: log.map(Log::create).transpose()? };
+        if let Some(bytes) = resources.memory {
+            context = context.memory(bytes);
+        }
+        let log = log.map(Log::create).transpose()?;
+        let sink = Sink { bar: Mutex::default(), shows_plans: self.shows_plans, log };
         Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
     }
 }
@@ -68,6 +74,7 @@ impl Ui {
 /// A bar for the stage that runs, and the log. indicatif hides bars when stderr is no terminal.
 struct Sink {
     bar: Mutex<Option<ProgressBar>>,
+    shows_plans: bool,
     log: Option<Log>,
 }
 
@@ -104,7 +111,13 @@ impl Observer for Sink {
                     log.write(report);
                 }
             }
-            Event::Plan(line) => eprintln!("{line}"),
+            Event::Plan(line) if self.shows_plans => {
+                // A reader that has gone away is noticed when the result is printed.
+                let _ = match &*lock(&self.bar) {
+                    Some(bar) => bar.suspend(|| print(line)),
+                    None => print(line),
+                };
+            }
             Event::Warning(message) => match &*lock(&self.bar) {
                 Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
                 None => eprintln!("warning: {message}"),

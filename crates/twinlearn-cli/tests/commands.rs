@@ -145,9 +145,9 @@ fn demo_measures_what_it_prints() {
     let [train, test] = ["train_x.npy", "test_x.npy"].map(|f| NpyVectors::open(data(f)).unwrap());
     let map = twinlearn::Pca::fit(&ctx, &train).unwrap().projection(32, 0.0).unwrap();
     let [a, b] = [&train, &test].map(|x| map.transform(&ctx, x).unwrap());
-    let cosine = twinlearn::Metric::Cosine;
-    let truth = twinlearn::knn_search(&ctx, &test, &train, 10, cosine).unwrap();
-    let found = twinlearn::knn_search(&ctx, &b, &a, 10, cosine).unwrap();
+    let knn = twinlearn::KnnParams::new(10);
+    let truth = twinlearn::knn_search(&ctx, &test, &train, &knn).unwrap();
+    let found = twinlearn::knn_search(&ctx, &b, &a, &knn).unwrap();
     let recall = recall_at_k(&truth, &found, 10).unwrap();
     assert!((recall - column("PCA", 1)).abs() < 6e-4, "{recall}");
     assert!(out.contains("not among the 10 nearest"), "{out}");

@@ -45,6 +45,7 @@ mod evaluation;
 mod knn;
 mod linalg;
 mod model;
+mod names;
 mod nn;
 mod objective;
 mod optimiser;
@@ -62,7 +63,7 @@ pub use data::{
 };
 pub use error::{Error, Result};
 pub use evaluation::{knn_accuracy, recall_at_k};
-pub use knn::{KnnGraph, Metric, knn_graph, knn_search};
+pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::Matrix;
 pub use model::{Model, TrainingRecord};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};

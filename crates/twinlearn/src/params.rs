@@ -1,13 +1,12 @@
 //! What a run is told: an unchecked builder becomes validated parameters.
 
-use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::knn::Metric;
+use crate::knn::{KnnApproximation, KnnMethod, KnnParams, Metric, check_method};
+use crate::names::named;
 use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 
 /// A set of defaults.
@@ -31,27 +30,6 @@ pub enum Init {
     Random,
 }
 
-macro_rules! named {
-    ($type:ty, $parameter:literal, $expected:literal, $($variant:ident = $name:literal),+) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name),+ })
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = Error;
-
-            fn from_str(s: &str) -> Result<Self> {
-                match s {
-                    $($name => Ok(Self::$variant),)+
-                    _ => Err(Error::invalid($parameter, $expected, format_args!("{s:?}"))),
-                }
-            }
-        }
-    };
-}
-
 named!(Recipe, "recipe", "default or reference", Default = "default", Reference = "reference");
 named!(Init, "init", "pca or random", Pca = "pca", Random = "random");
 
@@ -68,6 +46,12 @@ pub struct Hyperparameters {
     pub n_neighbors: usize,
     /// How near two rows are.
     pub metric: Metric,
+    /// How neighbours are found.
+    #[serde(default)]
+    pub knn_method: KnnMethod,
+    /// The level of product quantisation, where that finds them.
+    #[serde(default)]
+    pub knn_approximation: Option<KnnApproximation>,
     /// The encoder, D → d.
     pub encoder: NetworkSpec,
     /// The projector that training puts after the encoder; none trains the encoder directly.
@@ -128,6 +112,16 @@ impl Params {
         ParamsBuilder::default()
     }
 
+    /// The search for the neighbours of the rows.
+    #[must_use]
+    pub fn knn(&self) -> KnnParams {
+        KnnParams::new(self.n_neighbors)
+            .metric(self.metric)
+            .method(self.knn_method)
+            .approximation(self.knn_approximation)
+            .seed(self.seed)
+    }
+
     /// How many of `n_rows` rows are held out of training.
     #[must_use]
     pub fn n_validation(&self, n_rows: usize) -> usize {
@@ -145,6 +139,7 @@ impl TryFrom<Hyperparameters> for Params {
     fn try_from(h: Hyperparameters) -> Result<Self> {
         at_least("n_components", h.n_components, 1)?;
         at_least("n_neighbors", h.n_neighbors, 1)?;
+        check_method(h.knn_method, h.knn_approximation)?;
         at_least("epochs", h.epochs, 1)?;
         if h.warmup_epochs >= h.epochs {
             return Err(Error::invalid(
@@ -222,6 +217,10 @@ builder! {
     n_neighbors: usize,
     /// Default: cosine; inner product in the reference recipe.
     metric: Metric,
+    /// Default: auto.
+    knn_method: KnnMethod,
+    /// Default: none.
+    knn_approximation: KnnApproximation,
     /// Default: `linear`.
     encoder: NetworkSpec,
     /// Default: `mlp-1-2048`; `mlp-2-2048` in the reference recipe. `None` trains without one.
@@ -274,6 +273,8 @@ impl ParamsBuilder {
             n_components: self.n_components.unwrap_or(32),
             n_neighbors: self.n_neighbors.unwrap_or(5),
             metric: self.metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
+            knn_method: self.knn_method.unwrap_or_default(),
+            knn_approximation: self.knn_approximation,
             init: self.init.unwrap_or(if linear && !reference { Init::Pca } else { Init::Random }),
             encoder,
             projector,

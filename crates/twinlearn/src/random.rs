@@ -20,6 +20,10 @@ pub(crate) enum Purpose {
     Partner = 3,
     /// The random projection of the baselines.
     Projection = 4,
+    /// The trees of an approximate neighbour search; rounds name tree, level and node.
+    Forest = 5,
+    /// The rows that a product quantiser is trained on and the centres it begins with.
+    Quantiser = 6,
 }
 
 /// The generator for `purpose` in round `round` (an epoch, or 0) of a run with this seed.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use twinlearn::{
-    Context, Error, LinearMap, Matrix, Metric, NpyVectors, Params, Pca, Result, Trainer, Vectors,
-    knn_accuracy, knn_search, read_npy_integers, recall_at_k,
+    Context, Error, KnnParams, LinearMap, Matrix, NpyVectors, Params, Pca, Result, Trainer,
+    Vectors, knn_accuracy, knn_search, read_npy_integers, recall_at_k,
 };
 
 use crate::args::DemoArgs;
@@ -84,7 +84,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
-    let ctx = ui.context(&args.threads, None)?;
+    let ctx = ui.context(&args.resources, None)?;
     let data = Data::load(&args.data)?;
     let (d, dim) = (args.n_components, data.train.dim());
     print(&format!(
@@ -94,14 +94,15 @@ pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
         data.test.n_rows()
     ))?;
 
-    let truth = knn_search(&ctx, &data.test, &data.train, K, Metric::Cosine)?;
+    let knn = KnnParams::new(K);
+    let truth = knn_search(&ctx, &data.test, &data.train, &knn)?;
     let full = outcome(&data, "full vectors", dim, None, &truth, truth.clone())?;
     let mut outcomes = vec![full];
     let mut try_out = |name, reduce: &dyn Fn() -> Result<Reduced>| -> Result<()> {
         let start = Instant::now();
         let reduced = reduce()?;
         let elapsed = start.elapsed();
-        let found = knn_search(&ctx, &reduced.test, &reduced.train, K, Metric::Cosine)?;
+        let found = knn_search(&ctx, &reduced.test, &reduced.train, &knn)?;
         outcomes.push(outcome(&data, name, d, Some(elapsed), &truth, found)?);
         Ok(())
     };

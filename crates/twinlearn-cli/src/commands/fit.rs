@@ -12,7 +12,7 @@ use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let params = params(args)?;
-    let ctx = ui.context(&args.threads, args.log.as_deref())?;
+    let ctx = ui.context(&args.resources, args.log.as_deref())?;
     let x = NpyVectors::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
     // Before the long work, so that a folder that cannot be written to is told at once.
@@ -44,7 +44,7 @@ fn params(args: &FitArgs) -> Result<Params> {
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
     set!(pca_power, validation_fraction, seed);
-    set!(parsed: norm_layer, metric, init, recipe);
+    set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe);
     if let Some(text) = &args.encoder {
         builder = builder.encoder(NetworkSpec::parse_named("encoder", text)?);
     }

@@ -2,25 +2,40 @@
 
 use std::time::Instant;
 
-use twinlearn::{NpyVectors, OutputFile, Result, Vectors, knn_graph, write_npy_integers};
+use twinlearn::{
+    KnnParams, NpyVectors, OutputFile, Result, Vectors, knn_graph, knn_search, write_npy_integers,
+};
 
 use crate::args::KnnArgs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
-    let metric = args.metric.parse()?;
-    let ctx = ui.context(&args.threads, None)?;
+    let approximation = args.approximation.as_deref().map(str::parse).transpose()?;
+    let params = KnnParams::new(args.n_neighbors)
+        .metric(args.metric.parse()?)
+        .method(args.method.parse()?)
+        .approximation(approximation)
+        .seed(args.seed);
+    let ctx = ui.context(&args.resources, None)?;
     let x = NpyVectors::open(&args.x)?;
+    let queries = args.queries.as_ref().map(NpyVectors::open).transpose()?;
     let output = OutputFile::create(&args.output)?;
     let start = Instant::now();
-    let graph = knn_graph(&ctx, &x, args.n_neighbors, metric)?;
-    write_npy_integers(output, graph.n_rows(), &graph.to_indices())?;
+    let (n_rows, ids) = match &queries {
+        None => (x.n_rows(), knn_graph(&ctx, &x, &params)?.to_indices()),
+        Some(queries) => {
+            let found = knn_search(&ctx, queries, &x, &params)?;
+            (queries.n_rows(), found.into_iter().map(i64::from).collect())
+        }
+    };
+    let elapsed = start.elapsed();
+    write_npy_integers(output, n_rows, &ids)?;
     print(&format!(
-        "{}: {} nearest neighbours of {} rows of dimension {} ({metric}) in {}",
+        "{}: {} nearest neighbours of {n_rows} rows of dimension {} ({}) in {}",
         args.output.display(),
-        graph.k(),
-        graph.n_rows(),
+        args.n_neighbors,
         x.dim(),
-        seconds(start.elapsed()),
+        args.metric,
+        seconds(elapsed),
     ))
 }

@@ -8,7 +8,7 @@ use crate::args::TransformArgs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
-    let ctx = ui.context(&args.threads, None)?;
+    let ctx = ui.context(&args.resources, None)?;
     let model = Model::load(&args.model)?;
     let x = NpyVectors::open(&args.x)?;
     let mut output = NpyWriter::create(&args.output, x.n_rows(), model.n_components())?;

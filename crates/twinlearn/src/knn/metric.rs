@@ -1,13 +1,10 @@
 //! How near two vectors are.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::linalg::kernels::scan::Term;
 use crate::linalg::kernels::{dot_f64, squared_distance_f64};
+use crate::names::named;
 
 /// How near two vectors are. All are turned into distances: smaller is nearer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,25 +57,4 @@ impl Metric {
     }
 }
 
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cosine => "cosine",
-            Self::Ip => "ip",
-            Self::L2 => "l2",
-        })
-    }
-}
-
-impl FromStr for Metric {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self> {
-        match s {
-            "cosine" => Ok(Self::Cosine),
-            "ip" => Ok(Self::Ip),
-            "l2" => Ok(Self::L2),
-            _ => Err(Error::invalid("metric", "cosine, ip or l2", format_args!("{s:?}"))),
-        }
-    }
-}
+named!(Metric, "metric", "cosine, ip or l2", Cosine = "cosine", Ip = "ip", L2 = "l2");

@@ -33,7 +33,7 @@ impl Eq for Neighbor {}
 
 /// The nearest `capacity` of the candidates pushed so far. What it holds in the end does not
 /// depend on the order of the pushes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Nearest {
     heap: BinaryHeap<Neighbor>,
     capacity: usize,

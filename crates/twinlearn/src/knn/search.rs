@@ -1,60 +1,216 @@
 //! The public face of neighbour search.
 
-use super::exact;
+use serde::{Deserialize, Serialize};
+
+use super::exact::{self, GraphSearch};
 use super::graph::KnnGraph;
 use super::metric::Metric;
-use crate::context::{Context, Stage};
+use super::{descent, pq};
+use crate::context::{Context, Event, Stage};
 use crate::data::{Vectors, check_vectors};
 use crate::error::{Error, Result};
+use crate::names::named;
 
-/// The `k` nearest rows of `x` to each row of `x`, itself left out; exact.
-///
-/// Row i of the result is sorted by distance, ties by the smaller index. Of equal rows each is
-/// the other's neighbour.
-///
-/// # Errors
-/// When `k` is 0 or not below the number of rows, a value is not finite, or a row is all zeros
-/// under [`Metric::Cosine`].
+/// How the neighbours of a set are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KnnMethod {
+    /// Exact while that takes minutes at most by estimate, else descent; product quantisation
+    /// where an approximation level is given.
+    #[default]
+    Auto,
+    /// Every pair, by bounds where they pay. The result is brute force's in `f64`.
+    Exact,
+    /// NN-descent: approximate, for up to tens of millions of rows.
+    Descent,
+    /// Product quantisation: approximate, by codes of a few bytes a row.
+    Pq,
+}
+
+/// How coarse product quantisation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KnnApproximation {
+    /// 32 bytes a row.
+    Low,
+    /// 16 bytes a row.
+    Medium,
+    /// 8 bytes a row.
+    High,
+}
+
+named!(
+    KnnMethod,
+    "knn_method",
+    "auto, exact, descent or pq",
+    Auto = "auto",
+    Exact = "exact",
+    Descent = "descent",
+    Pq = "pq"
+);
+named!(
+    KnnApproximation,
+    "knn_approximation",
+    "low, medium or high",
+    Low = "low",
+    Medium = "medium",
+    High = "high"
+);
+
+impl KnnApproximation {
+    fn n_subvectors(self) -> usize {
+        match self {
+            Self::Low => 32,
+            Self::Medium => 16,
+            Self::High => 8,
+        }
+    }
+}
+
+/// The largest exact search that `auto` does, in estimated nanoseconds of one thread of the
+/// machine that the estimate was tuned on: some minutes. A fixed number, so that one set is
+/// searched in one way everywhere.
+const AUTO_EXACT: f64 = 240e9;
+
+/// What neighbours are looked for, and how.
 ///
 /// ```
-/// use twinlearn::{Context, Matrix, Metric, knn_graph};
+/// use twinlearn::{Context, KnnMethod, KnnParams, Matrix, Metric, knn_graph};
 /// let x = Matrix::new(4, 1, vec![0.0, 1.0, 1.5, 9.0])?;
-/// let graph = knn_graph(&Context::new()?, &x, 2, Metric::L2)?;
+/// let params = KnnParams::new(2).metric(Metric::L2).method(KnnMethod::Exact);
+/// let graph = knn_graph(&Context::new()?, &x, &params)?;
 /// assert_eq!(graph.neighbors(3), [2, 1]);
 /// # Ok::<(), twinlearn::Error>(())
 /// ```
-pub fn knn_graph(ctx: &Context, x: &dyn Vectors, k: usize, metric: Metric) -> Result<KnnGraph> {
-    check_n_neighbors(k, x.n_rows())?;
-    check_vectors(ctx, "X", x, metric == Metric::Cosine)?;
-    graph_of_checked(ctx, x, k, metric)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnnParams {
+    n_neighbors: usize,
+    metric: Metric,
+    method: KnnMethod,
+    approximation: Option<KnnApproximation>,
+    seed: u64,
+}
+
+impl KnnParams {
+    /// `n_neighbors` neighbours, by cosine, method auto.
+    #[must_use]
+    pub fn new(n_neighbors: usize) -> Self {
+        Self {
+            n_neighbors,
+            metric: Metric::default(),
+            method: KnnMethod::default(),
+            approximation: None,
+            seed: 0,
+        }
+    }
+
+    /// How near rows are; default cosine.
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// How neighbours are found; default [`KnnMethod::Auto`].
+    #[must_use]
+    pub fn method(mut self, method: KnnMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The level of product quantisation; default none, which is medium for
+    /// [`KnnMethod::Pq`].
+    #[must_use]
+    pub fn approximation(mut self, approximation: Option<KnnApproximation>) -> Self {
+        self.approximation = approximation;
+        self
+    }
+
+    /// The seed of approximate methods; default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+/// The nearest rows of `x` to each row of `x`, itself left out.
+///
+/// Row i of the result is sorted by distance, ties by the smaller index. Of equal rows each is
+/// the other's neighbour. Exact unless the method says otherwise.
+///
+/// # Errors
+/// When `n_neighbors` is 0 or not below the number of rows, a value is not finite, a row is all
+/// zeros under [`Metric::Cosine`], an approximation level is given to another method than product
+/// quantisation, the context's memory is too little, or the work is cancelled.
+pub fn knn_graph(ctx: &Context, x: &dyn Vectors, params: &KnnParams) -> Result<KnnGraph> {
+    check_n_neighbors(params.n_neighbors, x.n_rows())?;
+    check_method(params.method, params.approximation)?;
+    check_vectors(ctx, "X", x, params.metric == Metric::Cosine)?;
+    graph_of_checked(ctx, x, params)
 }
 
 /// [`knn_graph`] of vectors that were checked before.
 pub(crate) fn graph_of_checked(
     ctx: &Context,
     x: &dyn Vectors,
-    k: usize,
-    metric: Metric,
+    params: &KnnParams,
 ) -> Result<KnnGraph> {
+    let &KnnParams { n_neighbors: k, metric, method, approximation, seed } = params;
     check_n_neighbors(k, x.n_rows())?;
-    Ok(KnnGraph::new(
-        x.n_rows(),
-        ctx.stage(Stage::Knn, x.n_rows(), || exact::GraphSearch::new(ctx, x, k, metric)?.run(k))?,
-    ))
+    let quantised =
+        |level: KnnApproximation| pq::graph(ctx, x, k, metric, level.n_subvectors(), seed);
+    let ids = match (method, approximation) {
+        (KnnMethod::Pq, level) => quantised(level.unwrap_or(KnnApproximation::Medium)),
+        (KnnMethod::Auto, Some(level)) => quantised(level),
+        _ => ctx.stage(Stage::Knn, x.n_rows(), || {
+            let search = GraphSearch::new(ctx, x, k, metric)?;
+            let descends = match method {
+                KnnMethod::Auto => choose(ctx, search.plan.cost),
+                method => method == KnnMethod::Descent,
+            };
+            if descends { descent::run(search, k, seed) } else { search.run(k) }
+        }),
+    }?;
+    Ok(KnnGraph::new(x.n_rows(), ids))
 }
 
-/// The `k` nearest rows of `base` to each row of `queries`, row after row, best first; exact.
+/// Whether `auto` descends, told with the estimate when it does.
+fn choose(ctx: &Context, cost: f64) -> bool {
+    if cost <= AUTO_EXACT {
+        return false;
+    }
+    ctx.emit(&Event::Plan(&format!(
+        "method auto: descent, as exact search would take about {:.0} minutes of one thread",
+        cost / 60e9
+    )));
+    true
+}
+
+/// The `n_neighbors` nearest rows of `base` to each row of `queries`, row after row, best first;
+/// exact.
 ///
 /// # Errors
-/// When the dimensions differ, `k` is 0 or above the number of base rows, a value is not finite,
-/// or a row is all zeros under [`Metric::Cosine`].
+/// When the dimensions differ, `n_neighbors` is 0 or above the number of base rows, the method is
+/// an approximate one, a value is not finite, a row is all zeros under [`Metric::Cosine`], the
+/// context's memory is too little, or the work is cancelled.
+///
+/// ```
+/// use twinlearn::{Context, KnnParams, Matrix, Metric, knn_search};
+/// let base = Matrix::new(3, 1, vec![0.0, 5.0, 9.0])?;
+/// let queries = Matrix::new(2, 1, vec![8.0, 2.0])?;
+/// let params = KnnParams::new(2).metric(Metric::L2);
+/// let found = knn_search(&Context::new()?, &queries, &base, &params)?;
+/// assert_eq!(found, [2, 1, 0, 1]);
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
 pub fn knn_search(
     ctx: &Context,
     queries: &dyn Vectors,
     base: &dyn Vectors,
-    k: usize,
-    metric: Metric,
+    params: &KnnParams,
 ) -> Result<Vec<u32>> {
+    let &KnnParams { n_neighbors: k, metric, method, approximation, .. } = params;
     if queries.dim() != base.dim() {
         return Err(Error::invalid(
             "queries",
@@ -63,7 +219,12 @@ pub fn knn_search(
         ));
     }
     if k == 0 || k > base.n_rows() {
-        return Err(Error::invalid("k", format_args!("a number from 1 to {}", base.n_rows()), k));
+        let expected = format_args!("a number from 1 to {}", base.n_rows()).to_string();
+        return Err(Error::invalid("n_neighbors", expected, k));
+    }
+    if !matches!(method, KnnMethod::Auto | KnnMethod::Exact) || approximation.is_some() {
+        let actual = approximation.map_or(method.to_string(), |level| level.to_string());
+        return Err(Error::invalid("knn_method", "auto or exact for a search of queries", actual));
     }
     check_vectors(ctx, "queries", queries, metric == Metric::Cosine)?;
     check_vectors(ctx, "base", base, metric == Metric::Cosine)?;
@@ -94,4 +255,19 @@ pub(crate) fn check_n_neighbors(k: usize, n_rows: usize) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// An approximation level is product quantisation's.
+pub(crate) fn check_method(
+    method: KnnMethod,
+    approximation: Option<KnnApproximation>,
+) -> Result<()> {
+    match (method, approximation) {
+        (KnnMethod::Exact | KnnMethod::Descent, Some(level)) => Err(Error::invalid(
+            "knn_approximation",
+            format_args!("none with knn_method {method} (it is for pq and auto)"),
+            level,
+        )),
+        _ => Ok(()),
+    }
 }

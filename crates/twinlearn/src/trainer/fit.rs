@@ -67,8 +67,7 @@ pub(super) fn fit(
     clock.time(Stage::Check, || check_vectors(ctx, "X", x, params.metric == Metric::Cosine))?;
     let graph = match graph {
         Some(graph) => graph,
-        None => clock
-            .time(Stage::Knn, || graph_of_checked(ctx, x, params.n_neighbors, params.metric))?,
+        None => clock.time(Stage::Knn, || graph_of_checked(ctx, x, &params.knn()))?,
     };
     let split = Split::new(params, x.n_rows());
     let pairs = Pairs::from_graph(&graph, params.n_neighbors, |id| split.trains(id))?;

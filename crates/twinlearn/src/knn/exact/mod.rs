@@ -13,7 +13,7 @@
 
 mod order;
 pub(super) mod plan;
-mod seed;
+pub(super) mod seed;
 pub(super) mod set;
 pub(super) mod sweep;
 
