@@ -160,6 +160,23 @@ impl Frame {
         move_rows(arch(), rows, &gains, &self.mean, self.scale);
     }
 
+    /// The leading coordinates of moved rows, row after row.
+    pub(super) fn turn(&self, z: &[f32]) -> Vec<f32> {
+        let Some(axes) = &self.axes else { return z.to_vec() };
+        let (n, width) = (z.len() / self.dim, axes.rows());
+        let mut u = vec![0.0; n * width];
+        let z = MatRef::new(z, n, self.dim);
+        matmul_here(1.0, z, axes.view().t(), 0.0, MatMut::new(&mut u, n, width));
+        u
+    }
+
+    /// The leading coordinates of μσ.
+    pub(super) fn turned_mean(&self) -> Vec<f32> {
+        let scaled: Vec<f32> =
+            self.mean.iter().map(|m| (f64::from(*m) * self.scale) as f32).collect();
+        self.turn(&scaled)
+    }
+
     /// The coordinates of all rows, with residuals for each number of leading coordinates in
     /// `levels` (rising; the last is how many are kept). Without axes the one level is D.
     pub(super) fn coordinates(

@@ -75,18 +75,6 @@ impl Nearest {
         true
     }
 
-    /// [`push`](Self::push) of a candidate that may have been pushed before.
-    pub(super) fn push_once(&mut self, candidate: Neighbor) -> bool {
-        candidate.distance <= self.limit
-            && self.heap.iter().all(|n| n.id != candidate.id)
-            && self.push(candidate)
-    }
-
-    /// In no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Neighbor> {
-        self.heap.iter().copied()
-    }
-
     /// The nearest first.
     pub(super) fn into_sorted(self) -> Vec<Neighbor> {
         self.heap.into_sorted_vec()

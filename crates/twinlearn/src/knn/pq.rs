@@ -1,5 +1,9 @@
 //! Product quantisation (Jégou, Douze, Schmid, 2011): each row is kept as one byte for each of a
-//! few runs of its coordinates, the number of the nearest of 256 centres there.
+//! few groups of its coordinates, the number of the nearest of 256 centres there.
+//!
+//! Coordinates are the leading principal axes, dealt out so that every group has about the same
+//! product of variances (the parametric form of optimised product quantisation; Ge, He, Ke, Sun,
+//! 2013).
 //!
 //! A query is compared with what a row's code stands for (the asymmetric distance). That is an
 //! ordinary search among the decoded rows, so the exact engine does it, bounds and all, instead
@@ -10,7 +14,7 @@ use std::ops::Range;
 use rand::Rng;
 
 use super::exact;
-use super::frame::row_norms;
+use super::frame::{Frame, row_norms};
 use super::metric::Metric;
 use crate::context::{Context, Event};
 use crate::data::Vectors;
@@ -20,10 +24,14 @@ use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
 use crate::pairs::below;
 use crate::random::{Purpose, generator};
 
-/// Centres of each run of coordinates: what a byte can name.
+/// Leading axes that are coded.
+const AXES: usize = 128;
+/// Centres of each group of coordinates: what a byte can name.
 const CENTRES: usize = 256;
 /// The sample that centres are found from: a tenth of the rows within these bounds.
 const SAMPLE: Range<usize> = 4096..65536;
+/// By what share the halves of a split centre differ from it.
+const SPLIT: f32 = 1.0 / 1024.0;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 
@@ -37,91 +45,87 @@ pub(super) fn graph(
     n_subvectors: usize,
     seed: u64,
 ) -> Result<Vec<u32>> {
-    // Under cosine rows are coded by their direction, and the inner product with the code is the
-    // cosine but for the query's length, which orders nothing.
-    let norms = if metric == Metric::Cosine { Some(row_norms(ctx, x)?) } else { None };
-    let metric = if metric == Metric::Cosine { Metric::Ip } else { metric };
-    let rows = Directed { x, norms: norms.as_deref() };
-    let quantiser = Quantiser::train(ctx, &rows, n_subvectors, seed)?;
+    let (n, dim, axes) = (x.n_rows(), x.dim(), AXES.min(x.dim()));
+    let parts = n_subvectors.min(axes);
+    let bytes = n * (4 * axes + parts + 8);
     ctx.emit(&Event::Plan(&format!(
-        "product quantisation of {} rows of dimension {}: {} bytes a row",
-        x.n_rows(),
-        x.dim(),
-        quantiser.books.len(),
+        "product quantisation of {n} rows of dimension {dim}: {axes} leading axes as {parts} bytes \
+         a row, {} MB of working memory for rows and codes",
+        bytes.div_ceil(1_000_000),
     )));
-    let codes = quantiser.encode(ctx, &rows)?;
-    exact::search(ctx, x, &Decoded { quantiser: &quantiser, codes: &codes }, k, metric, true)
-}
-
-/// Rows at their own length, or at length 1 where their lengths are given.
-struct Directed<'a> {
-    x: &'a dyn Vectors,
-    norms: Option<&'a [f64]>,
-}
-
-impl Vectors for Directed<'_> {
-    fn n_rows(&self) -> usize {
-        self.x.n_rows()
-    }
-
-    fn dim(&self) -> usize {
-        self.x.dim()
-    }
-
-    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        self.x.read_rows(start, out)?;
-        let Some(norms) = self.norms else { return Ok(()) };
-        for (row, &norm) in out.chunks_exact_mut(self.dim()).zip(&norms[start..]) {
-            if norm > 0.0 {
-                row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-            }
-        }
+    let norms = row_norms(ctx, x)?;
+    let largest = norms.iter().copied().fold(0.0, f64::max);
+    let frame = Frame::new(ctx, x, &norms, metric, axes, largest)?;
+    let mut rows = Matrix::zeros(n, axes);
+    ctx.try_for_each_chunk(rows.as_mut_slice(), TILE * axes, |b, out| {
+        let start = b * TILE;
+        let count = out.len() / axes;
+        let mut z = vec![0.0; count * dim];
+        x.read_rows(start, &mut z)?;
+        frame.move_rows(&mut z, norms[start..start + count].iter().copied());
+        out.copy_from_slice(&frame.turn(&z));
         Ok(())
+    })?;
+    let quantiser = Quantiser::train(ctx, &rows, parts, seed)?;
+    let codes = quantiser.encode(ctx, &rows)?;
+    // With z = (x − μ)σ turned to u, distances are ‖u − u'‖ but under the inner product, which
+    // orders rows by (u + c) · u' with c the turned μσ.
+    if metric == Metric::Ip {
+        let centre = frame.turned_mean();
+        for row in rows.as_mut_slice().chunks_exact_mut(axes) {
+            row.iter_mut().zip(&centre).for_each(|(v, c)| *v += c);
+        }
     }
+    let metric = if metric == Metric::Ip { Metric::Ip } else { Metric::L2 };
+    let decoded = Decoded { quantiser: &quantiser, codes: &codes };
+    exact::search(
+        ctx,
+        &rows,
+        &decoded,
+        k,
+        metric,
+        exact::Options { same_ids: true, reserved: bytes },
+    )
 }
 
-/// For each run of coordinates its centres, row after row.
+/// For each group of coordinates its centres.
 struct Quantiser {
     dim: usize,
     books: Vec<Book>,
 }
 
 struct Book {
-    columns: Range<usize>,
+    columns: Vec<usize>,
     centres: Matrix,
 }
 
 impl Quantiser {
-    fn train(ctx: &Context, x: &dyn Vectors, n_subvectors: usize, seed: u64) -> Result<Self> {
-        let (n, dim) = (x.n_rows(), x.dim());
-        let sample = sample(n, (n / 10).clamp(SAMPLE.start, SAMPLE.end).min(n), seed);
-        let mut rows = vec![0.0; sample.len() * dim];
-        ctx.try_for_each_chunk(&mut rows, TILE * dim, |b, out| {
-            x.gather(&sample[b * TILE..][..out.len() / dim], out)
-        })?;
-        let parts = n_subvectors.min(dim);
-        // Runs whose lengths differ by one at most.
-        let columns: Vec<_> = (0..parts).map(|s| s * dim / parts..(s + 1) * dim / parts).collect();
+    fn train(ctx: &Context, rows: &Matrix, parts: usize, seed: u64) -> Result<Self> {
+        let (n, dim) = (rows.rows(), rows.cols());
+        let count = (n / 10).clamp(SAMPLE.start, SAMPLE.end).min(n);
+        let sample: Vec<f32> =
+            sample(n, count, seed).iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
+        let groups = deal(&variances(&sample, dim), parts);
         let books = ctx.try_map(parts, |s| {
-            let part = slice_columns(&rows, dim, columns[s].clone());
-            let centres = k_means(ctx, &part, columns[s].len(), seed, s as u32)?;
-            Ok(Book { columns: columns[s].clone(), centres })
+            let columns = groups[s].clone();
+            let part = pick_columns(&sample, dim, &columns);
+            let centres = k_means(ctx, &part, columns.len(), seed, s as u32)?;
+            Ok(Book { columns, centres })
         })?;
         Ok(Self { dim, books })
     }
 
     /// The code of every row, row after row.
-    fn encode(&self, ctx: &Context, x: &dyn Vectors) -> Result<Vec<u8>> {
+    fn encode(&self, ctx: &Context, rows: &Matrix) -> Result<Vec<u8>> {
         let parts = self.books.len();
-        let mut codes = vec![0; x.n_rows() * parts];
+        let mut codes = vec![0; rows.rows() * parts];
         ctx.try_for_each_chunk(&mut codes, TILE * parts, |b, codes| {
             let n = codes.len() / parts;
-            let mut rows = vec![0.0; n * self.dim];
-            x.read_rows(b * TILE, &mut rows)?;
+            let rows = &rows.as_slice()[b * TILE * self.dim..][..n * self.dim];
             for (s, book) in self.books.iter().enumerate() {
-                let part = slice_columns(&rows, self.dim, book.columns.clone());
+                let part = pick_columns(rows, self.dim, &book.columns);
                 let nearest = nearest_centres(&part, &book.centres);
-                for (code, (_, centre)) in codes[s..].iter_mut().step_by(parts).zip(nearest) {
+                for (code, centre) in codes[s..].iter_mut().step_by(parts).zip(nearest) {
                     *code = centre as u8;
                 }
             }
@@ -129,6 +133,42 @@ impl Quantiser {
         })?;
         Ok(codes)
     }
+}
+
+/// The variance of each column.
+fn variances(rows: &[f32], dim: usize) -> Vec<f64> {
+    let n = (rows.len() / dim) as f64;
+    let (mut sums, mut squares) = (vec![0.0; dim], vec![0.0; dim]);
+    for row in rows.chunks_exact(dim) {
+        for ((&v, sum), square) in row.iter().zip(&mut sums).zip(&mut squares) {
+            *sum += f64::from(v);
+            *square += f64::from(v) * f64::from(v);
+        }
+    }
+    sums.iter()
+        .zip(squares)
+        .map(|(sum, square)| (square / n - (sum / n).powi(2)).max(0.0))
+        .collect()
+}
+
+/// Deals columns out to groups whose sizes differ by one at most: each in turn, by falling
+/// variance, to the group with the least product of variances so far.
+fn deal(variances: &[f64], parts: usize) -> Vec<Vec<usize>> {
+    let dim = variances.len();
+    let sizes: Vec<usize> = (0..parts).map(|s| (s + 1) * dim / parts - s * dim / parts).collect();
+    let mut columns: Vec<usize> = (0..dim).collect();
+    columns.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
+    let floor = columns.last().map_or(0.0, |&c| variances[c]).max(f64::MIN_POSITIVE);
+    let mut groups = vec![Vec::new(); parts];
+    // Logarithms of products of variances relative to the least, so that each column counts.
+    let mut products = vec![0.0_f64; parts];
+    for column in columns {
+        let open = (0..parts).filter(|&s| groups[s].len() < sizes[s]);
+        let Some(s) = open.min_by(|&a, &b| products[a].total_cmp(&products[b])) else { break };
+        groups[s].push(column);
+        products[s] += (variances[column].max(floor) / floor).ln();
+    }
+    groups
 }
 
 /// Rows as their codes tell them.
@@ -151,7 +191,8 @@ impl Vectors for Decoded<'_> {
         let codes = self.codes[start * books.len()..].chunks_exact(books.len());
         for (row, codes) in out.chunks_exact_mut(*dim).zip(codes) {
             for (book, &code) in books.iter().zip(codes) {
-                row[book.columns.clone()].copy_from_slice(book.centres.row(code.into()));
+                let centre = book.centres.row(code.into());
+                book.columns.iter().zip(centre).for_each(|(&column, &v)| row[column] = v);
             }
         }
         Ok(())
@@ -173,12 +214,12 @@ fn sample(n: usize, count: usize, seed: u64) -> Vec<u32> {
     chosen
 }
 
-fn slice_columns(rows: &[f32], dim: usize, columns: Range<usize>) -> Vec<f32> {
-    rows.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect()
+fn pick_columns(rows: &[f32], dim: usize, columns: &[usize]) -> Vec<f32> {
+    rows.chunks_exact(dim).flat_map(|row| columns.iter().map(|&c| row[c])).collect()
 }
 
-/// For each point its squared distance to the nearest centre (less its own square) and which.
-fn nearest_centres(points: &[f32], centres: &Matrix) -> Vec<(f32, usize)> {
+/// The nearest centre of each point.
+fn nearest_centres(points: &[f32], centres: &Matrix) -> Vec<usize> {
     let (count, width) = (centres.rows(), centres.cols());
     let halves: Vec<f32> =
         (0..count).map(|c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>()).collect();
@@ -197,14 +238,14 @@ fn nearest_centres(points: &[f32], centres: &Matrix) -> Vec<(f32, usize)> {
                     best = (distance, c);
                 }
             }
-            found.push(best);
+            found.push(best.1);
         }
     }
     found
 }
 
-/// Lloyd's k-means from points drawn at random. A centre without points goes to the point that is
-/// worst off.
+/// Lloyd's k-means from points drawn at random. A centre that has no points takes half of those of
+/// the fullest one, so that many equal points (the borders of images, say) waste none.
 fn k_means(ctx: &Context, points: &[f32], width: usize, seed: u64, book: u32) -> Result<Matrix> {
     let n = points.len() / width;
     let point = |i: usize| &points[i * width..][..width];
@@ -216,32 +257,35 @@ fn k_means(ctx: &Context, points: &[f32], width: usize, seed: u64, book: u32) ->
     order.truncate(CENTRES);
     let start: Vec<f32> = order.iter().flat_map(|&i| point(i)).copied().collect();
     let mut centres = Matrix::new(order.len(), width, start)?;
-    let squares: Vec<f32> =
-        points.chunks_exact(width).map(|p| 0.5 * p.iter().map(|v| v * v).sum::<f32>()).collect();
     for _ in 0..ROUNDS {
         ctx.check_cancelled()?;
         let nearest = nearest_centres(points, &centres);
         let mut sums = vec![0.0; centres.rows() * width];
         let mut counts = vec![0.0; centres.rows()];
-        for (i, &(_, centre)) in nearest.iter().enumerate() {
+        for (i, &centre) in nearest.iter().enumerate() {
             counts[centre] += 1.0;
             let sum = &mut sums[centre * width..][..width];
             sum.iter_mut().zip(point(i)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        let mut worst: Vec<usize> = Vec::new();
-        if counts.contains(&0.0) {
-            worst = (0..n).collect();
-            worst.sort_by(|&a, &b| {
-                let distance = |i: usize| nearest[i].0 + squares[i];
-                distance(a).total_cmp(&distance(b))
-            });
-        }
         let rows = centres.as_mut_slice().chunks_exact_mut(width);
-        for ((centre, sum), count) in rows.zip(sums.chunks_exact(width)).zip(counts) {
+        for ((centre, sum), &count) in rows.zip(sums.chunks_exact(width)).zip(&counts) {
             if count > 0.0 {
                 centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count) as f32);
-            } else if let Some(i) = worst.pop() {
-                centre.copy_from_slice(point(i));
+            }
+        }
+        for empty in 0..counts.len() {
+            if counts[empty] == 0.0 {
+                let full =
+                    (0..counts.len()).fold(0, |a, b| if counts[b] > counts[a] { b } else { a });
+                counts[full] /= 2.0;
+                counts[empty] = counts[full];
+                for j in 0..width {
+                    let all = centres.as_mut_slice();
+                    let (value, sign) =
+                        (all[full * width + j], if j % 2 == 0 { 1.0 } else { -1.0 });
+                    all[empty * width + j] = value * (1.0 + sign * SPLIT);
+                    all[full * width + j] = value * (1.0 - sign * SPLIT);
+                }
             }
         }
     }
@@ -252,36 +296,39 @@ fn k_means(ctx: &Context, points: &[f32], width: usize, seed: u64, book: u32) ->
 mod tests {
     use super::*;
 
+    /// The squared error of rows as their codes of so many bytes tell them.
+    fn error(x: &Matrix, parts: usize) -> f32 {
+        let ctx = Context::with_threads(2).unwrap();
+        let quantiser = Quantiser::train(&ctx, x, parts, 3).unwrap();
+        let mut columns: Vec<_> = quantiser.books.iter().flat_map(|b| b.columns.clone()).collect();
+        columns.sort_unstable();
+        assert!(columns.into_iter().eq(0..x.cols()), "every column is in one group");
+        let codes = quantiser.encode(&ctx, x).unwrap();
+        let mut rows = vec![0.0; x.as_slice().len()];
+        Decoded { quantiser: &quantiser, codes: &codes }.read_rows(0, &mut rows).unwrap();
+        rows.iter().zip(x.as_slice()).map(|(a, b)| (a - b).powi(2)).sum()
+    }
+
     #[test]
     fn more_bytes_lose_less() {
-        let ctx = Context::with_threads(2).unwrap();
-        let data = (0..700 * 21).map(|i| (i as f32 * 0.37).sin() + (i % 13) as f32).collect();
+        let mut rng = generator(0, Purpose::Init, 0);
+        let data = (0..700 * 21).map(|_| rng.next_u32() as f32 / u32::MAX as f32).collect();
         let x = Matrix::new(700, 21, data).unwrap();
-        let error = |bytes| {
-            let quantiser = Quantiser::train(&ctx, &x, bytes, 3).unwrap();
-            let lengths: Vec<_> = quantiser.books.iter().map(|b| b.columns.len()).collect();
-            assert!(lengths.iter().max().unwrap() - lengths.iter().min().unwrap() <= 1);
-            assert_eq!(lengths.iter().sum::<usize>(), 21);
-            let codes = quantiser.encode(&ctx, &x).unwrap();
-            let decoded = Decoded { quantiser: &quantiser, codes: &codes };
-            let mut rows = vec![0.0; 700 * 21];
-            decoded.read_rows(0, &mut rows).unwrap();
-            rows.iter().zip(x.as_slice()).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
-        };
-        let errors = [1, 2, 8].map(error);
-        assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
-        // More bytes than coordinates are one for each, and as many centres as rows lose nothing.
-        assert_eq!(Quantiser::train(&ctx, &x, 32, 3).unwrap().books.len(), 21);
+        let errors = [1, 2, 8, 21].map(|parts| error(&x, parts));
+        assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
     }
 
     #[test]
     fn few_rows_are_their_own_centres() {
-        let ctx = Context::with_threads(1).unwrap();
         let x = Matrix::new(9, 2, (0..18).map(|v| v as f32).collect()).unwrap();
-        let quantiser = Quantiser::train(&ctx, &x, 1, 0).unwrap();
-        let codes = quantiser.encode(&ctx, &x).unwrap();
-        let mut rows = vec![0.0; 18];
-        Decoded { quantiser: &quantiser, codes: &codes }.read_rows(0, &mut rows).unwrap();
-        assert_eq!(rows, x.as_slice());
+        assert_eq!(error(&x, 1), 0.0);
+    }
+
+    #[test]
+    fn groups_have_equal_products() {
+        let groups = deal(&[16.0, 1.0, 8.0, 2.0, 4.0, 4.0], 3);
+        assert_eq!(groups, [[0, 1], [2, 3], [4, 5]]);
+        let sizes: Vec<_> = deal(&[1.0; 7], 3).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 3]);
     }
 }

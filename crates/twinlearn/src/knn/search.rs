@@ -164,19 +164,22 @@ pub(crate) fn graph_of_checked(
         (KnnMethod::Pq, level) => quantised(level.unwrap_or(KnnApproximation::Medium)),
         (KnnMethod::Auto, Some(level)) => quantised(level),
         _ => ctx.stage(Stage::Knn, x.n_rows(), || {
+            if method == KnnMethod::Descent {
+                return descent::search(ctx, x, k, metric, seed);
+            }
             let search = GraphSearch::new(ctx, x, k, metric)?;
-            let descends = match method {
-                KnnMethod::Auto => choose(ctx, search.plan.cost),
-                method => method == KnnMethod::Descent,
-            };
-            if descends { descent::run(search, k, seed) } else { search.run(k) }
+            if method == KnnMethod::Auto && descends(ctx, search.cost()) {
+                drop(search);
+                return descent::search(ctx, x, k, metric, seed);
+            }
+            search.run(k)
         }),
     }?;
     Ok(KnnGraph::new(x.n_rows(), ids))
 }
 
 /// Whether `auto` descends, told with the estimate when it does.
-fn choose(ctx: &Context, cost: f64) -> bool {
+fn descends(ctx: &Context, cost: f64) -> bool {
     if cost <= AUTO_EXACT {
         return false;
     }
@@ -240,7 +243,7 @@ pub(crate) fn search_of_checked(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    exact::search(ctx, queries, base, k, metric, false)
+    exact::search(ctx, queries, base, k, metric, exact::Options::default())
 }
 
 pub(crate) fn check_n_neighbors(k: usize, n_rows: usize) -> Result<()> {

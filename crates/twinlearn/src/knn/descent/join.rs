@@ -1,84 +1,82 @@
 //! A round of joining: every row looks at the neighbours of its neighbours.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::list::{FRESH, List};
+use super::space::Space;
 use crate::context::{Context, lock};
 use crate::error::Result;
-use crate::knn::exact::plan::Plan;
-use crate::knn::exact::set::{Block, Limits, Set};
-use crate::knn::frame::Frame;
-use crate::knn::neighbor::{Nearest, Neighbor};
-use crate::linalg::kernels::arch;
-use crate::linalg::kernels::scan::{Pair, RefineSide, Rows, exact, refine, screen};
 
-/// Neighbours of a row that take part, and as many rows that it is a neighbour of.
-const SHARE: usize = 24;
 /// Rows of a task.
 const ROWS: usize = 256;
-/// The flag of a neighbour that the row did not have a round ago.
-const FRESH: u32 = 1 << 31;
 
-/// Bytes of working memory of the search beside the set's.
-pub(super) fn bytes(n: usize, kept: usize) -> usize {
-    n * (kept * size_of::<Neighbor>() + 64 + 4 * (4 * SHARE + 2))
+/// For every row the neighbours that take part in a round: the best of its own, and rows that it
+/// is a neighbour of.
+pub(super) struct Parts {
+    share: usize,
+    /// Room for 2 · share of each row: fresh ones from the front, others from the back.
+    slots: Vec<u32>,
+    /// How many of each kind.
+    counts: Vec<[u16; 2]>,
 }
 
-/// For every row the neighbours that take part in a round: its own and those whose it is.
-pub(super) struct Lists {
-    /// The nearest [`SHARE`] of each row, with flags; its own number where it has fewer.
-    forward: Vec<u32>,
-    /// Rows (with flags) whose list this row is in, at most [`SHARE`].
-    backward: Vec<u32>,
-    counts: Vec<u8>,
-}
-
-impl Lists {
-    pub(super) fn new(n: usize) -> Self {
-        // No row is its own neighbour, so at first all are fresh.
-        let forward = (0..n as u32).flat_map(|id| [id; SHARE]).collect();
-        Self { forward, backward: vec![0; n * SHARE], counts: vec![0; n] }
+impl Parts {
+    /// Bytes of a row.
+    pub(super) fn row_bytes(share: usize) -> usize {
+        8 * share + 4
     }
 
-    /// Takes up what the rows know now.
-    pub(super) fn update(&mut self, ctx: &Context, nearest: &[Nearest], round: usize) {
-        ctx.for_each_chunk(&mut self.forward, ROWS * SHARE, |c, lists| {
-            for (i, list) in lists.chunks_exact_mut(SHARE).enumerate() {
-                let row = c * ROWS + i;
-                let mut known: Vec<Neighbor> = nearest[row].iter().collect();
-                known.sort_unstable();
-                let mut before: Vec<u32> = list.iter().map(|id| id & !FRESH).collect();
-                before.sort_unstable();
-                list.fill(row as u32);
-                for (slot, Neighbor { id, .. }) in list.iter_mut().zip(known) {
-                    let fresh = before.binary_search(&id).is_err();
-                    *slot = if fresh { id | FRESH } else { id };
-                }
+    pub(super) fn new(n: usize, share: usize) -> Self {
+        Self { share, slots: vec![0; n * 2 * share], counts: vec![[0; 2]; n] }
+    }
+
+    /// Takes up what the rows know now; returns how many of their neighbours are fresh.
+    pub(super) fn update(&mut self, lists: &mut [List], round: usize) -> usize {
+        let (n, share) = (lists.len(), self.share);
+        self.counts.fill([0; 2]);
+        for (row, list) in lists.iter().enumerate() {
+            for entry in list.entries().iter().take(share) {
+                self.push(row, entry.id);
             }
-        });
+        }
+        let fresh = self.counts.iter().map(|count| usize::from(count[0])).sum();
         // Rows enter the lists of their neighbours in another order each round, so that rows with
         // many admirers hear of all of them in time.
-        let n = nearest.len();
-        self.counts.fill(0);
         let start = round * (n / 7 + 1);
         for i in 0..n {
             let row = (start + i) % n;
-            for &entry in &self.forward[row * SHARE..(row + 1) * SHARE] {
-                let (id, fresh) = (entry & !FRESH, entry & FRESH);
-                let count = &mut self.counts[id as usize];
-                if id as usize != row && usize::from(*count) < SHARE {
-                    self.backward[id as usize * SHARE + usize::from(*count)] = row as u32 | fresh;
-                    *count += 1;
-                }
+            for entry in lists[row].entries().iter().take(share) {
+                self.push((entry.id & !FRESH) as usize, row as u32 | entry.id & FRESH);
             }
+            lists[row].take_part(share);
+        }
+        fresh
+    }
+
+    /// Adds to a row's part while there is room.
+    fn push(&mut self, row: usize, entry: u32) {
+        let room = 2 * self.share;
+        let slots = &mut self.slots[row * room..][..room];
+        let [fresh, stale] = &mut self.counts[row];
+        let taken = usize::from(*fresh) + usize::from(*stale);
+        if taken == room {
+            return;
+        }
+        if entry & FRESH != 0 {
+            slots[usize::from(*fresh)] = entry & !FRESH;
+            *fresh += 1;
+        } else {
+            *stale += 1;
+            slots[room - usize::from(*stale)] = entry;
         }
     }
 
-    fn of(&self, row: u32) -> impl Iterator<Item = u32> {
-        let row = row as usize;
-        let forward = &self.forward[row * SHARE..(row + 1) * SHARE];
-        let backward = &self.backward[row * SHARE..][..usize::from(self.counts[row])];
-        forward.iter().chain(backward).copied()
+    /// The fresh and the other rows of a row's part.
+    fn of(&self, row: u32) -> [&[u32]; 2] {
+        let room = 2 * self.share;
+        let slots = &self.slots[row as usize * room..][..room];
+        let [fresh, stale] = self.counts[row as usize];
+        [&slots[..usize::from(fresh)], &slots[room - usize::from(stale)..]]
     }
 }
 
@@ -89,139 +87,67 @@ struct Workspace {
     /// Rises with every row that looks.
     stamp: u32,
     candidates: Vec<u32>,
-    residuals: Vec<f32>,
-    offsets: Vec<f32>,
-    pairs: Vec<Pair>,
-    own: Block,
-    others: Block,
-    sums: Vec<f64>,
+    row: Vec<f32>,
+    products: Vec<f32>,
 }
 
-/// One round: what the rows at each position know after it, and how many neighbours entered.
-pub(super) fn round(
-    ctx: &Context,
-    frame: &Frame,
-    plan: &Plan,
-    set: &Set<'_>,
-    lists: &Lists,
-    mut nearest: Vec<Nearest>,
-) -> Result<(Vec<Nearest>, usize)> {
-    let entered = AtomicUsize::new(0);
+/// One round.
+pub(super) fn round(ctx: &Context, space: &Space, parts: &Parts, lists: &mut [List]) -> Result<()> {
     let workspaces = Mutex::new(Vec::<Workspace>::new());
-    ctx.try_for_each_chunk(&mut nearest, ROWS, |c, nearest| {
+    ctx.try_for_each_chunk(lists, ROWS, |c, lists| {
         let mut workspace = lock(&workspaces).pop().unwrap_or_default();
-        workspace.seen.resize(set.len(), 0);
-        for (i, nearest) in nearest.iter_mut().enumerate() {
-            let row = set.order[c * ROWS + i];
-            workspace.gather(lists, row);
-            let found = workspace.look(frame, plan, set, row, nearest)?;
-            entered.fetch_add(found, Ordering::Relaxed);
+        workspace.seen.resize(space.len(), 0);
+        for (i, list) in lists.iter_mut().enumerate() {
+            let row = (c * ROWS + i) as u32;
+            workspace.gather(parts, row);
+            workspace.look(space, row, list);
         }
         lock(&workspaces).push(workspace);
         Ok(())
-    })?;
-    Ok((nearest, entered.into_inner()))
+    })
 }
 
 impl Workspace {
     /// The neighbours of `row`'s neighbours, where one of the two steps is fresh.
-    fn gather(&mut self, lists: &Lists, row: u32) {
-        self.candidates.clear();
+    fn gather(&mut self, parts: &Parts, row: u32) {
+        let room = 2 * parts.share;
+        self.candidates.resize(room * room + 1, 0);
         self.stamp += 1;
         let mark = self.stamp;
         self.seen[row as usize] = mark;
-        for near in lists.of(row) {
-            for far in lists.of(near & !FRESH) {
-                let id = far & !FRESH;
+        let [fresh, stale] = parts.of(row);
+        let mut count = 0;
+        // Whether a row is new is hard to foresee, so it is written down in any case, and stays
+        // if it is.
+        let mut look = |rows: &[u32]| {
+            for &id in rows {
                 let seen = &mut self.seen[id as usize];
-                if (near | far) & FRESH != 0 && *seen != mark {
-                    *seen = mark;
-                    self.candidates.push(id);
-                }
+                self.candidates[count] = id;
+                count += usize::from(*seen != mark);
+                *seen = mark;
             }
+        };
+        for &near in fresh {
+            parts.of(near).into_iter().for_each(&mut look);
         }
+        for &near in stale {
+            look(parts.of(near)[0]);
+        }
+        self.candidates.truncate(count);
     }
 
-    /// Shows `row` its candidates; returns how many entered.
-    fn look(
-        &mut self,
-        frame: &Frame,
-        plan: &Plan,
-        set: &Set<'_>,
-        row: u32,
-        nearest: &mut Nearest,
-    ) -> Result<usize> {
-        let mut limits = Limits { scores: vec![0.0], bounds: vec![0.0] };
-        limits.set(frame, plan, 0, set.norms[row as usize], nearest.limit());
-        let coordinates = &set.coordinates;
-        if coordinates.width > 0 {
-            for (l, &level) in plan.levels.iter().enumerate() {
-                self.refine(set, row, level, &coordinates.residuals[l], &limits);
+    /// Shows `row` its candidates.
+    fn look(&mut self, space: &Space, row: u32, list: &mut List) {
+        let Self { candidates, row: own, products, .. } = self;
+        own.resize(space.width(), 0.0);
+        space.unpack(row, own);
+        space.products(own, candidates, products);
+        let offset = space.offset(row);
+        for (&other, &product) in candidates.iter().zip(&*products) {
+            let score = product + (space.offset(other) + offset);
+            if score >= list.limit() {
+                list.offer(score, other);
             }
         }
-        if self.candidates.is_empty() {
-            return Ok(0);
-        }
-        self.own.load(frame, plan, set, &[row], None)?;
-        self.others.load(frame, plan, set, &self.candidates, None)?;
-        self.pairs.clear();
-        let right = 0..self.candidates.len() as u16;
-        self.pairs.extend(right.map(|right| Pair { left: 0, right }));
-        let term = frame.metric.term();
-        if plan.screens {
-            let none = Limits::out_of_reach(frame, plan, self.candidates.len());
-            let a = self.own.screen(set, 0, &limits);
-            let b = self.others.screen(set, 0, &none);
-            screen(arch(), term, a, b, &mut self.pairs);
-        }
-        let (a, b) = (self.own.rows(set, 0), self.others.rows(set, 0));
-        exact(arch(), term, a, b, &self.pairs, &mut self.sums);
-        let mut entered = 0;
-        for (pair, &sum) in self.pairs.iter().zip(&self.sums) {
-            let other = usize::from(pair.right);
-            let (own_norm, norm) = (self.own.norms[0], self.others.norms[other]);
-            let distance = frame.metric.distance_of(sum, own_norm, norm);
-            let id = self.others.ids[other];
-            entered += usize::from(nearest.push_once(Neighbor { distance, id }));
-        }
-        Ok(entered)
-    }
-
-    /// Keeps the candidates that may be within the limits by their first `level` coordinates.
-    fn refine(
-        &mut self,
-        set: &Set<'_>,
-        row: u32,
-        level: usize,
-        residuals: &[f32],
-        limits: &Limits,
-    ) {
-        let coordinates = &set.coordinates;
-        let (data, width) = (&coordinates.leading[..], coordinates.width);
-        let Self { candidates, residuals: others, offsets, pairs, .. } = self;
-        others.clear();
-        others.extend(candidates.iter().map(|&id| residuals[id as usize]));
-        offsets.clear();
-        offsets.extend(candidates.iter().map(|&id| coordinates.offsets[id as usize]));
-        pairs.clear();
-        pairs.extend((0..candidates.len() as u16).map(|right| Pair { left: 0, right }));
-        let own = RefineSide {
-            rows: Rows { data, width, index: &[row] },
-            residuals: &[residuals[row as usize]],
-            offsets: &[coordinates.offsets[row as usize]],
-            limits: &limits.scores,
-        };
-        let none = vec![f32::INFINITY; candidates.len()];
-        let all = RefineSide {
-            rows: Rows { data, width, index: candidates },
-            residuals: others,
-            offsets,
-            limits: &none,
-        };
-        refine(arch(), level, own, all, pairs);
-        for (kept, pair) in pairs.iter().enumerate() {
-            candidates[kept] = candidates[usize::from(pair.right)];
-        }
-        candidates.truncate(pairs.len());
     }
 }

@@ -1,97 +1,135 @@
 //! Approximate search for sets whose every pair is too many: NN-descent (Dong, Charikar, Li, 2011)
-//! on the bounds and kernels of the exact search.
+//! on the leading principal axes.
 //!
-//! 1. `forest`: some random trees put near rows into one tile; every pair within a tile is looked
-//!    at, exactly.
-//! 2. `join`: neighbours of neighbours are looked at, until hardly any is new.
+//! 1. Rows are turned to a few leading axes; pairs are scored by them, as if what is left out of
+//!    two rows were orthogonal.
+//! 2. `forest`: some random trees put near rows into one leaf; every pair within a leaf is scored.
+//! 3. `join`: neighbours of neighbours are scored, until hardly any is new.
+//! 4. `decide`: the best-scored are put in order by their exact distances, and the nearest stay.
 //!
-//! Each round reads what the round before it left and each row keeps the nearest of all it was
+//! Each round reads what the round before it left and each row keeps the best of all it was
 //! shown, so that the result depends on the seed alone.
 
+mod decide;
 mod forest;
 mod join;
+mod list;
+mod space;
 
-use super::exact::set::Set;
-use super::exact::sweep::Sweep;
-use super::exact::{GraphSearch, in_row_order, seed};
-use super::neighbor::Nearest;
-use crate::context::{Event, Stage};
-use crate::error::Result;
+use self::join::Parts;
+use self::list::{Entry, List};
+use self::space::Space;
+use super::frame::{Frame, row_norms};
+use super::metric::Metric;
+use crate::context::{Context, Event, Stage};
+use crate::data::Vectors;
+use crate::error::{Error, Result};
 
+/// Leading axes that pairs are scored by.
+const WIDTH: usize = 192;
+/// The narrowest that a bound on memory may make it.
+const MIN_WIDTH: usize = 16;
 /// Trees of the forest.
-const TREES: usize = 8;
-/// Neighbours kept while the search runs: at least this many, and half as many again as asked for.
-const MIN_KEPT: usize = 16;
+const TREES: u32 = 6;
+/// Candidates kept beyond the neighbours asked for: the least, and the share of those.
+const SPARE: (usize, f64) = (14, 0.5);
+/// Neighbours of a row that take part in a round: the least, and the share of those kept.
+const SHARE: (usize, f64) = (16, 0.3);
 /// Rounds of joining, at most.
 const MAX_ROUNDS: usize = 12;
-/// Joining ends when fewer than this share of all kept neighbours is new.
-const ENOUGH: f64 = 0.002;
+/// Joining ends when less than this share of those that take part is fresh.
+const ENOUGH: f64 = 0.005;
 
 /// About the `k` nearest other rows of every row, row after row, best first.
-pub(super) fn run(search: GraphSearch<'_>, k: usize, seed_number: u64) -> Result<Vec<u32>> {
-    let GraphSearch { ctx, x, norms, frame, plan } = search;
+pub(super) fn search(
+    ctx: &Context,
+    x: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+    seed: u64,
+) -> Result<Vec<u32>> {
     let n = x.n_rows();
-    let kept = (k + k / 2).max(MIN_KEPT).min(n - 1);
+    let kept = (k + at_least(SPARE, k)).min(n - 1);
+    let share = at_least(SHARE, kept).min(kept);
+    let (width, bytes) = width(ctx, n, x.dim(), kept, share)?;
     ctx.emit(&Event::Plan(&format!(
-        "NN-descent of {n} rows of dimension {}: {TREES} trees, at most {MAX_ROUNDS} rounds of \
-         joining, {} MB of working memory",
+        "NN-descent of {n} rows of dimension {} by {width} leading axes: {TREES} trees, at most \
+         {MAX_ROUNDS} rounds of joining, {} MB of working memory",
         x.dim(),
-        (plan.bytes + join::bytes(n, kept)).div_ceil(1_000_000),
+        bytes.div_ceil(1_000_000),
     )));
-    let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
-    let features = forest::Features::new(ctx, &frame, &set, seed_number)?;
-    let progress = |round: usize| {
-        let done = n * round / (TREES + MAX_ROUNDS);
+    let progress = |step: usize| {
+        let done = n * step / (1 + TREES as usize + MAX_ROUNDS);
         ctx.emit(&Event::StageProgress { stage: Stage::Knn, done });
     };
 
-    let mut nearest: Vec<Nearest> = Vec::new();
-    for tree in 0..TREES {
-        set.order = features.leaves(ctx, &set, seed_number, tree as u32)?;
-        if tree == 0 {
-            let limits = seed::limits(ctx, &frame, &set, None, true, kept)?;
-            let limits = limits.into_iter().map(|limit| Nearest::new(kept, limit));
-            nearest = to_row_order(&set.order, limits.collect());
-        }
-        let sweep = Sweep {
-            ctx,
-            frame: &frame,
-            plan: &plan,
-            left: &set,
-            right: None,
-            same_ids: true,
-            revisits: tree > 0,
-        };
-        let found = sweep.within_tiles(to_positions(&set.order, nearest))?;
-        nearest = to_row_order(&set.order, found);
-        progress(tree + 1);
-    }
+    let norms = row_norms(ctx, x)?;
+    let largest = norms.iter().copied().fold(0.0, f64::max);
+    let frame = Frame::new(ctx, x, &norms, metric, width, largest)?;
+    let mut space = Space::new(ctx, &frame, x, &norms, width)?;
+    progress(1);
 
-    // In the order of the last tree, rows that are near each other follow each other, and what
-    // they share stays in cache.
-    let mut lists = join::Lists::new(n);
+    // Rows are laid out in the order of the first tree: near rows follow each other from here on,
+    // and what they share stays in cache.
+    let mut lists: Vec<List> = (0..n).map(|_| List::new(kept)).collect();
+    for tree in 0..TREES {
+        let mut order = forest::leaves(ctx, &space, seed, tree)?;
+        if tree == 0 {
+            space.arrange(&order);
+            order = (0..n as u32).collect();
+        }
+        lists = to_places(&order, lists);
+        forest::look(ctx, &space, &order, &mut lists)?;
+        lists = from_places(&order, lists);
+        progress(2 + tree as usize);
+    }
+    let mut parts = Parts::new(n, share);
     for round in 0..MAX_ROUNDS {
-        lists.update(ctx, &nearest, round);
-        let positions = to_positions(&set.order, nearest);
-        let (found, entered) = join::round(ctx, &frame, &plan, &set, &lists, positions)?;
-        nearest = to_row_order(&set.order, found);
-        progress(TREES + round + 1);
-        if (entered as f64) < ENOUGH * (n * kept) as f64 {
+        let fresh = parts.update(&mut lists, round);
+        if (fresh as f64) < ENOUGH * (n * share) as f64 {
             break;
         }
+        join::round(ctx, &space, &parts, &mut lists)?;
+        progress(2 + TREES as usize + round);
     }
-    let rows: Vec<u32> = (0..n as u32).collect();
-    Ok(in_row_order(&rows, nearest, k))
+    drop(parts);
+    decide::nearest(ctx, x, &norms, metric, &space, lists, k)
 }
 
-fn to_positions(order: &[u32], mut by_row: Vec<Nearest>) -> Vec<Nearest> {
-    order.iter().map(|&id| std::mem::take(&mut by_row[id as usize])).collect()
+fn at_least((least, share): (usize, f64), of: usize) -> usize {
+    least.max((share * of as f64) as usize)
 }
 
-fn to_row_order(order: &[u32], by_position: Vec<Nearest>) -> Vec<Nearest> {
-    let mut by_row = vec![Nearest::default(); order.len()];
-    for (&id, nearest) in order.iter().zip(by_position) {
-        by_row[id as usize] = nearest;
+/// How many axes fit into memory, and the bytes of working memory with them.
+fn width(ctx: &Context, n: usize, dim: usize, kept: usize, share: usize) -> Result<(usize, usize)> {
+    // Lengths, offsets, residuals, order and keys, lists with their headers and their movement.
+    let lists = kept * size_of::<Entry>() + 3 * size_of::<List>();
+    let row = 8 + 12 + lists + Parts::row_bytes(share);
+    let thread = n * 4 + forest::LEAF * (forest::LEAF + WIDTH) * 4 + decide::bytes(dim, kept);
+    let sample = 4 * dim * (4 * dim).clamp(4096, 1 << 14).min(n) + 16 * dim * dim;
+    let fixed = n * row + ctx.threads() * thread + sample;
+    let bytes = |width: usize| fixed + n * Space::row_bytes(width);
+    let widest = WIDTH.min(dim);
+    let fits = |width: &usize| ctx.memory_limit().is_none_or(|limit| bytes(*width) <= limit);
+    let narrowest = MIN_WIDTH.min(widest);
+    match (narrowest..=widest).rev().find(fits) {
+        Some(width) => Ok((width, bytes(width))),
+        None => Err(Error::invalid(
+            "memory",
+            format_args!("at least {} MB for this search", bytes(narrowest).div_ceil(1_000_000)),
+            format_args!("{} MB", ctx.memory_limit().unwrap_or(0) as f64 / 1e6),
+        )),
     }
-    by_row
+}
+
+fn to_places(order: &[u32], mut by_position: Vec<List>) -> Vec<List> {
+    order.iter().map(|&at| std::mem::take(&mut by_position[at as usize])).collect()
+}
+
+fn from_places(order: &[u32], by_place: Vec<List>) -> Vec<List> {
+    let mut by_position = vec![List::default(); order.len()];
+    for (&at, list) in order.iter().zip(by_place) {
+        by_position[at as usize] = list;
+    }
+    by_position
 }

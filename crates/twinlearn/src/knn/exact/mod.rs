@@ -12,10 +12,10 @@
 //! neither the plan nor the order nor the threads. `frame` proves that the bounds lose nothing.
 
 mod order;
-pub(super) mod plan;
-pub(super) mod seed;
-pub(super) mod set;
-pub(super) mod sweep;
+mod plan;
+mod seed;
+mod set;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
@@ -32,11 +32,11 @@ use crate::error::Result;
 
 /// A search of a set in itself, planned but not begun.
 pub(super) struct GraphSearch<'a> {
-    pub(super) ctx: &'a Context,
-    pub(super) x: &'a dyn Vectors,
-    pub(super) norms: Vec<f64>,
-    pub(super) frame: Frame,
-    pub(super) plan: Plan,
+    ctx: &'a Context,
+    x: &'a dyn Vectors,
+    norms: Vec<f64>,
+    frame: Frame,
+    plan: Plan,
 }
 
 impl<'a> GraphSearch<'a> {
@@ -47,9 +47,14 @@ impl<'a> GraphSearch<'a> {
         metric: Metric,
     ) -> Result<Self> {
         let norms = row_norms(ctx, x)?;
-        let problem = Problem { x, norms: &norms, queries: None, k, metric };
+        let problem = Problem { x, norms: &norms, queries: None, k, metric, reserved: 0 };
         let (frame, plan) = plan::choose(ctx, &problem)?;
         Ok(Self { ctx, x, norms, frame, plan })
+    }
+
+    /// About how long it takes, in nanoseconds of one thread of the machine that this was tuned on.
+    pub(super) fn cost(&self) -> f64 {
+        self.plan.cost
     }
 
     /// The `k` nearest other rows of every row, row after row, best first.
@@ -61,55 +66,50 @@ impl<'a> GraphSearch<'a> {
             set.order = order::by_nearness(ctx, &set.coordinates)?;
         }
         let limits = seed::limits(ctx, &frame, &set, None, true, k)?;
-        let sweep = Sweep {
-            ctx,
-            frame: &frame,
-            plan: &plan,
-            left: &set,
-            right: None,
-            same_ids: true,
-            revisits: false,
-        };
+        let sweep =
+            Sweep { ctx, frame: &frame, plan: &plan, left: &set, right: None, same_ids: true };
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
         Ok(in_row_order(&set.order, sweep.every_pair(nearest)?, k))
     }
 }
 
-/// The `k` nearest rows of `base` to every row of `queries`, row after row, best first. With
-/// `same_ids` a query is not among the neighbours that have its number.
+/// What differs between searches of queries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// A query is not the neighbour of the row that has its number.
+    pub(super) same_ids: bool,
+    /// Bytes of the context's memory that are taken already.
+    pub(super) reserved: usize,
+}
+
+/// The `k` nearest rows of `base` to every row of `queries`, row after row, best first.
 pub(super) fn search(
     ctx: &Context,
     queries: &dyn Vectors,
     base: &dyn Vectors,
     k: usize,
     metric: Metric,
-    same_ids: bool,
+    Options { same_ids, reserved }: Options,
 ) -> Result<Vec<u32>> {
     ctx.stage(Stage::Knn, queries.n_rows(), || {
         let (norms, query_norms) = (row_norms(ctx, base)?, row_norms(ctx, queries)?);
+        let queries_with_norms = Some((queries, &query_norms[..]));
         let problem =
-            Problem { x: base, norms: &norms, queries: Some((queries, &query_norms)), k, metric };
+            Problem { x: base, norms: &norms, queries: queries_with_norms, k, metric, reserved };
         let (frame, plan) = plan::choose(ctx, &problem)?;
         ctx.emit(&Event::Plan(&plan.to_string()));
         let right = Set::new(ctx, base, norms, &frame, &plan)?;
         let left = Set::new(ctx, queries, query_norms, &frame, &plan)?;
         let limits = seed::limits(ctx, &frame, &left, Some(&right), same_ids, k)?;
-        let sweep = Sweep {
-            ctx,
-            frame: &frame,
-            plan: &plan,
-            left: &left,
-            right: Some(&right),
-            same_ids,
-            revisits: false,
-        };
+        let sweep =
+            Sweep { ctx, frame: &frame, plan: &plan, left: &left, right: Some(&right), same_ids };
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
         Ok(in_row_order(&left.order, sweep.every_pair(nearest)?, k))
     })
 }
 
 /// From finds by position to the best `k` ids by row.
-pub(super) fn in_row_order(order: &[u32], finds: Vec<Nearest>, k: usize) -> Vec<u32> {
+fn in_row_order(order: &[u32], finds: Vec<Nearest>, k: usize) -> Vec<u32> {
     let mut ids = vec![0; order.len() * k];
     for (&row, finds) in order.iter().zip(finds) {
         let out = &mut ids[row as usize * k..][..k];

@@ -13,18 +13,18 @@ use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
 
 /// How one search is done. What it finds does not depend on it.
 #[derive(Clone, Debug)]
-pub(in crate::knn) struct Plan {
+pub(super) struct Plan {
     /// The leading coordinates of the scan, then (perhaps) those of the refinement. D alone when
     /// no axes are used.
-    pub(in crate::knn) levels: Vec<usize>,
+    pub(super) levels: Vec<usize>,
     /// Whether survivors are compared in `f32` over all coordinates before they are in `f64`.
-    pub(in crate::knn) screens: bool,
+    pub(super) screens: bool,
     /// Rows of a block: a multiple of [`TILE`].
-    pub(in crate::knn) block_rows: usize,
+    pub(super) block_rows: usize,
     /// Bytes of working memory.
-    pub(in crate::knn) bytes: usize,
+    pub(super) bytes: usize,
     /// About the nanoseconds of one thread of the machine that the costs were tuned on.
-    pub(in crate::knn) cost: f64,
+    pub(super) cost: f64,
     n_rows: usize,
     n_left: usize,
     dim: usize,
@@ -84,14 +84,16 @@ mod cost {
 
 /// What is searched for in what.
 #[derive(Clone, Copy)]
-pub(in crate::knn) struct Problem<'a> {
-    pub(in crate::knn) x: &'a dyn Vectors,
+pub(super) struct Problem<'a> {
+    pub(super) x: &'a dyn Vectors,
     /// The length of each row.
-    pub(in crate::knn) norms: &'a [f64],
+    pub(super) norms: &'a [f64],
     /// The rows that look, if not those of `x` for each other, and their lengths.
-    pub(in crate::knn) queries: Option<(&'a dyn Vectors, &'a [f64])>,
-    pub(in crate::knn) k: usize,
-    pub(in crate::knn) metric: Metric,
+    pub(super) queries: Option<(&'a dyn Vectors, &'a [f64])>,
+    pub(super) k: usize,
+    pub(super) metric: Metric,
+    /// Bytes of the context's memory that are taken already.
+    pub(super) reserved: usize,
 }
 
 impl Problem<'_> {
@@ -111,7 +113,7 @@ impl Problem<'_> {
 ///
 /// # Errors
 /// When rows cannot be read or the context's memory is too little.
-pub(in crate::knn) fn choose(ctx: &Context, problem: &Problem<'_>) -> Result<(Frame, Plan)> {
+pub(super) fn choose(ctx: &Context, problem: &Problem<'_>) -> Result<(Frame, Plan)> {
     choose_from(ctx, problem, SMALL)
 }
 
@@ -121,7 +123,7 @@ pub(super) fn choose_from(
     problem: &Problem<'_>,
     small: f64,
 ) -> Result<(Frame, Plan)> {
-    let &Problem { x, norms, queries, k, metric } = problem;
+    let &Problem { x, norms, queries, k, metric, reserved } = problem;
     let (n, dim) = (x.n_rows(), x.dim());
     let all_norms = norms.iter().chain(queries.map_or(&[][..], |q| q.1));
     let largest = all_norms.copied().fold(0.0, f64::max);
@@ -133,6 +135,7 @@ pub(super) fn choose_from(
         symmetric: queries.is_none(),
         dim,
         k,
+        reserved,
         limit: ctx.memory_limit(),
     };
     let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
@@ -170,7 +173,7 @@ impl Plan {
     ///
     /// γ_n bounds the error of a sum of n products relative to the sum of their sizes, which is
     /// at most the product of the lengths.
-    pub(in crate::knn) fn screen_bound(&self, metric: Metric, norm: f64, distance: f64) -> f32 {
+    pub(super) fn screen_bound(&self, metric: Metric, norm: f64, distance: f64) -> f32 {
         let gamma = 1.01 * (self.dim + 8) as f64 / f64::from(1 << 24);
         match metric {
             Metric::L2 => (distance * (1.0 + 2.0 * gamma) + 1e-37) as f32,
@@ -182,12 +185,12 @@ impl Plan {
     }
 
     /// The bound of a row that looks for nothing.
-    pub(in crate::knn) fn out_of_reach(&self, metric: Metric) -> f32 {
+    pub(super) fn out_of_reach(&self, metric: Metric) -> f32 {
         if metric == Metric::L2 { f32::NEG_INFINITY } else { f32::INFINITY }
     }
 
     /// What products with a row of length `norm` are multiplied by.
-    pub(in crate::knn) fn factor(&self, metric: Metric, norm: f64) -> f32 {
+    pub(super) fn factor(&self, metric: Metric, norm: f64) -> f32 {
         match metric {
             Metric::Cosine if is_ordinary(norm) => (1.0 / norm) as f32,
             _ => 1.0,
@@ -208,6 +211,7 @@ struct Budget {
     symmetric: bool,
     dim: usize,
     k: usize,
+    reserved: usize,
     limit: Option<usize>,
 }
 
@@ -222,7 +226,8 @@ impl Budget {
         let per_block_row = 4 * (self.dim + 2 * (levels[0] + 1) + width) + 48;
         let tile = TILE * TILE * 12;
         let sample = 4 * self.dim * 4096.max(4 * self.dim).min(1 << 14).min(self.n_rows);
-        rows * per_row
+        self.reserved
+            + rows * per_row
             + self.n_left * per_left
             + self.threads * (2 * block_rows * per_block_row + tile)
             + sample

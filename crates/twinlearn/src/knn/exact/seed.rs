@@ -11,7 +11,7 @@ use crate::linalg::{MatMut, MatRef, matmul_here};
 /// Of each row of `left`, by position. The candidates are the rows of its own tile, or of an even
 /// sample of `right`; those with the best scores on the leading coordinates are measured. A row
 /// with fewer than `k` candidates has no limit.
-pub(in crate::knn) fn limits(
+pub(super) fn limits(
     ctx: &Context,
     frame: &Frame,
     left: &Set<'_>,

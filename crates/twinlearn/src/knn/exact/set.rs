@@ -8,18 +8,18 @@ use crate::knn::frame::{Coordinates, Frame};
 use crate::linalg::kernels::scan::{Operand, Packed, RefineSide, Rows, ScanSide, ScreenSide, TILE};
 
 /// One set of rows of a search.
-pub(in crate::knn) struct Set<'a> {
-    pub(in crate::knn) rows: &'a dyn Vectors,
+pub(super) struct Set<'a> {
+    pub(super) rows: &'a dyn Vectors,
     /// The row at each position.
-    pub(in crate::knn) order: Vec<u32>,
+    pub(super) order: Vec<u32>,
     /// By row.
-    pub(in crate::knn) norms: Vec<f64>,
+    pub(super) norms: Vec<f64>,
     /// By row.
-    pub(in crate::knn) coordinates: Coordinates,
+    pub(super) coordinates: Coordinates,
 }
 
 impl<'a> Set<'a> {
-    pub(in crate::knn) fn new(
+    pub(super) fn new(
         ctx: &Context,
         rows: &'a dyn Vectors,
         norms: Vec<f64>,
@@ -30,33 +30,26 @@ impl<'a> Set<'a> {
         Ok(Self { rows, order: (0..rows.n_rows() as u32).collect(), norms, coordinates })
     }
 
-    pub(in crate::knn) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 }
 
 /// For some rows how far each looks: as a score, and as the bound of the screen.
 #[derive(Clone, Debug, Default)]
-pub(in crate::knn) struct Limits {
-    pub(in crate::knn) scores: Vec<f32>,
-    pub(in crate::knn) bounds: Vec<f32>,
+pub(super) struct Limits {
+    pub(super) scores: Vec<f32>,
+    pub(super) bounds: Vec<f32>,
 }
 
 impl Limits {
     /// `n` rows that look for nothing.
-    pub(in crate::knn) fn out_of_reach(frame: &Frame, plan: &Plan, n: usize) -> Self {
+    pub(super) fn out_of_reach(frame: &Frame, plan: &Plan, n: usize) -> Self {
         Self { scores: vec![f32::INFINITY; n], bounds: vec![plan.out_of_reach(frame.metric); n] }
     }
 
     /// Row `i`, of length `norm`, looks no farther than `distance`.
-    pub(in crate::knn) fn set(
-        &mut self,
-        frame: &Frame,
-        plan: &Plan,
-        i: usize,
-        norm: f64,
-        distance: f64,
-    ) {
+    pub(super) fn set(&mut self, frame: &Frame, plan: &Plan, i: usize, norm: f64, distance: f64) {
         self.scores[i] = frame.limit(distance);
         self.bounds[i] = plan.screen_bound(frame.metric, norm, distance);
     }
@@ -64,9 +57,9 @@ impl Limits {
 
 /// Some rows of a set, with what the kernels need of them side by side.
 #[derive(Default)]
-pub(in crate::knn) struct Block {
-    pub(in crate::knn) ids: Vec<u32>,
-    pub(in crate::knn) norms: Vec<f64>,
+pub(super) struct Block {
+    pub(super) ids: Vec<u32>,
+    pub(super) norms: Vec<f64>,
     packed: Packed,
     offsets: Vec<f32>,
     /// Of the last level.
@@ -80,7 +73,7 @@ pub(in crate::knn) struct Block {
 
 impl Block {
     /// Takes up the rows `ids` of `set`; packed for a scan unless `operand` is none.
-    pub(in crate::knn) fn load(
+    pub(super) fn load(
         &mut self,
         frame: &Frame,
         plan: &Plan,
@@ -136,22 +129,22 @@ impl Block {
     }
 
     /// The number of rows of the tile that begins at row `start`.
-    pub(in crate::knn) fn tile_len(&self, start: usize) -> usize {
+    pub(super) fn tile_len(&self, start: usize) -> usize {
         TILE.min(self.ids.len() - start)
     }
 
-    pub(in crate::knn) fn rows<'b>(&'b self, set: &'b Set<'_>, start: usize) -> Rows<'b> {
+    pub(super) fn rows<'b>(&'b self, set: &'b Set<'_>, start: usize) -> Rows<'b> {
         let data = set.rows.as_f32().unwrap_or(&self.rows);
         Rows { data, width: set.rows.dim(), index: &self.index[start..] }
     }
 
-    pub(in crate::knn) fn scan<'b>(&'b self, start: usize, limits: &'b Limits) -> ScanSide<'b> {
+    pub(super) fn scan<'b>(&'b self, start: usize, limits: &'b Limits) -> ScanSide<'b> {
         let offsets = &self.offsets[start..][..limits.scores.len()];
         ScanSide { packed: &self.packed, start, offsets, limits: &limits.scores }
     }
 
     /// For a refinement to the coordinates of the last level.
-    pub(in crate::knn) fn refine<'b>(
+    pub(super) fn refine<'b>(
         &'b self,
         set: &'b Set<'_>,
         start: usize,
@@ -167,7 +160,7 @@ impl Block {
         }
     }
 
-    pub(in crate::knn) fn screen<'b>(
+    pub(super) fn screen<'b>(
         &'b self,
         set: &'b Set<'_>,
         start: usize,

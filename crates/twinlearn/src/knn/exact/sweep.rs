@@ -1,7 +1,7 @@
 //! The sweep over pairs of tiles: bound, refine, screen, decide.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::plan::Plan;
 use super::set::{Block, Limits, Set};
@@ -13,17 +13,15 @@ use crate::linalg::kernels::arch;
 use crate::linalg::kernels::scan::{Operand, Pair, TILE, exact, refine, scan, screen};
 
 /// A search of a set in another, or in itself.
-pub(in crate::knn) struct Sweep<'a> {
-    pub(in crate::knn) ctx: &'a Context,
-    pub(in crate::knn) frame: &'a Frame,
-    pub(in crate::knn) plan: &'a Plan,
-    pub(in crate::knn) left: &'a Set<'a>,
+pub(super) struct Sweep<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) frame: &'a Frame,
+    pub(super) plan: &'a Plan,
+    pub(super) left: &'a Set<'a>,
     /// Nothing when the left set is searched in itself: each pair then serves both its rows.
-    pub(in crate::knn) right: Option<&'a Set<'a>>,
+    pub(super) right: Option<&'a Set<'a>>,
     /// Whether equal ids of the two sets are one row, which is no neighbour of itself.
-    pub(in crate::knn) same_ids: bool,
-    /// Whether a pair may have been pushed before.
-    pub(in crate::knn) revisits: bool,
+    pub(super) same_ids: bool,
 }
 
 /// What the rows of one tile have found, and the limits that follow from it.
@@ -45,7 +43,7 @@ struct Workspace {
 impl Sweep<'_> {
     /// Every pair. `nearest` is what the rows at each position know already, and then what they
     /// found.
-    pub(in crate::knn) fn every_pair(&self, nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
+    pub(super) fn every_pair(&self, nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
         let block = self.plan.block_rows;
         let lefts = self.left.len().div_ceil(block);
         let tasks: Vec<_> = match self.right {
@@ -64,12 +62,6 @@ impl Sweep<'_> {
             let rows = n * done / tasks.len();
             self.ctx.emit(&Event::StageProgress { stage: Stage::Knn, done: rows });
         })
-    }
-
-    /// Only the pairs within each run of [`TILE`] positions.
-    pub(in crate::knn) fn within_tiles(&self, nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
-        let tasks: Vec<_> = (0..self.left.len().div_ceil(TILE)).map(|t| (t, t)).collect();
-        self.run(nearest, TILE, &tasks, || {})
     }
 
     fn run(
@@ -93,7 +85,8 @@ impl Sweep<'_> {
             done();
             result
         })?;
-        let finds = finds.into_iter().map(|f| f.into_inner().unwrap_or_else(|e| e.into_inner()));
+        let finds =
+            finds.into_iter().map(|f| f.into_inner().unwrap_or_else(PoisonError::into_inner));
         nearest.extend(finds.flat_map(|f| f.nearest));
         Ok(nearest)
     }
@@ -210,11 +203,7 @@ impl Sweep<'_> {
             let row = usize::from(row);
             let nearest = &mut nearest[row];
             let before = nearest.limit();
-            let entered = match self.revisits {
-                true => nearest.push_once(candidate),
-                false => nearest.push(candidate),
-            };
-            if entered && nearest.limit() < before {
+            if nearest.push(candidate) && nearest.limit() < before {
                 limits.set(self.frame, self.plan, row, norms[row], nearest.limit());
             }
         }

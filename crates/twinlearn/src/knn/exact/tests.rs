@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rand::Rng;
 
 use super::plan::choose_from;
-use super::{GraphSearch, Problem};
+use super::{GraphSearch, Options, Problem};
 use crate::context::Context;
 use crate::data::{DenseVectors, Vectors};
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::random::{Purpose, generator};
 /// The search with axes considered however small the set.
 fn graph(ctx: &Context, x: &dyn Vectors, k: usize, metric: Metric) -> Result<Vec<u32>> {
     let norms = row_norms(ctx, x)?;
-    let problem = Problem { x, norms: &norms, queries: None, k, metric };
+    let problem = Problem { x, norms: &norms, queries: None, k, metric, reserved: 0 };
     let (frame, plan) = choose_from(ctx, &problem, 0.0)?;
     GraphSearch { ctx, x, norms, frame, plan }.run(k)
 }
@@ -29,7 +29,7 @@ fn search(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    super::search(ctx, queries, base, k, metric, false)
+    super::search(ctx, queries, base, k, metric, Options::default())
 }
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];

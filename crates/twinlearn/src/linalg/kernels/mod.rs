@@ -8,11 +8,13 @@ mod gemm;
 mod map;
 mod rows;
 pub(crate) mod scan;
+mod score;
 
 pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
 pub(crate) use map::map_file;
 pub(crate) use rows::{move_rows, squares};
+pub(crate) use score::{scores, select, unpack};
 
 /// The instruction set that kernels run in: the best that this machine has.
 pub(crate) fn arch() -> pulp::Arch {

@@ -74,7 +74,7 @@ impl Packed {
     }
 
     /// The panels that hold rows `start..`, which begins a panel.
-    fn from_row(&self, start: usize) -> &[f32] {
+    fn panels_from(&self, start: usize) -> &[f32] {
         &self.data[start * self.width..]
     }
 }
@@ -126,14 +126,14 @@ impl WithSimd for Scan<'_> {
         let lanes = S::F32_LANES;
         // Registers of a right-hand panel, and how many times `REGISTERS` of them.
         let in_panel = COLUMNS / lanes;
-        let right_panels = right.packed.from_row(right.start).chunks_exact(COLUMNS * width);
+        let right_panels = right.packed.panels_from(right.start).chunks_exact(COLUMNS * width);
         for (p, panel) in right_panels.take(n_right.div_ceil(COLUMNS)).enumerate() {
             let (panel, _) = S::as_simd_f32s(panel);
             for group in (0..in_panel).step_by(REGISTERS) {
                 let first = p * in_panel + group;
                 let offsets = [offsets[first], offsets[first + 1]];
                 let limits = [limits[first], limits[first + 1]];
-                let left_panels = left.packed.from_row(left.start).chunks_exact(ROWS * width);
+                let left_panels = left.packed.panels_from(left.start).chunks_exact(ROWS * width);
                 for (q, rows) in left_panels.take(n_left.div_ceil(ROWS)).enumerate() {
                     let first_row = q * ROWS;
                     let mut scores = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];

@@ -1,0 +1,119 @@
+//! Scores of one row with many others, for approximate search.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// The products of `row` with the rows `ids` of `words`, of which word j holds coordinates j and
+/// j + width/2 as `bf16`.
+pub(crate) fn scores(arch: Arch, row: &[f32], words: &[u32], ids: &[u32], out: &mut Vec<f32>) {
+    out.clear();
+    out.resize(ids.len(), 0.0);
+    arch.dispatch(Scores { row, words, ids, out });
+}
+
+struct Scores<'a> {
+    row: &'a [f32],
+    words: &'a [u32],
+    ids: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Scores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { row, words, ids, out } = self;
+        let width = row.len() / 2;
+        let (high, low) = row.split_at(width);
+        let ((high, _), (low, _)) = (S::as_simd_f32s(high), S::as_simd_f32s(low));
+        for (out, &id) in out.iter_mut().zip(ids) {
+            let (other, _) = S::as_simd_u32s(&words[id as usize * width..][..width]);
+            let mut sums = [simd.splat_f32s(0.0); 2];
+            for ((&word, &a), &b) in other.iter().zip(high).zip(low) {
+                let (x, y) = halves(simd, word);
+                sums[0] = simd.mul_add_f32s(a, x, sums[0]);
+                sums[1] = simd.mul_add_f32s(b, y, sums[1]);
+            }
+            *out = simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+        }
+    }
+}
+
+#[inline(always)]
+fn halves<S: Simd>(simd: S, word: S::u32s) -> (S::f32s, S::f32s) {
+    let high = simd.and_u32s(word, simd.splat_u32s(0xffff_0000));
+    let low = simd.wrapping_dyn_shl_u32s(word, simd.splat_u32s(16));
+    (simd.transmute_f32s_u32s(high), simd.transmute_f32s_u32s(low))
+}
+
+/// The coordinates that `words` hold, in order.
+pub(crate) fn unpack(arch: Arch, words: &[u32], out: &mut [f32]) {
+    arch.dispatch(Unpack { words, out });
+}
+
+struct Unpack<'a> {
+    words: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (high, low) = self.out.split_at_mut(self.words.len());
+        let (words, _) = S::as_simd_u32s(self.words);
+        let ((high, _), (low, _)) = (S::as_mut_simd_f32s(high), S::as_mut_simd_f32s(low));
+        for ((&word, high), low) in words.iter().zip(high).zip(low) {
+            (*high, *low) = halves(simd, word);
+        }
+    }
+}
+
+/// The columns, rising, and values of `values + offsets` that reach `limit`.
+pub(crate) fn select(
+    arch: Arch,
+    values: &[f32],
+    offsets: &[f32],
+    limit: f32,
+    out: &mut Vec<(u32, f32)>,
+) {
+    out.clear();
+    arch.dispatch(Select { values, offsets, limit, out });
+}
+
+struct Select<'a> {
+    values: &'a [f32],
+    offsets: &'a [f32],
+    limit: f32,
+    out: &'a mut Vec<(u32, f32)>,
+}
+
+impl WithSimd for Select<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { values, offsets, limit, out } = self;
+        let ((whole, rest), (whole_offsets, rest_offsets)) =
+            (S::as_simd_f32s(values), S::as_simd_f32s(offsets));
+        let lowest = simd.splat_f32s(limit);
+        let lanes = S::F32_LANES;
+        for (r, (&value, &offset)) in whole.iter().zip(whole_offsets).enumerate() {
+            let reached = simd.greater_than_or_equal_f32s(simd.add_f32s(value, offset), lowest);
+            if simd.first_true_m32s(reached) < lanes {
+                for column in r * lanes..(r + 1) * lanes {
+                    let sum = values[column] + offsets[column];
+                    if sum >= limit {
+                        out.push((column as u32, sum));
+                    }
+                }
+            }
+        }
+        for (column, (&value, &offset)) in rest.iter().zip(rest_offsets).enumerate() {
+            if value + offset >= limit {
+                out.push(((whole.len() * lanes + column) as u32, value + offset));
+            }
+        }
+    }
+}
