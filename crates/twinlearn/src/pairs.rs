@@ -16,18 +16,20 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// Every row for which `trains` holds, with those of its first `n_neighbors` neighbours (itself
-    /// passed over) for which it holds too. Rows left without a partner are no anchors.
+    /// Every row for which `trains` holds, with those of its first `n_neighbors` neighbours (of
+    /// ragged lists all; itself passed over) for which it holds too. Rows left without a partner
+    /// are no anchors.
     pub(crate) fn from_graph(
         graph: &KnnGraph,
         n_neighbors: usize,
         trains: impl Fn(u32) -> bool,
     ) -> Result<Self> {
+        let most = if graph.is_ragged() { usize::MAX } else { n_neighbors };
         let mut pairs = Self { anchors: Vec::new(), starts: vec![0], partners: Vec::new() };
         for row in (0..graph.n_rows() as u32).filter(|&row| trains(row)) {
             let others = graph.neighbors(row as usize).iter().filter(|&&id| id != row);
             let before = pairs.partners.len();
-            pairs.partners.extend(others.take(n_neighbors).filter(|&&id| trains(id)));
+            pairs.partners.extend(others.take(most).filter(|&&id| trains(id)));
             if pairs.partners.len() > before {
                 pairs.anchors.push(row);
                 pairs.starts.push(pairs.partners.len());
@@ -124,5 +126,13 @@ mod tests {
         let graph = KnnGraph::from_indices(2, &[0, 1]).unwrap();
         let message = Pairs::from_graph(&graph, 1, |_| true).unwrap_err().to_string();
         assert!(message.ends_with("a neighbour other than themselves, got 0"), "{message}");
+    }
+
+    #[test]
+    fn ragged_lists_are_taken_whole() {
+        let graph = KnnGraph::from_lists(&[vec![1, 0, 2, 3], vec![], vec![2], vec![0]]).unwrap();
+        let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
+        let want = Pairs { anchors: vec![0, 3], starts: vec![0, 3, 4], partners: vec![1, 2, 3, 0] };
+        assert_eq!(pairs, want, "rows without another are no anchors");
     }
 }

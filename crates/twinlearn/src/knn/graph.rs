@@ -1,8 +1,8 @@
-//! The k-nearest-neighbour graph as an array.
+//! Who is near whom, as lists of row numbers.
 
 use crate::error::{Error, Result};
 
-/// `k` neighbours for each of `n_rows` rows, best first.
+/// For each row its neighbours, best first: `k` each, or lists of any lengths.
 ///
 /// ```
 /// let graph = twinlearn::KnnGraph::from_indices(3, &[1, 2, 0, 2, 1, 0])?;
@@ -13,13 +13,16 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnnGraph {
     n_rows: usize,
+    /// The length of each list, or of the longest.
     k: usize,
+    /// For lists of any lengths where each begins, and the end of the last.
+    starts: Option<Vec<usize>>,
     ids: Vec<u32>,
 }
 
 impl KnnGraph {
     pub(super) fn new(n_rows: usize, ids: Vec<u32>) -> Self {
-        Self { n_rows, k: ids.len() / n_rows.max(1), ids }
+        Self { n_rows, k: ids.len() / n_rows.max(1), starts: None, ids }
     }
 
     /// A graph computed elsewhere: `indices` holds `n_rows` rows, best first. A row's own index
@@ -35,17 +38,37 @@ impl KnnGraph {
                 format_args!("{} indices", indices.len()),
             ));
         }
-        let k = indices.len() / n_rows;
-        let id = |(i, &index): (usize, &i64)| match u32::try_from(index) {
-            Ok(id) if (id as usize) < n_rows => Ok(id),
-            _ => Err(Error::invalid(
-                "knn_graph",
-                format_args!("indices from 0 to {}", n_rows - 1),
-                format_args!("{index} in row {}", i / k),
-            )),
-        };
-        let ids = indices.iter().enumerate().map(id).collect::<Result<_>>()?;
-        Ok(Self { n_rows, k, ids })
+        let mut ids = Vec::with_capacity(indices.len());
+        for (row, list) in indices.chunks_exact(indices.len() / n_rows).enumerate() {
+            append(row, list, n_rows, &mut ids)?;
+        }
+        Ok(Self::new(n_rows, ids))
+    }
+
+    /// Pairs known otherwise (from an oracle: clicks, captions, translations): list i has the
+    /// partners of row i and may be empty. Training draws from all of a list, whatever
+    /// `n_neighbors`, and passes over a row's own index.
+    ///
+    /// # Errors
+    /// When all lists are empty or an index is not below the number of lists.
+    ///
+    /// ```
+    /// let graph = twinlearn::KnnGraph::from_lists(&[vec![2], vec![], vec![0, 1]])?;
+    /// assert_eq!(graph.neighbors(2), [0, 1]);
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    pub fn from_lists(lists: &[impl AsRef<[i64]>]) -> Result<Self> {
+        let n_rows = lists.len();
+        let (mut ids, mut starts) = (Vec::new(), vec![0]);
+        for (row, list) in lists.iter().enumerate() {
+            append(row, list.as_ref(), n_rows, &mut ids)?;
+            starts.push(ids.len());
+        }
+        if ids.is_empty() {
+            return Err(Error::invalid("knn_graph", "a list with an index", "empty lists alone"));
+        }
+        let k = starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
+        Ok(Self { n_rows, k, starts: Some(starts), ids })
     }
 
     /// The number of rows, N.
@@ -54,10 +77,16 @@ impl KnnGraph {
         self.n_rows
     }
 
-    /// The number of neighbours of each row.
+    /// The number of neighbours of each row; of ragged lists, of the longest.
     #[must_use]
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    /// Whether this was made [`from_lists`](Self::from_lists), whose lengths may differ.
+    #[must_use]
+    pub fn is_ragged(&self) -> bool {
+        self.starts.is_some()
     }
 
     /// The neighbours of row `i`, best first.
@@ -66,7 +95,10 @@ impl KnnGraph {
     /// When `i` is not below [`n_rows`](Self::n_rows).
     #[must_use]
     pub fn neighbors(&self, i: usize) -> &[u32] {
-        &self.ids[i * self.k..(i + 1) * self.k]
+        match &self.starts {
+            Some(starts) => &self.ids[starts[i]..starts[i + 1]],
+            None => &self.ids[i * self.k..(i + 1) * self.k],
+        }
     }
 
     /// All neighbours, row after row.
@@ -80,6 +112,23 @@ impl KnnGraph {
     pub fn to_indices(&self) -> Vec<i64> {
         self.ids.iter().map(|&id| id.into()).collect()
     }
+}
+
+/// Takes up the list of row `row`.
+fn append(row: usize, list: &[i64], n_rows: usize, ids: &mut Vec<u32>) -> Result<()> {
+    for &index in list {
+        match u32::try_from(index) {
+            Ok(id) if (id as usize) < n_rows => ids.push(id),
+            _ => {
+                return Err(Error::invalid(
+                    "knn_graph",
+                    format_args!("indices from 0 to {}", n_rows - 1),
+                    format_args!("{index} in row {row}"),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,5 +147,19 @@ mod tests {
             "knn_graph: expected indices from 0 to 1, got 2 in row 1"
         );
         assert_eq!(error(2, &[1, -1]), "knn_graph: expected indices from 0 to 1, got -1 in row 1");
+    }
+
+    #[test]
+    fn bad_lists_are_named() {
+        let error = |lists: &[Vec<i64>]| KnnGraph::from_lists(lists).unwrap_err().to_string();
+        assert_eq!(
+            error(&[vec![1], vec![0, 2]]),
+            "knn_graph: expected indices from 0 to 1, got 2 in row 1"
+        );
+        assert_eq!(
+            error(&[vec![], vec![]]),
+            "knn_graph: expected a list with an index, got empty lists alone"
+        );
+        assert_eq!(error(&[]), "knn_graph: expected a list with an index, got empty lists alone");
     }
 }

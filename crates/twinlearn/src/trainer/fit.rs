@@ -143,7 +143,7 @@ fn check_sizes(params: &Params, x: &dyn Vectors, graph: Option<&KnnGraph>) -> Re
             graph.n_rows(),
         ));
     }
-    if graph.k() < k {
+    if !graph.is_ragged() && graph.k() < k {
         return Err(Error::invalid(
             "knn_graph",
             format_args!("at least n_neighbors ({k}) columns"),

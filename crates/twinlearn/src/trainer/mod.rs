@@ -58,7 +58,7 @@ impl Trainer {
     }
 
     /// Learns from a graph computed before. Each row needs at least `n_neighbors` neighbours; the
-    /// first ones are used, and a row's own index is passed over.
+    /// first ones are used, of ragged lists all, and a row's own index is passed over.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and when the graph has another number of rows or too few columns.

@@ -1,5 +1,7 @@
 //! Random trees (Dasgupta and Freund, 2008): the rows of a leaf are looked at together.
 
+use std::ops::Range;
+
 use super::list::{Entry, List};
 use super::space::Space;
 use crate::context::{Context, runs};
@@ -9,8 +11,8 @@ use crate::linalg::{MatMut, MatRef, matmul_here};
 use crate::pairs::below;
 use crate::random::{Purpose, generator};
 
-/// Rows of a leaf.
-pub(super) const LEAF: usize = 240;
+/// About the rows of a leaf.
+const LEAF: usize = 240;
 /// Leading coordinates that rows are split by.
 const WIDTH: usize = 32;
 /// Rows a task handles at once.
@@ -18,39 +20,76 @@ const PIECE: usize = 1 << 14;
 /// Columns that a row's limit is good for.
 const STRIP: usize = 48;
 
-/// The rows in the order of the leaves of random tree number `tree`. Every leaf but the last
-/// is [`LEAF`] rows.
-pub(super) fn leaves(ctx: &Context, space: &Space, seed: u64, tree: u32) -> Result<Vec<u32>> {
-    let n = space.len();
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    let mut nodes: Vec<_> = std::iter::once(0..n).collect();
-    let mut level = 0;
-    while nodes.iter().any(|node| node.len() > LEAF) {
-        ctx.check_cancelled()?;
-        let mut pieces = Vec::with_capacity(nodes.len());
-        let mut rest = &mut order[..];
-        for node in &nodes {
-            let (piece, after) = rest.split_at_mut(node.len());
+/// Where the leaves of a tree begin and end.
+pub(super) struct Leaves {
+    n_rows: usize,
+    count: usize,
+}
+
+impl Leaves {
+    /// About [`LEAF`] rows each, and enough for every row to fill a list of `kept` from its leaf.
+    pub(super) fn new(n_rows: usize, kept: usize) -> Self {
+        // Sizes differ by one at most, and none is below half of the most.
+        Self { n_rows, count: n_rows.div_ceil(Self::most(n_rows, kept)) }
+    }
+
+    /// The most rows of a leaf.
+    pub(super) fn most(n_rows: usize, kept: usize) -> usize {
+        LEAF.max(2 * (kept + 1)).min(n_rows)
+    }
+
+    fn start(&self, leaf: usize) -> usize {
+        (leaf as u64 * self.n_rows as u64 / self.count as u64) as usize
+    }
+
+    /// What `rows`, which are those of all leaves, are in each run of leaves.
+    fn pieces<'a, T>(&self, mut rows: &'a mut [T], runs: &[Range<usize>]) -> Vec<&'a mut [T]> {
+        let mut pieces = Vec::with_capacity(runs.len());
+        for run in runs {
+            let (piece, rest) = rows.split_at_mut(self.start(run.end) - self.start(run.start));
             pieces.push(piece);
-            rest = after;
+            rows = rest;
         }
+        pieces
+    }
+}
+
+/// The rows in the order of the leaves of random tree number `tree`.
+pub(super) fn order(
+    ctx: &Context,
+    space: &Space,
+    leaves: &Leaves,
+    seed: u64,
+    tree: u32,
+) -> Result<Vec<u32>> {
+    let mut order: Vec<u32> = (0..space.len() as u32).collect();
+    let mut nodes: Vec<_> = std::iter::once(0..leaves.count).collect();
+    let mut level = 0;
+    while nodes.iter().any(|node| node.len() > 1) {
+        ctx.check_cancelled()?;
+        let mut pieces = leaves.pieces(&mut order, &nodes);
         ctx.for_each_chunk(&mut pieces, 1, |i, piece| {
-            // Nodes are numbered through the levels; 2^24 of them are 4 billion rows.
-            let stream = tree << 24 | 1 << level | i as u32;
-            split(ctx, space, seed, stream, piece[0]);
+            let Range { start, end } = nodes[i];
+            if end - start > 1 {
+                // Nodes are numbered through the levels; 2^24 of them are 4 billion rows.
+                let stream = tree << 24 | 1 << level | i as u32;
+                let cut = leaves.start(start.midpoint(end)) - leaves.start(start);
+                split(ctx, space, seed, stream, piece[0], cut);
+            }
         });
-        nodes = nodes.into_iter().flat_map(|n| halves(n.start, n.len())).collect();
+        let halves = |node: &Range<usize>| {
+            let cut = node.start.midpoint(node.end);
+            [node.start..cut, cut..node.end]
+        };
+        nodes = nodes.iter().flat_map(halves).filter(|node| !node.is_empty()).collect();
         level += 1;
     }
     Ok(order)
 }
 
-/// Brings the rows on one side of a plane, midway by count between two random rows, to the
-/// front.
-fn split(ctx: &Context, space: &Space, seed: u64, stream: u32, rows: &mut [u32]) {
-    if rows.len() <= LEAF {
-        return;
-    }
+/// Brings the `cut` rows on one side of a plane, normal to the line between two random rows, to
+/// the front.
+fn split(ctx: &Context, space: &Space, seed: u64, stream: u32, rows: &mut [u32], cut: usize) {
     let mut rng = generator(seed, Purpose::Forest, stream);
     let mut pick = || space.head(rows[below(&mut rng, rows.len() as u32) as usize], WIDTH);
     let direction: Vec<f32> = pick().zip(pick()).map(|(a, b)| a - b).collect();
@@ -63,26 +102,24 @@ fn split(ctx: &Context, space: &Space, seed: u64, stream: u32, rows: &mut [u32])
         }
     });
     let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-    let cut = first_half(rows.len());
     keyed.select_nth_unstable_by(cut, order);
     rows.iter_mut().zip(keyed).for_each(|(row, (_, id))| *row = id);
 }
 
-/// About half of `n`, in whole leaves.
-fn first_half(n: usize) -> usize {
-    n.div_ceil(LEAF).div_ceil(2) * LEAF
-}
-
-fn halves(start: usize, n: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let cut = if n > LEAF { first_half(n) } else { n };
-    [start..start + cut, start + cut..start + n].into_iter().filter(|r| !r.is_empty())
-}
-
 /// Offers the rows of every leaf to each other. `order` has the position at each place of the
 /// leaves, and `lists` are in that order.
-pub(super) fn look(ctx: &Context, space: &Space, order: &[u32], lists: &mut [List]) -> Result<()> {
-    ctx.try_for_each_chunk(lists, LEAF, |leaf, lists| {
-        let ids = &order[leaf * LEAF..][..lists.len()];
+pub(super) fn look(
+    ctx: &Context,
+    space: &Space,
+    leaves: &Leaves,
+    order: &[u32],
+    lists: &mut [List],
+) -> Result<()> {
+    let each: Vec<_> = (0..leaves.count).map(|leaf| leaf..leaf + 1).collect();
+    let mut pieces = leaves.pieces(lists, &each);
+    ctx.try_for_each_chunk(&mut pieces, 1, |leaf, piece| {
+        let lists = &mut *piece[0];
+        let ids = &order[leaves.start(leaf)..][..lists.len()];
         let (n, width) = (ids.len(), space.width());
         let mut rows = vec![0.0; n * width];
         rows.chunks_exact_mut(width).zip(ids).for_each(|(row, &id)| space.unpack(id, row));

@@ -16,6 +16,7 @@ mod join;
 mod list;
 mod space;
 
+use self::forest::Leaves;
 use self::join::Parts;
 use self::list::{Entry, List};
 use self::space::Space;
@@ -72,14 +73,15 @@ pub(super) fn search(
     // Rows are laid out in the order of the first tree: near rows follow each other from here on,
     // and what they share stays in cache.
     let mut lists: Vec<List> = (0..n).map(|_| List::new(kept)).collect();
+    let leaves = Leaves::new(n, kept);
     for tree in 0..TREES {
-        let mut order = forest::leaves(ctx, &space, seed, tree)?;
+        let mut order = forest::order(ctx, &space, &leaves, seed, tree)?;
         if tree == 0 {
             space.arrange(&order);
             order = (0..n as u32).collect();
         }
         lists = to_places(&order, lists);
-        forest::look(ctx, &space, &order, &mut lists)?;
+        forest::look(ctx, &space, &leaves, &order, &mut lists)?;
         lists = from_places(&order, lists);
         progress(2 + tree as usize);
     }
@@ -105,7 +107,8 @@ fn width(ctx: &Context, n: usize, dim: usize, kept: usize, share: usize) -> Resu
     // Lengths, offsets, residuals, order and keys, lists with their headers and their movement.
     let lists = kept * size_of::<Entry>() + 3 * size_of::<List>();
     let row = 8 + 12 + lists + Parts::row_bytes(share);
-    let thread = n * 4 + forest::LEAF * (forest::LEAF + WIDTH) * 4 + decide::bytes(dim, kept);
+    let leaf = Leaves::most(n, kept);
+    let thread = n * 4 + leaf * (leaf + WIDTH) * 4 + decide::bytes(dim, kept);
     let sample = 4 * dim * (4 * dim).clamp(4096, 1 << 14).min(n) + 16 * dim * dim;
     let fixed = n * row + ctx.threads() * thread + sample;
     let bytes = |width: usize| fixed + n * Space::row_bytes(width);

@@ -117,3 +117,62 @@ impl WithSimd for Select<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::kernels::dot_f64;
+    use half::bf16;
+    use proptest::prelude::*;
+
+    fn archs() -> [Arch; 2] {
+        [Arch::Scalar, Arch::new()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn halves_hold_and_multiply_what_was_packed(
+            rows in proptest::collection::vec(proptest::collection::vec(-2.0f32..2.0, 64), 1..20),
+        ) {
+            let rounded: Vec<Vec<f32>> =
+                rows.iter().map(|r| r.iter().map(|&v| bf16::from_f32(v).to_f32()).collect()).collect();
+            let word = |row: &[f32], j: usize| row[j].to_bits() | row[j + 32].to_bits() >> 16;
+            let words: Vec<u32> =
+                rounded.iter().flat_map(|r| (0..32).map(|j| word(r, j)).collect::<Vec<_>>()).collect();
+            let ids: Vec<u32> = (0..rows.len() as u32).rev().collect();
+            for arch in archs() {
+                let mut row = vec![0.0; 64];
+                unpack(arch, &words[..32], &mut row);
+                prop_assert_eq!(&row, &rounded[0]);
+                let mut out = Vec::new();
+                scores(arch, &row, &words, &ids, &mut out);
+                for (&got, &id) in out.iter().zip(&ids) {
+                    let want = dot_f64(&row, &rounded[id as usize]);
+                    prop_assert!((f64::from(got) - want).abs() < 1e-4, "{} {}", got, want);
+                }
+            }
+        }
+
+        #[test]
+        fn selected_are_those_that_reach_the_limit(
+            values in proptest::collection::vec((-2i8..3, -2i8..3), 1..100),
+            limit in -4i8..6,
+        ) {
+            let (sums, offsets): (Vec<f32>, Vec<f32>) =
+                values.iter().map(|&(a, b)| (f32::from(a), f32::from(b))).unzip();
+            let reaches = |&(_, &(a, b)): &(usize, &(i8, i8))| a + b >= limit;
+            let want: Vec<(u32, f32)> = values
+                .iter()
+                .enumerate()
+                .filter(reaches)
+                .map(|(i, &(a, b))| (i as u32, f32::from(a + b)))
+                .collect();
+            for arch in archs() {
+                let mut out = vec![(7, 7.0)];
+                select(arch, &sums, &offsets, limit.into(), &mut out);
+                prop_assert_eq!(&out, &want);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Neighbour search as users call it: approximate methods against the exact one.
+
+use half::f16;
+use twinlearn::{
+    Context, DenseVectors, KnnApproximation, KnnGraph, KnnMethod, KnnParams, Matrix, Metric,
+    NpyVectors, Params, Trainer, Vectors, knn_graph, knn_search, recall_at_k,
+};
+
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
+
+/// 4000 sentence embeddings of dimension 384.
+fn real() -> NpyVectors {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    NpyVectors::open(root.join("../../data/train_x.npy")).unwrap()
+}
+
+fn context() -> Context {
+    Context::with_threads(2).unwrap()
+}
+
+fn waves(n: usize, dim: usize) -> Matrix {
+    let value = |i: usize| ((i * i % 7919) as f32 * 0.61).sin() + (i % dim) as f32 * 0.02 + 1.5;
+    Matrix::new(n, dim, (0..n * dim).map(value).collect()).unwrap()
+}
+
+/// Every row has `k` different others.
+fn check_lists(graph: &KnnGraph, k: usize) {
+    for i in 0..graph.n_rows() {
+        let mut ids = graph.neighbors(i).to_vec();
+        assert_eq!(ids.len(), k);
+        assert!(!ids.contains(&(i as u32)), "row {i} is not its own neighbour");
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), k, "row {i} has a neighbour twice");
+    }
+}
+
+#[test]
+fn descent_finds_nearly_all() {
+    let (x, ctx) = (real(), context());
+    for (metric, k, least) in [
+        (Metric::Cosine, 10, 0.97),
+        (Metric::L2, 10, 0.97),
+        (Metric::Ip, 3, 0.97),
+        (Metric::L2, 60, 0.97),
+    ] {
+        let params = KnnParams::new(k).metric(metric);
+        let exact = knn_graph(&ctx, &x, &params.method(KnnMethod::Exact)).unwrap();
+        let found = knn_graph(&ctx, &x, &params.method(KnnMethod::Descent)).unwrap();
+        check_lists(&found, k);
+        let recall = recall_at_k(exact.ids(), found.ids(), k).unwrap();
+        assert!(recall > least, "{metric}, k = {k}: recall {recall}");
+        // What is found is in the order of the exact distances.
+        let mut rows = vec![0.0; x.n_rows() * x.dim()];
+        x.read_rows(0, &mut rows).unwrap();
+        let row = |i: u32| &rows[i as usize * 384..][..384];
+        for i in (0..4000).step_by(131) {
+            let distances =
+                found.neighbors(i as usize).iter().map(|&j| metric.distance(row(i), row(j)));
+            assert!(distances.is_sorted(), "row {i} under {metric}");
+        }
+    }
+}
+
+#[test]
+fn approximate_methods_give_the_same_bits_at_any_number_of_threads() {
+    let x = real();
+    for method in [KnnMethod::Descent, KnnMethod::Pq] {
+        let run = |threads, seed| {
+            let ctx = Context::with_threads(threads).unwrap();
+            knn_graph(&ctx, &x, &KnnParams::new(7).method(method).seed(seed)).unwrap()
+        };
+        let first = run(1, 5);
+        assert!([2, 3, 4].into_iter().all(|threads| run(threads, 5) == first), "{method}");
+        assert!(run(2, 6) != first, "{method}: the seed matters");
+    }
+}
+
+#[test]
+fn approximate_methods_take_sets_of_every_shape() {
+    let ctx = context();
+    for method in [KnnMethod::Descent, KnnMethod::Pq] {
+        for metric in METRICS {
+            let params = |k| KnnParams::new(k).metric(metric).method(method);
+            for (n, dim, k) in [(2, 1, 1), (3, 5, 2), (260, 1, 4), (700, 3, 9), (500, 40, 499)] {
+                let x = waves(n, dim);
+                check_lists(&knn_graph(&ctx, &x, &params(k)).unwrap(), k);
+            }
+            let equal = Matrix::new(800, 6, vec![0.5; 4800]).unwrap();
+            check_lists(&knn_graph(&ctx, &equal, &params(5)).unwrap(), 5);
+            // Half-precision input is what it widens to.
+            let half: Vec<f16> =
+                waves(600, 33).as_slice().iter().map(|&v| f16::from_f32(v)).collect();
+            let wide = half.iter().map(|v| v.to_f32()).collect();
+            let half = knn_graph(&ctx, &DenseVectors::new(&half, 33).unwrap(), &params(5)).unwrap();
+            let wide = knn_graph(&ctx, &Matrix::new(600, 33, wide).unwrap(), &params(5)).unwrap();
+            assert!(half == wide, "{method} {metric}");
+        }
+    }
+}
+
+#[test]
+fn one_leaf_is_searched_whole() {
+    // All pairs are scored and all kept: the result is exact.
+    let (ctx, x) = (context(), waves(200, 12));
+    for metric in METRICS {
+        let params = KnnParams::new(199).metric(metric);
+        let exact = knn_graph(&ctx, &x, &params.method(KnnMethod::Exact)).unwrap();
+        let found = knn_graph(&ctx, &x, &params.method(KnnMethod::Descent)).unwrap();
+        assert!(exact == found, "{metric}");
+    }
+}
+
+#[test]
+fn more_bytes_find_more() {
+    let (x, ctx) = (real(), context());
+    for metric in METRICS {
+        let params = KnnParams::new(10).metric(metric);
+        let exact = knn_graph(&ctx, &x, &params).unwrap();
+        let levels = [KnnApproximation::High, KnnApproximation::Medium, KnnApproximation::Low];
+        let recalls = levels.map(|level| {
+            // A level alone means product quantisation.
+            let found = knn_graph(&ctx, &x, &params.approximation(Some(level))).unwrap();
+            check_lists(&found, 10);
+            recall_at_k(exact.ids(), found.ids(), 10).unwrap()
+        });
+        assert!(recalls.is_sorted_by(|a, b| a + 0.05 < *b), "{metric}: {recalls:?}");
+        assert!(recalls[0] > 0.25 && recalls[2] > 0.6, "{metric}: {recalls:?}");
+        let medium = knn_graph(&ctx, &x, &params.method(KnnMethod::Pq)).unwrap();
+        assert_eq!(recall_at_k(exact.ids(), medium.ids(), 10).unwrap(), recalls[1]);
+    }
+}
+
+#[test]
+fn auto_is_exact_for_small_sets() {
+    let (x, ctx) = (real(), context());
+    let graph = |method| knn_graph(&ctx, &x, &KnnParams::new(5).method(method)).unwrap();
+    assert!(graph(KnnMethod::Auto) == graph(KnnMethod::Exact));
+}
+
+#[test]
+fn memory_is_bounded_or_refused() {
+    let x = real();
+    let run = |method, bytes| {
+        let ctx = context().memory(bytes);
+        knn_graph(&ctx, &x, &KnnParams::new(10).method(method))
+    };
+    let exact = run(KnnMethod::Exact, usize::MAX).unwrap();
+    // The least memory leaves descent fewer axes to score by: worse, but it runs.
+    let message = run(KnnMethod::Descent, 1_000_000).unwrap_err().to_string();
+    let least = message.split_whitespace().find_map(|word| word.parse::<usize>().ok()).unwrap();
+    let found = run(KnnMethod::Descent, least * 1_000_000).unwrap();
+    let recall = |graph: &KnnGraph| recall_at_k(exact.ids(), graph.ids(), 10).unwrap();
+    let unbounded = recall(&run(KnnMethod::Descent, usize::MAX).unwrap());
+    assert!((0.3..unbounded).contains(&recall(&found)), "{} {unbounded}", recall(&found));
+    assert!(run(KnnMethod::Exact, 30_000_000).unwrap() == exact);
+    for method in [KnnMethod::Exact, KnnMethod::Descent, KnnMethod::Pq] {
+        let message = run(method, 1_000_000).unwrap_err().to_string();
+        assert!(message.starts_with("memory: expected at least "), "{method}: {message}");
+        assert!(message.ends_with("MB for this search, got 1 MB"), "{method}: {message}");
+    }
+}
+
+#[test]
+fn methods_and_levels_that_do_not_go_together_are_named() {
+    let (ctx, x) = (context(), waves(50, 4));
+    let params = KnnParams::new(3);
+    let level = params.approximation(Some(KnnApproximation::Low));
+    for (method, name) in [(KnnMethod::Exact, "exact"), (KnnMethod::Descent, "descent")] {
+        let message = knn_graph(&ctx, &x, &level.method(method)).unwrap_err().to_string();
+        let want = format!(
+            "knn_approximation: expected none with knn_method {name} (it is for pq and auto), \
+             got low"
+        );
+        assert_eq!(message, want);
+    }
+    for (params, got) in [
+        (params.method(KnnMethod::Descent), "descent"),
+        (params.method(KnnMethod::Pq), "pq"),
+        (level, "low"),
+    ] {
+        let message = knn_search(&ctx, &x, &x, &params).unwrap_err().to_string();
+        let want = format!("knn_method: expected auto or exact for a search of queries, got {got}");
+        assert_eq!(message, want);
+    }
+}
+
+#[test]
+fn training_takes_pairs_from_an_oracle() {
+    let (ctx, x) = (context(), waves(40, 6));
+    let params = Params::builder()
+        .n_components(2)
+        .epochs(2)
+        .batch_size(10)
+        .validation_fraction(0.0)
+        .build()
+        .unwrap();
+    // Ten rows have partners, more than `n_neighbors` of them and themselves among them.
+    let lists: Vec<Vec<i64>> = (0..40)
+        .map(|i| if i % 4 == 0 { (i..i + 9).map(|j| j % 40).collect() } else { Vec::new() })
+        .collect();
+    let graph = KnnGraph::from_lists(&lists).unwrap();
+    let fit = Trainer::new(params.clone()).fit_with_graph(&ctx, &x, graph).unwrap();
+    assert_eq!(fit.report.training.n_anchors, 10);
+    // A list without another row than its own teaches nothing.
+    let alone: Vec<[i64; 1]> = (0..40).map(|i| [i]).collect();
+    let graph = KnnGraph::from_lists(&alone).unwrap();
+    let message = Trainer::new(params).fit_with_graph(&ctx, &x, graph).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "knn_graph: expected at least 2 rows with a neighbour other than themselves, got 0"
+    );
+}
