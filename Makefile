@@ -7,7 +7,10 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 BINARY := target/release/twinlearn
 SOURCES := python benchmarks scripts
 
-.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults clean
+# Sentence embeddings for bench-knn: N × 384, .npy
+WORDNET ?= data/train_x.npy
+
+.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults bench-knn clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -43,6 +46,16 @@ bench-defaults: ## Held-out recall around the defaults
 	$(CARGO) build --release --locked
 	$(PYTHON) benchmarks/defaults.py $(BINARY) data/train_x.npy benchmarks/results
 
+# OPENBLAS_CORETYPE, where set, would hold FAISS back.
+bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib
+	$(CARGO) build --release --locked
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/knn.py $(BINARY) $(WORDNET) benchmarks/results
+
+.venv-bench/.knn: benchmarks/requirements-knn.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+	touch $@
+
 $(VENV)/.dev: python/requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r python/requirements-dev.txt
@@ -50,4 +63,4 @@ $(VENV)/.dev: python/requirements-dev.txt
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache

@@ -48,22 +48,40 @@ pub(crate) struct FitArgs {
     /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
     #[arg(long, value_name = "SPEC")]
     pub(crate) encoder: Option<String>,
-    /// As --encoder, or none [default: mlp-1-2048; reference recipe: mlp-2-2048].
+    /// As --encoder, or none [default: mlp-1-2048; reference recipe: mlp-2-2048; loss KL: none].
     #[arg(long, value_name = "SPEC")]
     pub(crate) projector: Option<String>,
     /// Normalisation in hidden layers: BN or LN [default: BN].
     #[arg(long, value_name = "NORM")]
     pub(crate) norm_layer: Option<String>,
-    /// Passes over the rows [default: 8; reference recipe: 100].
+    /// How the encoder is found: sgd, or spectral, the closed form without training [default: sgd].
+    #[arg(long, value_name = "SOLVER")]
+    pub(crate) solver: Option<String>,
+    /// What is minimised: BT (Barlow Twins) or KL (neighbourhoods) [default: BT].
+    #[arg(long, value_name = "LOSS")]
+    pub(crate) loss: Option<String>,
+    /// lars or adamw [default: lars; with loss KL adamw].
+    #[arg(long, value_name = "OPTIMIZER")]
+    pub(crate) optimizer: Option<String>,
+    /// Weight of the off-diagonal part of loss BT [default: 0.0039].
+    #[arg(long, value_name = "LAMBDA")]
+    pub(crate) lambd: Option<f64>,
+    /// Temperature of the targets of loss KL [default: 0.05].
+    #[arg(long, value_name = "TAU")]
+    pub(crate) tau: Option<f64>,
+    /// Take the targets of loss KL about the mean of the rows: ranks better, keeps fewer neighbours.
+    #[arg(long)]
+    pub(crate) centre_target: bool,
+    /// Passes over the rows, at most [default: 8; reference recipe: 100].
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Epochs over which the learning rate rises [default: 1; reference recipe: 10].
     #[arg(long, value_name = "N")]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Rows in a step [default: 256; reference recipe: 1024].
+    /// Rows in a step [default: 256; with loss KL 512; reference recipe: 1024].
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
-    /// Learning rate for a batch of 256, scaled by the batch [default: 0.2].
+    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2, adamw 0.001].
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
@@ -81,10 +99,11 @@ pub(crate) struct FitArgs {
     /// Where the neighbour graph goes (.npy, N × k, i64).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) save_knn: Option<PathBuf>,
-    /// Where the encoder starts: pca or random [default: pca for a linear encoder].
+    /// Where the encoder starts: pca, spectral or random [default: pca for a linear encoder].
     #[arg(long, value_name = "INIT")]
     pub(crate) init: Option<String>,
-    /// A PCA start divides each column by its standard deviation to this power [default: 0.5].
+    /// A PCA (or spectral) start divides each column by its standard deviation to this power
+    /// [default: 0.5].
     #[arg(long, value_name = "GAMMA")]
     pub(crate) pca_power: Option<f64>,
     /// The set of defaults: default or reference (the paper's).

@@ -154,9 +154,91 @@ fn demo_measures_what_it_prints() {
 }
 
 #[test]
+fn knn_by_every_method() {
+    let folder = Folder::new();
+    let x = data("train_x.npy").display().to_string();
+    let knn = |name: &str, extra: &[&str]| {
+        let (out, err) = folder.ok(&[&["knn", &x, "-o", name], extra].concat());
+        assert_eq!(err, "", "quiet when piped");
+        let lines: Vec<&str> = out.lines().collect();
+        let [.., last] = lines[..] else { panic!("{out}") };
+        assert!(last.starts_with(&format!("{name}: 10 nearest neighbours of 4000 rows")), "{out}");
+        let (shape, ids) = read_npy_integers(folder.path(name)).unwrap();
+        assert_eq!(shape, [4000, 10]);
+        (lines[0].to_owned(), ids.iter().map(|&id| id as u32).collect::<Vec<_>>())
+    };
+    // The plan is told before the work: method, cost, memory.
+    let (plan, exact) = knn("exact.npy", &["--method", "exact", "--memory", "40M"]);
+    assert!(plan.starts_with("exact search of 4000 rows among 4000 of dimension 384"), "{plan}");
+    assert!(plan.ends_with(" MB of working memory"), "{plan}");
+    assert_eq!(knn("auto.npy", &[]).1, exact);
+    for (extra, begins, least) in [
+        (&["--method", "descent"][..], "NN-descent of 4000 rows", 0.97),
+        (&["--method", "pq"], "product quantisation of 4000 rows", 0.4),
+        (&["--approximation", "low", "--seed", "3"], "product quantisation of 4000 rows", 0.6),
+    ] {
+        let (plan, found) = knn("found.npy", extra);
+        assert!(plan.starts_with(begins), "{plan}");
+        let recall = recall_at_k(&exact, &found, 10).unwrap();
+        assert!(recall > least, "{extra:?}: {recall}");
+    }
+}
+
+#[test]
+fn knn_of_queries_is_the_librarys() {
+    let folder = Folder::new();
+    let [x, q] = ["train_x.npy", "test_x.npy"].map(|f| data(f).display().to_string());
+    folder.ok(&["knn", &x, "-k", "3", "-o", "found.npy", "--queries", &q, "--metric", "l2"]);
+    let (shape, found) = read_npy_integers(folder.path("found.npy")).unwrap();
+    assert_eq!(shape, [1000, 3]);
+    let ctx = twinlearn::Context::new().unwrap();
+    let [x, q] = [x, q].map(|path| NpyVectors::open(path).unwrap());
+    let params = twinlearn::KnnParams::new(3).metric(twinlearn::Metric::L2);
+    let want = twinlearn::knn_search(&ctx, &q, &x, &params).unwrap();
+    assert!(found.into_iter().eq(want.into_iter().map(i64::from)));
+}
+
+#[test]
+fn fit_takes_the_method_of_its_graph_and_graphs_of_any_integers() {
+    let folder = Folder::new();
+    let x = data("test_x.npy").display().to_string();
+    let fit = |extra: &[&str]| {
+        let args = quick_fit(&x, "m.safetensors");
+        let (out, _) = folder.ok(&[&args[..], extra].concat());
+        (out, folder.read("m.safetensors"))
+    };
+    let (out, _) = fit(&["--knn-method", "descent"]);
+    assert!(out.starts_with("NN-descent of 1000 rows"), "{out}");
+    let (out, model) = fit(&["--knn-approximation", "low", "--save-knn", "knn.npy"]);
+    assert!(out.starts_with("product quantisation of 1000 rows"), "{out}");
+    let (json, _) = folder.ok(&["inspect", "m.safetensors", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["hyperparameters"]["knn_approximation"], "low");
+
+    // The same graph, with each row in its own list first, as i32, u32, i64 and u64.
+    let (_, knn) = read_npy_integers(folder.path("knn.npy")).unwrap();
+    let mut models = Vec::new();
+    for (descr, width) in [("<i4", 4), ("<u4", 4), ("<i8", 8), ("<u8", 8)] {
+        let lists = knn.chunks(5).enumerate();
+        let with_self = lists.flat_map(|(i, list)| [&[i as i64], list].concat());
+        let data = with_self.flat_map(|id| id.to_le_bytes().into_iter().take(width));
+        let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (1000, 6), }}");
+        let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        bytes.extend(format!("{dict:<117}\n").as_bytes());
+        bytes.extend(data);
+        std::fs::write(folder.path("given.npy"), bytes).unwrap();
+        models.push(fit(&["--knn-approximation", "low", "--knn", "given.npy"]).1);
+    }
+    assert!(models.iter().all(|m| *m == model), "self is passed over, widths are one");
+}
+
+#[test]
 fn usage_errors_exit_with_2_and_help_has_examples() {
     let folder = Folder::new();
-    for args in [&["fit"][..], &["knn", "x.npy", "-k", "ten", "-o", "y"], &["nothing"], &[]] {
+    let memory = ["knn", "x.npy", "-o", "y", "--memory", "lots"];
+    for args in
+        [&["fit"][..], &["knn", "x.npy", "-k", "ten", "-o", "y"], &memory, &["nothing"], &[]]
+    {
         assert_eq!(folder.run(args).status.code(), Some(2), "{args:?}");
     }
     for command in ["fit", "transform", "knn", "inspect", "demo"] {

@@ -157,6 +157,43 @@ fn bad_parameters_are_named() {
 }
 
 #[test]
+fn bad_searches_are_named() {
+    let folder = folder();
+    folder.npy("wide.npy", 30, &small(60));
+    for (extra, want) in [
+        (
+            &["--method", "best"][..],
+            "knn_method: expected auto, exact, descent or pq, got \"best\"",
+        ),
+        (
+            &["--approximation", "none"],
+            "knn_approximation: expected low, medium or high, got \"none\"",
+        ),
+        (
+            &["--method", "exact", "--approximation", "low"],
+            "knn_approximation: expected none with knn_method exact (it is for pq and auto), got low",
+        ),
+        (
+            &["--queries", "x.npy", "--method", "descent"],
+            "knn_method: expected auto or exact for a search of queries, got descent",
+        ),
+        (&["--queries", "wide.npy"], "queries: expected vectors of dimension 4, got 8"),
+        (
+            &["--queries", "x.npy", "-k", "61"],
+            "n_neighbors: expected a number from 1 to 60, got 61",
+        ),
+    ] {
+        assert_eq!(folder.fails(&[&["knn", "x.npy", "-o", "k.npy"], extra].concat()), want);
+    }
+    let line = folder.fails(&["knn", "x.npy", "-o", "k.npy", "--memory", "1K"]);
+    assert!(line.starts_with("memory: expected at least "), "{line}");
+    assert_eq!(
+        fit(&folder, "x.npy", &["--knn-method", "fast"]),
+        "knn_method: expected auto, exact, descent or pq, got \"fast\""
+    );
+}
+
+#[test]
 fn bad_graphs_are_named() {
     let folder = folder();
     let ring =

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -46,6 +47,8 @@ pub enum Stage {
     Knn,
     /// Mean and covariance for PCA; counted in rows.
     Pca,
+    /// The covariance of rows with their neighbours; counted in rows.
+    Spectral,
     /// Training; counted in steps.
     Train,
     /// Held-out recall; counted in rows.
@@ -62,6 +65,7 @@ impl Stage {
             Self::Check => "check",
             Self::Knn => "knn",
             Self::Pca => "pca",
+            Self::Spectral => "spectral",
             Self::Train => "train",
             Self::Evaluate => "evaluate",
             Self::Transform => "transform",
@@ -144,7 +148,7 @@ impl Observer for Silent {
 /// # Ok::<(), twinlearn::Error>(())
 /// ```
 pub struct Context {
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     observer: Arc<dyn Observer>,
     cancel: CancelToken,
     memory: Option<usize>,
@@ -161,13 +165,16 @@ impl std::fmt::Debug for Context {
 /// How many threads are accepted: more is a typing error, not a machine.
 const MAX_THREADS: usize = 1024;
 
+/// How often a wait looks at the cancel token.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 impl Context {
     /// A context with one thread for each available core.
     ///
     /// # Errors
     /// When the system refuses to start threads.
     pub fn new() -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self::with_threads(cores.min(MAX_THREADS))
     }
 
@@ -188,7 +195,12 @@ impl Context {
             .thread_name(|i| format!("twinlearn-{i}"))
             .build()
             .map_err(|e| Error::invalid("threads", format_args!("{threads} new threads"), e))?;
-        Ok(Self { pool, observer: Arc::new(Silent), cancel: CancelToken::default(), memory: None })
+        Ok(Self {
+            pool: Arc::new(pool),
+            observer: Arc::new(Silent),
+            cancel: CancelToken::default(),
+            memory: None,
+        })
     }
 
     /// Sends progress to `observer`.
@@ -211,6 +223,16 @@ impl Context {
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Some(bytes);
         self
+    }
+
+    /// The same threads, memory and cancel token, telling nobody: for small work inside a stage.
+    pub(crate) fn quiet(&self) -> Self {
+        Self {
+            pool: Arc::clone(&self.pool),
+            observer: Arc::new(Silent),
+            cancel: self.cancel.clone(),
+            memory: self.memory,
+        }
     }
 
     pub(crate) fn memory_limit(&self) -> Option<usize> {
@@ -246,6 +268,30 @@ impl Context {
         let result = work()?;
         self.emit(&Event::StageFinished { stage, elapsed: start.elapsed() });
         Ok(result)
+    }
+
+    /// Runs work of seconds that cannot look at the cancel token. It gets a thread of its own, which
+    /// is left to itself when cancelled.
+    pub(crate) fn abandonable<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R> {
+        let (sender, receiver) = mpsc::channel();
+        let name = "twinlearn-work".to_owned();
+        let spawned = thread::Builder::new().name(name).spawn(move || sender.send(work()).is_ok());
+        let thread = spawned.map_err(|e| Error::invalid("threads", "one more thread", e))?;
+        loop {
+            self.check_cancelled()?;
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(result) => return Ok(result),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                // Only a panic ends the thread without a result.
+                Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+                    Ok(_) => return Err(Error::Cancelled),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
+            }
+        }
     }
 
     /// Runs `task(0..n)` on the pool, in any order.
@@ -349,6 +395,21 @@ mod tests {
         token.cancel();
         let result = ctx.try_map(10, Ok);
         assert!(matches!(result, Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn cancelling_leaves_work_that_cannot_look() {
+        let token = CancelToken::default();
+        let ctx = Context::with_threads(1).unwrap().cancel_token(token.clone());
+        assert_eq!(ctx.abandonable(|| 7).unwrap(), 7);
+        let (release, wait) = mpsc::channel::<()>();
+        let result = ctx.abandonable(move || {
+            token.cancel();
+            // Until the other end is dropped, after the result was seen.
+            wait.recv()
+        });
+        assert!(matches!(result, Err(Error::Cancelled)));
+        drop(release);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod params;
 mod pca;
 mod random;
 mod schedule;
+mod spectral;
 mod trainer;
 
 pub use context::{CancelToken, Context, Event, Observer, Silent, Stage, StepReport};
@@ -67,6 +68,6 @@ pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_grap
 pub use linalg::Matrix;
 pub use model::{Model, TrainingRecord};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
-pub use params::{Hyperparameters, Init, Params, ParamsBuilder, Recipe};
+pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};
 pub use trainer::{Fit, FitReport, StageTime, Trainer, ValidationReport};

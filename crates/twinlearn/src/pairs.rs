@@ -50,6 +50,11 @@ impl Pairs {
         self.anchors.len()
     }
 
+    /// Anchor number `i` and the rows that it may be paired with.
+    pub(crate) fn list(&self, i: usize) -> (u32, &[u32]) {
+        (self.anchors[i], &self.partners[self.starts[i]..self.starts[i + 1]])
+    }
+
     /// All anchors in a fresh random order, each with a partner drawn uniformly from its list.
     pub(crate) fn epoch(&self, seed: u64, epoch: usize) -> Vec<(u32, u32)> {
         let mut order: Vec<u32> = (0..self.anchors.len() as u32).collect();
@@ -59,9 +64,8 @@ impl Pairs {
         }
         let mut rng = generator(seed, Purpose::Partner, epoch as u32);
         let pair = |i: u32| {
-            let i = i as usize;
-            let choices = &self.partners[self.starts[i]..self.starts[i + 1]];
-            (self.anchors[i], choices[below(&mut rng, choices.len() as u32) as usize])
+            let (anchor, choices) = self.list(i as usize);
+            (anchor, choices[below(&mut rng, choices.len() as u32) as usize])
         };
         order.into_iter().map(pair).collect()
     }

@@ -26,12 +26,58 @@ pub enum Recipe {
 pub enum Init {
     /// The first principal axes, each divided by σ^`pca_power`; for linear encoders.
     Pca,
+    /// The first axes that rows share with their neighbours, each divided by s^(`pca_power`/2), s
+    /// the covariance along it; for linear encoders.
+    Spectral,
     /// Weights and biases uniform within ±1/√fan_in.
     Random,
 }
 
+/// What training minimises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// Barlow Twins: the cross-correlation of the projected views should be the identity.
+    #[default]
+    BT,
+    /// Neighbourhood KL: an anchor should see the batch in the reduced space as it sees it in the
+    /// input space. No projector.
+    KL,
+}
+
+/// What changes the weights by their gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// LARS, momentum 0.9. The learning rate is for a batch of 256 and scaled by the batch.
+    #[default]
+    Lars,
+    /// AdamW. The learning rate is taken as it is.
+    AdamW,
+}
+
+named!(Loss, "loss", "BT or KL", BT = "BT", KL = "KL");
+named!(Optimizer, "optimizer", "lars or adamw", Lars = "lars", AdamW = "adamw");
 named!(Recipe, "recipe", "default or reference", Default = "default", Reference = "reference");
-named!(Init, "init", "pca or random", Pca = "pca", Random = "random");
+/// How the encoder is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Solver {
+    /// Stochastic gradient steps on the loss.
+    #[default]
+    Sgd,
+    /// The closed form: a spectral start and no training; for linear encoders.
+    Spectral,
+}
+
+named!(
+    Init,
+    "init",
+    "pca, spectral or random",
+    Pca = "pca",
+    Spectral = "spectral",
+    Random = "random"
+);
+named!(Solver, "solver", "sgd or spectral", Sgd = "sgd", Spectral = "spectral");
 
 /// Everything that decides what is learned, as the model file records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,15 +106,30 @@ pub struct Hyperparameters {
     pub norm_layer: NormLayer,
     /// Where the encoder starts.
     pub init: Init,
-    /// γ: a PCA start divides each column by σ^γ.
+    /// γ: a PCA start divides each column by σ^γ, a spectral one by s^(γ/2).
     pub pca_power: f64,
-    /// Passes over the anchors.
+    /// How the encoder is found.
+    #[serde(default)]
+    pub solver: Solver,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: Loss,
+    /// What changes the weights.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// τ, the temperature of the KL loss's targets.
+    #[serde(default = "default_tau")]
+    pub tau: f64,
+    /// Whether the KL loss's targets are cosines about the mean of the training rows.
+    #[serde(default)]
+    pub centre_target: bool,
+    /// Passes over the anchors, at most.
     pub epochs: usize,
     /// Epochs over which the learning rate rises.
     pub warmup_epochs: usize,
     /// Anchors in a step; lowered, with a warning, where there are fewer.
     pub batch_size: usize,
-    /// The learning rate for a batch of 256; it is scaled by the batch.
+    /// The learning rate; with LARS for a batch of 256, and scaled by the batch.
     pub learning_rate: f64,
     /// λ, the weight of the off-diagonal part of the loss.
     pub lambd: f64,
@@ -151,6 +212,10 @@ impl TryFrom<Hyperparameters> for Params {
         at_least("batch_size", h.batch_size, 2)?;
         positive("learning_rate", h.learning_rate)?;
         positive("scale_loss", h.scale_loss)?;
+        positive("tau", h.tau)?;
+        if let (Loss::KL, Some(projector)) = (h.loss, &h.projector) {
+            return Err(Error::invalid("projector", "none with loss KL", projector));
+        }
         if !(h.lambd >= 0.0 && h.lambd.is_finite()) {
             return Err(Error::invalid("lambd", "a finite number from 0", h.lambd));
         }
@@ -162,15 +227,25 @@ impl TryFrom<Hyperparameters> for Params {
         {
             return Err(Error::invalid("validation_fraction", "a number from 0 to 0.9", share));
         }
-        if h.init == Init::Pca && h.encoder.kind() != NetworkKind::Linear {
+        if h.init != Init::Random && h.encoder.kind() != NetworkKind::Linear {
             return Err(Error::invalid(
                 "init",
-                format_args!("random for the encoder {} (pca starts linear ones)", h.encoder),
+                format_args!(
+                    "random for the encoder {} ({} starts linear ones)",
+                    h.encoder, h.init
+                ),
                 h.init,
             ));
         }
+        if h.solver == Solver::Spectral && h.init != Init::Spectral {
+            return Err(Error::invalid("init", "spectral with solver spectral", h.init));
+        }
         Ok(Self(h))
     }
+}
+
+fn default_tau() -> f64 {
+    0.05
 }
 
 fn at_least(name: &str, value: usize, least: usize) -> Result<()> {
@@ -223,21 +298,33 @@ builder! {
     knn_approximation: KnnApproximation,
     /// Default: `linear`.
     encoder: NetworkSpec,
-    /// Default: `mlp-1-2048`; `mlp-2-2048` in the reference recipe. `None` trains without one.
+    /// Default: `mlp-1-2048`; `mlp-2-2048` in the reference recipe; none with loss KL. `None`
+    /// trains without one.
     projector: Option<NetworkSpec>,
+    /// Default: sgd.
+    solver: Solver,
+    /// Default: BT.
+    loss: Loss,
+    /// Default: lars; adamw with loss KL.
+    optimizer: Optimizer,
+    /// τ; default 0.05.
+    tau: f64,
+    /// Default: false.
+    centre_target: bool,
     /// Default: BN.
     norm_layer: NormLayer,
-    /// Default: pca for a linear encoder; random for others and in the reference recipe.
+    /// Default: pca for a linear encoder, spectral with solver spectral; random for others and in
+    /// the reference recipe.
     init: Init,
-    /// γ of a PCA start; default 0.5.
+    /// γ of a PCA or spectral start; default 0.5.
     pca_power: f64,
     /// Default 8; 100 in the reference recipe.
     epochs: usize,
     /// Default 1 (0 when there is only one epoch); 10 in the reference recipe.
     warmup_epochs: usize,
-    /// Default 256; 1024 in the reference recipe.
+    /// Default 256; 512 with loss KL; 1024 in the reference recipe.
     batch_size: usize,
-    /// Default 0.2, for a batch of 256.
+    /// Default 0.2 with LARS, for a batch of 256; 0.001 with AdamW.
     learning_rate: f64,
     /// λ; default 3.9e-3.
     lambd: f64,
@@ -264,8 +351,20 @@ impl ParamsBuilder {
         let linear = encoder.kind() == NetworkKind::Linear;
         let epochs = self.epochs.unwrap_or(if reference { 100 } else { 8 });
         let default_projector = if reference { "mlp-2-2048" } else { "mlp-1-2048" };
+        let loss = self.loss.unwrap_or_default();
+        let solver = self.solver.unwrap_or_default();
+        let default_init = match solver {
+            Solver::Spectral => Init::Spectral,
+            Solver::Sgd if linear && !reference => Init::Pca,
+            Solver::Sgd => Init::Random,
+        };
+        let optimizer = self.optimizer.unwrap_or(match loss {
+            Loss::BT => Optimizer::Lars,
+            Loss::KL => Optimizer::AdamW,
+        });
         let projector = match self.projector {
             Some(projector) => projector,
+            None if loss == Loss::KL => None,
             None => Some(default_projector.parse()?),
         };
         Hyperparameters {
@@ -275,7 +374,7 @@ impl ParamsBuilder {
             metric: self.metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
             knn_method: self.knn_method.unwrap_or_default(),
             knn_approximation: self.knn_approximation,
-            init: self.init.unwrap_or(if linear && !reference { Init::Pca } else { Init::Random }),
+            init: self.init.unwrap_or(default_init),
             encoder,
             projector,
             norm_layer: self.norm_layer.unwrap_or_default(),
@@ -285,8 +384,20 @@ impl ParamsBuilder {
                 Recipe::Reference => 10,
                 Recipe::Default => usize::from(epochs > 1),
             }),
-            batch_size: self.batch_size.unwrap_or(if reference { 1024 } else { 256 }),
-            learning_rate: self.learning_rate.unwrap_or(0.2),
+            batch_size: self.batch_size.unwrap_or(match (recipe, loss) {
+                (Recipe::Reference, _) => 1024,
+                (Recipe::Default, Loss::BT) => 256,
+                (Recipe::Default, Loss::KL) => 512,
+            }),
+            solver,
+            loss,
+            optimizer,
+            tau: self.tau.unwrap_or(default_tau()),
+            centre_target: self.centre_target.unwrap_or(false),
+            learning_rate: self.learning_rate.unwrap_or(match optimizer {
+                Optimizer::Lars => 0.2,
+                Optimizer::AdamW => 1e-3,
+            }),
             lambd: self.lambd.unwrap_or(3.9e-3),
             scale_loss: self.scale_loss.unwrap_or(1.0 / 32.0),
             validation_fraction: self.validation_fraction,
@@ -330,7 +441,7 @@ mod tests {
         );
         assert_eq!(
             "x".parse::<Init>().unwrap_err().to_string(),
-            "init: expected pca or random, got \"x\""
+            "init: expected pca, spectral or random, got \"x\""
         );
     }
 

@@ -46,7 +46,7 @@ impl Pca {
             if let Some(bad) = covariance.as_slice().iter().find(|v| !v.is_finite()) {
                 return Err(Error::invalid("X", "values whose covariance is finite", bad));
             }
-            let (values, axes) = symmetric_eigen(&covariance)?;
+            let (values, axes) = symmetric_eigen(ctx, covariance)?;
             let std: Vec<f64> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
             Ok(Self { mean, std, axes })
         })?;

@@ -211,3 +211,21 @@ fn training_takes_pairs_from_an_oracle() {
         "knn_graph: expected at least 2 rows with a neighbour other than themselves, got 0"
     );
 }
+
+#[test]
+fn more_rows_than_numbers_are_refused() {
+    struct Huge;
+    impl Vectors for Huge {
+        fn n_rows(&self) -> usize {
+            3_000_000_000
+        }
+        fn dim(&self) -> usize {
+            4
+        }
+        fn read_rows(&self, _: usize, _: &mut [f32]) -> twinlearn::Result<()> {
+            panic!("refused before any row is read")
+        }
+    }
+    let message = knn_graph(&context(), &Huge, &KnnParams::new(5)).unwrap_err().to_string();
+    assert_eq!(message, "X: expected at most 2147483647 rows, got 3000000000");
+}

@@ -43,8 +43,9 @@ fn params(args: &FitArgs) -> Result<Params> {
         };
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
-    set!(pca_power, validation_fraction, seed);
-    set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe);
+    set!(lambd, tau, pca_power, validation_fraction, seed);
+    set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe, solver, loss);
+    set!(parsed: optimizer);
     if let Some(text) = &args.encoder {
         builder = builder.encoder(NetworkSpec::parse_named("encoder", text)?);
     }
@@ -53,6 +54,9 @@ fn params(args: &FitArgs) -> Result<Params> {
             "none" => None,
             text => Some(NetworkSpec::parse_named("projector", text)?),
         });
+    }
+    if args.centre_target {
+        builder = builder.centre_target(true);
     }
     builder.retain_projector(args.retain_projector).build()
 }

@@ -138,7 +138,7 @@ impl Frame {
         let mut covariance = Matrix::<f32>::zeros(dim, dim);
         gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), covariance.view_mut());
         let covariance: Vec<f64> = covariance.as_slice().iter().map(|&v| v.into()).collect();
-        let (_, axes) = symmetric_eigen(&Matrix::new(dim, dim, covariance)?)?;
+        let (_, axes) = symmetric_eigen(ctx, Matrix::new(dim, dim, covariance)?)?;
         let leading = axes.as_slice()[..components.min(dim) * dim].iter().map(|&v| v as f32);
         let axes = Matrix::new(components.min(dim), dim, leading.collect())?;
         frame.basis_error = basis_error(ctx, &axes);

@@ -48,6 +48,7 @@ pub(super) fn graph(
     let (n, dim, axes) = (x.n_rows(), x.dim(), AXES.min(x.dim()));
     let parts = n_subvectors.min(axes);
     let bytes = n * (4 * axes + parts + 8);
+    exact::check_memory(ctx, (n, n, axes), k, bytes)?;
     ctx.emit(&Event::Plan(&format!(
         "product quantisation of {n} rows of dimension {dim}: {axes} leading axes as {parts} bytes \
          a row, {} MB of working memory for rows and codes",

@@ -246,9 +246,15 @@ pub(crate) fn search_of_checked(
     exact::search(ctx, queries, base, k, metric, exact::Options::default())
 }
 
+/// Rows are numbered in 32 bits, of which descent uses one as a flag.
+const MAX_ROWS: usize = i32::MAX as usize;
+
 pub(crate) fn check_n_neighbors(k: usize, n_rows: usize) -> Result<()> {
     if n_rows < 2 {
         return Err(Error::invalid("X", "at least 2 rows", n_rows));
+    }
+    if n_rows > MAX_ROWS {
+        return Err(Error::invalid("X", format_args!("at most {MAX_ROWS} rows"), n_rows));
     }
     if k == 0 || k >= n_rows {
         return Err(Error::invalid(

@@ -4,15 +4,20 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::{Mat, MatRef, Par, Spec};
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
 
 /// Eigenvalues in falling order and, as rows, their unit eigenvectors.
 ///
 /// `a` is n × n; only its lower triangle is read. Each vector's sign is fixed by making its
-/// largest component (the first of equals) positive. Runs on the calling thread, so that the
-/// result cannot depend on how many there are.
-pub(crate) fn symmetric_eigen(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
+/// largest component (the first of equals) positive. Runs on one thread, so that the result cannot
+/// depend on how many there are.
+pub(crate) fn symmetric_eigen(ctx: &Context, a: Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
+    ctx.abandonable(move || decompose(&a))?
+}
+
+fn decompose(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
     let n = a.rows();
     assert_eq!(n, a.cols(), "a square matrix");
     let a = MatRef::from_row_major_slice(a.as_slice(), n, n);
@@ -59,7 +64,7 @@ mod tests {
                 a.as_mut_slice()[j * n + i] = v;
             }
         }
-        let (values, vectors) = symmetric_eigen(&a).unwrap();
+        let (values, vectors) = decompose(&a).unwrap();
         assert!(values.is_sorted_by(|x, y| x >= y));
         for i in 0..n {
             for j in 0..n {

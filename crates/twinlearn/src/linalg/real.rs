@@ -21,6 +21,7 @@ pub(crate) trait Real:
 {
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
+    fn exp(self) -> Self;
 }
 
 impl Real for f32 {
@@ -32,6 +33,10 @@ impl Real for f32 {
     fn to_f64(self) -> f64 {
         self.into()
     }
+    #[inline]
+    fn exp(self) -> Self {
+        self.exp()
+    }
 }
 
 impl Real for f64 {
@@ -42,5 +47,9 @@ impl Real for f64 {
     #[inline]
     fn to_f64(self) -> f64 {
         self
+    }
+    #[inline]
+    fn exp(self) -> Self {
+        self.exp()
     }
 }

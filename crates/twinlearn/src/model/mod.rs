@@ -26,6 +26,9 @@ pub struct TrainingRecord {
     pub batch_size: usize,
     /// Optimiser steps.
     pub steps: usize,
+    /// The step whose weights the model has, 0 for the start; none in models of before.
+    #[serde(default)]
+    pub best_step: Option<usize>,
     /// The mean loss of the last epoch.
     pub final_loss: f64,
     /// Recall on the held-out rows.
@@ -43,6 +46,18 @@ pub struct Model {
     training: TrainingRecord,
 }
 
+/// Every row of checked vectors through a folded network.
+pub(crate) fn encode(ctx: &Context, network: &Network<f32>, x: &dyn Vectors) -> Result<Matrix> {
+    let per_block = (BLOCK_ELEMENTS / x.dim()).max(64);
+    let mut out = Vec::with_capacity(x.n_rows() * network.out_width());
+    for run in runs(x.n_rows(), per_block) {
+        ctx.check_cancelled()?;
+        let rows = read_block(ctx, x, run.start, run.len())?;
+        out.extend_from_slice(network.infer(ctx, rows.view(), run.len()).as_slice());
+    }
+    Matrix::new(x.n_rows(), network.out_width(), out)
+}
+
 /// About how many input elements are in memory at once while rows are transformed.
 const BLOCK_ELEMENTS: usize = 1 << 21;
 
@@ -55,10 +70,6 @@ impl Model {
     ) -> Self {
         let inference = encoder.folded();
         Self { params, encoder, projector, inference, training }
-    }
-
-    pub(crate) fn set_training_record(&mut self, training: TrainingRecord) {
-        self.training = training;
     }
 
     /// The hyper-parameters it was trained with.

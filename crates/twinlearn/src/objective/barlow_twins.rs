@@ -7,17 +7,10 @@
 //! L = s · [ Σᵢ (Cᵢᵢ − 1)² + λ Σ_{i≠j} Cᵢⱼ² ]
 //! ```
 
+use super::LossParts;
 use crate::context::Context;
 use crate::linalg::{Matrix, Real, column_sums, dot, gram, matmul};
 use crate::nn::{standardise, standardise_backward};
-
-/// The value of the loss and its two parts, all scaled by s.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Loss {
-    pub(crate) total: f64,
-    pub(crate) on_diagonal: f64,
-    pub(crate) off_diagonal: f64,
-}
 
 /// How the loss is computed; the result is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +51,7 @@ impl<T: Real> BarlowTwins<T> {
     }
 
     /// The loss of `z`, the two views (B rows each) stacked; `z` is replaced by its gradient.
-    pub(crate) fn loss_and_gradient(&mut self, ctx: &Context, z: &mut Matrix<T>) -> Loss {
+    pub(crate) fn loss_and_gradient(&mut self, ctx: &Context, z: &mut Matrix<T>) -> LossParts {
         let stats = standardise(ctx, z, 2, &mut self.hat);
         let diagonal = self.diagonal(ctx);
         let squares: f64 = diagonal.iter().map(|c| c * c).sum();
@@ -70,7 +63,7 @@ impl<T: Real> BarlowTwins<T> {
         // Rounding may take a sum of squares that is zero below it.
         let off_diagonal = self.scale * self.lambda * (total_squares - squares).max(0.0);
         standardise_backward(ctx, &self.hat, &stats, z);
-        Loss { total: on_diagonal + off_diagonal, on_diagonal, off_diagonal }
+        LossParts { total: on_diagonal + off_diagonal, on_diagonal, off_diagonal }
     }
 
     /// The diagonal of C.
@@ -150,7 +143,7 @@ mod tests {
         Matrix::new(2 * batch, width, data).unwrap()
     }
 
-    fn run(form: Form, z: &Matrix<f64>) -> (Loss, Matrix<f64>) {
+    fn run(form: Form, z: &Matrix<f64>) -> (LossParts, Matrix<f64>) {
         let ctx = Context::with_threads(2).unwrap();
         let batch = z.rows() / 2;
         let mut loss = BarlowTwins::new(3.9e-3, 1.0 / 32.0, batch, z.cols(), form);

@@ -1,5 +1,24 @@
 //! What training minimises.
 
 mod barlow_twins;
+mod kl;
 
-pub(crate) use barlow_twins::{BarlowTwins, Form, Loss};
+pub(crate) use barlow_twins::{BarlowTwins, Form};
+pub(crate) use kl::NeighbourhoodKl;
+
+/// The value of the loss and, where it has them, its two parts, as they are minimised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LossParts {
+    pub(crate) total: f64,
+    pub(crate) on_diagonal: f64,
+    pub(crate) off_diagonal: f64,
+}
+
+/// What to minimise, and how.
+#[derive(Clone, Debug)]
+pub(crate) enum Objective {
+    /// λ and s of the Barlow Twins loss.
+    BarlowTwins { lambda: f64, scale: f64 },
+    /// τ of the neighbourhood-KL loss, and what is taken off input rows.
+    Kl { tau: f64, centre: Option<Vec<f32>> },
+}

@@ -3,19 +3,24 @@
 use std::time::{Duration, Instant};
 
 use super::step::Learner;
-use super::validation::{Reduce, Split, ValidationReport, Watch};
+use super::validation::{Split, ValidationReport, Watch};
 use crate::context::{Context, Event, Stage, StepReport};
 use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
-use crate::model::{Model, TrainingRecord};
+use crate::model::{Model, TrainingRecord, encode};
 use crate::nn::Network;
-use crate::optimiser::LarsConfig;
+use crate::objective::Objective;
+use crate::optimiser::{LarsConfig, OptimiserKind};
 use crate::pairs::Pairs;
-use crate::params::{Init, Params};
-use crate::pca::Pca;
+use crate::params::{Init, Loss, Optimizer, Params, Recipe, Solver};
+use crate::pca::{LinearMap, Pca};
 use crate::random::{Purpose, generator};
 use crate::schedule::Schedule;
+use crate::spectral::neighbour_map;
+
+/// Epochs without a better held-out recall after which training ends.
+const PATIENCE: usize = 3;
 
 /// How long a stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,21 +84,32 @@ pub(super) fn fit(
         pca => Some(pca?),
     };
 
-    let (encoder, projector) = initial_networks(params, x.dim(), pca.as_ref())?;
-    let trained = clock.time(Stage::Train, || train(params, ctx, x, &pairs, encoder, projector))?;
-
-    let mut record = trained.record;
-    let mut model = Model::new(params.clone(), trained.encoder, trained.projector, record.clone());
-
-    if let Some(watch) = Watch::new(x, &split, params.metric)? {
+    let base = split.watched();
+    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params.metric))?;
+    let run = Run { params, ctx, x, pairs: &pairs, watch: watch.as_ref() };
+    let centre = match &pca {
+        Some(pca) if params.centre_target => Some(pca.mean().iter().map(|&m| m as f32).collect()),
+        _ => None,
+    };
+    let (encoder, projector) = initial_networks(params, ctx, x, &pairs, pca.as_ref())?;
+    let trained = clock.time(Stage::Train, || run.train(encoder, projector, centre))?;
+    let Trained { encoder, projector, mut record, start_recall, recall } = trained;
+    if let Some(watch) = &watch {
         let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
-        let encoder: &Reduce<'_> = &|ctx, x| model.transform(ctx, x, false);
-        let baseline = plain.map(|map| move |ctx: &Context, x: &dyn Vectors| map.transform(ctx, x));
-        let baseline = baseline.as_ref().map(|b| b as &Reduce<'_>);
-        let report = clock.time(Stage::Evaluate, || watch.measure(ctx, encoder, baseline))?;
-        record.validation = Some(report);
+        let pca_recall = clock.time(Stage::Evaluate, || {
+            let recall = |map: LinearMap| watch.recall(ctx, &|ctx, x| map.transform(ctx, x));
+            plain.map(recall).transpose()
+        })?;
+        record.validation = Some(ValidationReport {
+            n_rows: watch.n_rows(),
+            k: watch.k,
+            recall,
+            start_recall,
+            pca_recall,
+        });
     }
-    model.set_training_record(record.clone());
+    let projector = projector.filter(|_| params.retain_projector);
+    let model = Model::new(params.clone(), encoder, projector, record.clone());
     let report = FitReport {
         n_rows: x.n_rows(),
         n_features: x.dim(),
@@ -126,10 +142,10 @@ fn check_sizes(params: &Params, x: &dyn Vectors, graph: Option<&KnnGraph>) -> Re
     if n_rows < 2 {
         return Err(Error::invalid("X", "at least 2 rows", n_rows));
     }
-    if params.init == Init::Pca && params.n_components > dim {
+    if params.init != Init::Random && params.n_components > dim {
         return Err(Error::invalid(
             "n_components",
-            format_args!("at most {dim} (the dimension of X) for init pca"),
+            format_args!("at most {dim} (the dimension of X) for init {}", params.init),
             params.n_components,
         ));
     }
@@ -155,15 +171,23 @@ fn check_sizes(params: &Params, x: &dyn Vectors, graph: Option<&KnnGraph>) -> Re
 
 fn initial_networks(
     params: &Params,
-    dim: usize,
+    ctx: &Context,
+    x: &dyn Vectors,
+    pairs: &Pairs,
     pca: Option<&Pca>,
 ) -> Result<(Network<f32>, Option<Network<f32>>)> {
     let mut rng = generator(params.seed, Purpose::Init, 0);
     let d = params.n_components;
-    let mut encoder = Network::random(&params.encoder, params.norm_layer, dim, d, &mut rng);
-    if let (Init::Pca, Some(pca), Some(block)) = (params.init, pca, encoder.single_block_mut()) {
-        let map = pca.projection(d, params.pca_power)?;
-        (block.weight, block.bias) = (map.weight, Some(map.bias));
+    let mut encoder = Network::random(&params.encoder, params.norm_layer, x.dim(), d, &mut rng);
+    if let (Some(pca), Some(block)) = (pca, encoder.single_block_mut()) {
+        let map = match params.init {
+            Init::Random => None,
+            Init::Pca => Some(pca.projection(d, params.pca_power)?),
+            Init::Spectral => Some(neighbour_map(ctx, x, pairs, pca.mean(), d, params.pca_power)?),
+        };
+        if let Some(map) = map {
+            (block.weight, block.bias) = (map.weight, Some(map.bias));
+        }
     }
     let projector = params.projector.as_ref().map(|spec| {
         let mut rng = generator(params.seed, Purpose::Init, 1);
@@ -176,73 +200,156 @@ struct Trained {
     encoder: Network<f32>,
     projector: Option<Network<f32>>,
     record: TrainingRecord,
+    start_recall: Option<f64>,
+    recall: f64,
 }
 
-fn train(
-    params: &Params,
-    ctx: &Context,
-    x: &dyn Vectors,
-    pairs: &Pairs,
+/// What a training run works with.
+struct Run<'a> {
+    params: &'a Params,
+    ctx: &'a Context,
+    x: &'a dyn Vectors,
+    pairs: &'a Pairs,
+    watch: Option<&'a Watch<'a>>,
+}
+
+/// The best moment so far.
+struct Best {
     encoder: Network<f32>,
     projector: Option<Network<f32>>,
-) -> Result<Trained> {
-    let batch = params.batch_size.min(pairs.len());
-    if batch < params.batch_size {
-        ctx.warn(&format!(
-            "batch_size: lowered from {} to {batch}, the number of training rows",
-            params.batch_size
-        ));
-    }
-    let steps_per_epoch = pairs.len() / batch;
-    let total = steps_per_epoch * params.epochs;
-    let base = params.learning_rate * batch as f64 / 256.0;
-    let schedule = Schedule::new(base, steps_per_epoch * params.warmup_epochs, total);
-    let (lambda, scale) = (params.lambd, params.scale_loss);
-    let mut learner = Learner::new(encoder, projector, batch, lambda, scale, LarsConfig::REFERENCE);
+    recall: f64,
+    step: usize,
+    epoch: usize,
+}
 
-    let mut last_epoch_loss = 0.0;
-    ctx.stage(Stage::Train, total, || {
-        let mut step = 0;
-        for epoch in 0..params.epochs {
-            last_epoch_loss = 0.0;
-            for chosen in pairs.epoch(params.seed, epoch).chunks_exact(batch) {
-                ctx.check_cancelled()?;
-                let start = Instant::now();
-                let rate = schedule.at(step);
-                let loss = learner.step(ctx, x, chosen, rate)?;
-                step += 1;
-                if !loss.total.is_finite() {
-                    return Err(Error::invalid(
-                        "training",
-                        "a finite loss (a lower learning_rate may help)",
-                        format_args!("{} at step {step}", loss.total),
-                    ));
-                }
-                last_epoch_loss += loss.total / steps_per_epoch as f64;
-                ctx.emit(&Event::Step(&StepReport {
-                    step,
-                    epoch,
-                    loss: loss.total,
-                    on_diagonal: loss.on_diagonal,
-                    off_diagonal: loss.off_diagonal,
-                    learning_rate: rate,
-                    rows_per_second: batch as f64 / start.elapsed().as_secs_f64(),
-                }));
-                ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
-            }
+impl Run<'_> {
+    fn train(
+        &self,
+        encoder: Network<f32>,
+        projector: Option<Network<f32>>,
+        centre: Option<Vec<f32>>,
+    ) -> Result<Trained> {
+        let Self { params, ctx, x, pairs, watch } = self;
+        let batch = params.batch_size.min(pairs.len());
+        if batch < params.batch_size {
+            ctx.warn(&format!(
+                "batch_size: lowered from {} to {batch}, the number of training rows",
+                params.batch_size
+            ));
         }
-        Ok(())
-    })?;
-    Ok(Trained {
-        encoder: learner.encoder,
-        projector: learner.projector.filter(|_| params.retain_projector),
-        record: TrainingRecord {
+        let steps_per_epoch = pairs.len() / batch;
+        let total = steps_per_epoch * params.epochs;
+        let schedule = schedule(params, batch, steps_per_epoch);
+        let start_recall = watch.map(|watch| self.recall(watch, &encoder)).transpose()?;
+        // The reference recipe takes what its last step leaves.
+        let chooses = params.recipe == Recipe::Default;
+        let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
+            encoder: encoder.clone(),
+            projector: projector.clone(),
+            recall,
+            step: 0,
+            epoch: 0,
+        });
+        let objective = objective(params, centre);
+        let kind = match params.optimizer {
+            Optimizer::Lars => OptimiserKind::Lars(LarsConfig::REFERENCE),
+            Optimizer::AdamW => OptimiserKind::AdamW,
+        };
+        let mut learner = Learner::new(encoder, projector, batch, objective, kind);
+        let mut last_epoch_loss = 0.0;
+        let mut step = 0;
+        ctx.stage(Stage::Train, total, || {
+            let epochs = if params.solver == Solver::Spectral { 0 } else { params.epochs };
+            for epoch in 0..epochs {
+                last_epoch_loss = 0.0;
+                for chosen in pairs.epoch(params.seed, epoch).chunks_exact(batch) {
+                    let loss = self.step(&mut learner, chosen, schedule.at(step), step, epoch)?;
+                    step += 1;
+                    last_epoch_loss += loss / steps_per_epoch as f64;
+                }
+                if let (Some(watch), Some(best)) = (watch, &mut best) {
+                    let recall = self.recall(watch, &learner.encoder)?;
+                    if recall > best.recall {
+                        let (encoder, projector) =
+                            (learner.encoder.clone(), learner.projector.clone());
+                        *best = Best { encoder, projector, recall, step, epoch: epoch + 1 };
+                    } else if epoch + 1 >= best.epoch + PATIENCE {
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let (encoder, projector, recall, best_step) = match best {
+            Some(best) => (best.encoder, best.projector, best.recall, best.step),
+            None => {
+                let recall = watch.map(|watch| self.recall(watch, &learner.encoder)).transpose()?;
+                (learner.encoder, learner.projector, recall.unwrap_or(0.0), step)
+            }
+        };
+        let record = TrainingRecord {
             n_rows: x.n_rows(),
             n_anchors: pairs.len(),
             batch_size: batch,
-            steps: total,
+            steps: step,
+            best_step: Some(best_step),
             final_loss: last_epoch_loss,
             validation: None,
-        },
-    })
+        };
+        Ok(Trained { encoder, projector, record, start_recall, recall })
+    }
+
+    /// One step, told; returns its loss.
+    fn step(
+        &self,
+        learner: &mut Learner,
+        pairs: &[(u32, u32)],
+        rate: f64,
+        step: usize,
+        epoch: usize,
+    ) -> Result<f64> {
+        self.ctx.check_cancelled()?;
+        let start = Instant::now();
+        let loss = learner.step(self.ctx, self.x, pairs, rate)?;
+        let step = step + 1;
+        if !loss.total.is_finite() {
+            return Err(Error::invalid(
+                "training",
+                "a finite loss (a lower learning_rate may help)",
+                format_args!("{} at step {step}", loss.total),
+            ));
+        }
+        self.ctx.emit(&Event::Step(&StepReport {
+            step,
+            epoch,
+            loss: loss.total,
+            on_diagonal: loss.on_diagonal,
+            off_diagonal: loss.off_diagonal,
+            learning_rate: rate,
+            rows_per_second: pairs.len() as f64 / start.elapsed().as_secs_f64(),
+        }));
+        self.ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
+        Ok(loss.total)
+    }
+
+    fn recall(&self, watch: &Watch<'_>, encoder: &Network<f32>) -> Result<f64> {
+        let encoder = encoder.folded();
+        watch.recall(self.ctx, &|ctx, x| encode(ctx, &encoder, x))
+    }
+}
+
+fn objective(params: &Params, centre: Option<Vec<f32>>) -> Objective {
+    match params.loss {
+        Loss::BT => Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss },
+        Loss::KL => Objective::Kl { tau: params.tau, centre },
+    }
+}
+
+fn schedule(params: &Params, batch: usize, steps_per_epoch: usize) -> Schedule {
+    let base = match params.optimizer {
+        Optimizer::Lars => params.learning_rate * batch as f64 / 256.0,
+        Optimizer::AdamW => params.learning_rate,
+    };
+    let (warmup, total) = (params.warmup_epochs, params.epochs);
+    Schedule::new(base, steps_per_epoch * warmup, steps_per_epoch * total)
 }

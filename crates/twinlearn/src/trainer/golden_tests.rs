@@ -6,7 +6,8 @@ use super::step::Learner;
 use crate::context::Context;
 use crate::linalg::Matrix;
 use crate::nn::{Network, NetworkSpec, NormLayer};
-use crate::optimiser::LarsConfig;
+use crate::objective::Objective;
+use crate::optimiser::{LarsConfig, OptimiserKind};
 use crate::schedule::Schedule;
 
 const STEPS: usize = 20;
@@ -72,9 +73,8 @@ fn check(
         Network::zeros(&encoder, layer, 20, d),
         projector.map(|p| Network::zeros(&p, layer, d, p.projector_width(d))),
         batch,
-        3.9e-3,
-        1.0 / 32.0,
-        LARS,
+        Objective::BarlowTwins { lambda: 3.9e-3, scale: 1.0 / 32.0 },
+        OptimiserKind::Lars(LARS),
     );
     for (i, values) in state(&mut learner).into_iter().enumerate() {
         let start: Vec<f64> = numbers(&file, &format!("start.{i:02}"));

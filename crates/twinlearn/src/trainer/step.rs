@@ -5,8 +5,8 @@ use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::Matrix;
 use crate::nn::{Network, Tape};
-use crate::objective::{BarlowTwins, Form, Loss};
-use crate::optimiser::{Lars, LarsConfig};
+use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective};
+use crate::optimiser::{Optimiser, OptimiserKind};
 
 /// Rows a task gathers at once.
 const GATHER: usize = 32;
@@ -15,15 +15,22 @@ const GATHER: usize = 32;
 pub(crate) struct Learner {
     pub(crate) encoder: Network<f32>,
     pub(crate) projector: Option<Network<f32>>,
-    loss: BarlowTwins<f32>,
-    optimiser: Lars,
+    loss: Loss,
+    optimiser: Optimiser,
     batch: usize,
     /// The rows of both views: 2B × D.
     input: Matrix,
     encoder_tape: Tape<f32>,
     projector_tape: Option<Tape<f32>>,
-    /// One gradient for each parameter, the encoder's first.
+    /// One gradient for each parameter: the encoder's, the projector's, the loss's own.
     gradients: Vec<Vec<f32>>,
+}
+
+/// A loss with its buffers and what it learns itself.
+enum Loss {
+    BarlowTwins(BarlowTwins<f32>),
+    /// With log a.
+    Kl(Box<NeighbourhoodKl<f32>>, [f32; 1]),
 }
 
 impl Learner {
@@ -31,16 +38,27 @@ impl Learner {
         encoder: Network<f32>,
         projector: Option<Network<f32>>,
         batch: usize,
-        lambda: f64,
-        scale: f64,
-        lars: LarsConfig,
+        objective: Objective,
+        optimiser: OptimiserKind,
     ) -> Self {
         let width = projector.as_ref().unwrap_or(&encoder).out_width();
         let mut sizes: Vec<usize> = encoder.parameters().iter().map(|p| p.2.len()).collect();
         sizes.extend(projector.iter().flat_map(Network::parameters).map(|p| p.2.len()));
+        let loss = match objective {
+            Objective::BarlowTwins { lambda, scale } => {
+                let form = Form::cheaper(batch, width);
+                Loss::BarlowTwins(BarlowTwins::new(lambda, scale, batch, width, form))
+            }
+            Objective::Kl { tau, centre } => {
+                sizes.push(1);
+                let start = NeighbourhoodKl::<f32>::initial_log_scale(tau) as f32;
+                let kl = NeighbourhoodKl::new(tau, batch, encoder.in_width(), width, centre);
+                Loss::Kl(Box::new(kl), [start])
+            }
+        };
         Self {
-            loss: BarlowTwins::new(lambda, scale, batch, width, Form::cheaper(batch, width)),
-            optimiser: Lars::new(lars, sizes.iter().copied()),
+            loss,
+            optimiser: Optimiser::new(optimiser, &sizes),
             batch,
             input: Matrix::zeros(2 * batch, encoder.in_width()),
             encoder_tape: encoder.tape(2 * batch),
@@ -58,7 +76,7 @@ impl Learner {
         x: &dyn Vectors,
         pairs: &[(u32, u32)],
         learning_rate: f64,
-    ) -> Result<Loss> {
+    ) -> Result<LossParts> {
         self.gather(ctx, x, pairs)?;
         let loss = self.gradients(ctx);
         self.update(ctx, learning_rate);
@@ -77,43 +95,73 @@ impl Learner {
     }
 
     /// Forward and backward over the gathered rows.
-    fn gradients(&mut self, ctx: &Context) -> Loss {
+    fn gradients(&mut self, ctx: &Context) -> LossParts {
         let input = self.input.view();
-        let (of_encoder, of_projector) =
-            self.gradients.split_at_mut(self.encoder.parameters().len());
+        let n_networks = self.gradients.len() - self.loss.parameters().len();
+        let (of_networks, of_loss) = self.gradients.split_at_mut(n_networks);
+        let (of_encoder, of_projector) = of_networks.split_at_mut(self.encoder.parameters().len());
         self.encoder.forward(ctx, input, 2, &mut self.encoder_tape);
         let loss = match (&mut self.projector, &mut self.projector_tape) {
             (Some(projector), Some(tape)) => {
                 let z = self.encoder_tape.out();
                 projector.forward(ctx, z.view(), 2, tape);
-                let loss = self.loss.loss_and_gradient(ctx, tape.out());
+                let loss = self.loss.gradient(ctx, &self.input, tape.out(), of_loss);
                 projector.backward(ctx, z.view(), tape, of_projector);
                 // From here the buffer of the codes holds the gradient by them.
                 projector.input_gradient(ctx, tape, z);
                 loss
             }
-            _ => self.loss.loss_and_gradient(ctx, self.encoder_tape.out()),
+            _ => self.loss.gradient(ctx, &self.input, self.encoder_tape.out(), of_loss),
         };
         self.encoder.backward(ctx, input, &mut self.encoder_tape, of_encoder);
         loss
     }
 
     fn update(&mut self, ctx: &Context, learning_rate: f64) {
-        let matrices: Vec<bool> = self
-            .encoder
-            .parameters()
-            .iter()
-            .chain(&self.projector.as_ref().map(Network::parameters).unwrap_or_default())
-            .map(|(_, shape, _)| shape.len() > 1)
-            .collect();
-        let parameters = self
-            .encoder
-            .parameters_mut()
-            .into_iter()
-            .chain(self.projector.as_mut().map(Network::parameters_mut).unwrap_or_default());
-        for (i, parameter) in parameters.enumerate() {
-            let gradient = &mut self.gradients[i];
-            self.optimiser.step(ctx, i, matrices[i], parameter, gradient, learning_rate);
+        let Self { encoder, projector, loss, optimiser, gradients, .. } = self;
+        let networks = || [Some(&*encoder), projector.as_ref()].into_iter().flatten();
+        let shapes = networks().flat_map(Network::parameters).map(|(_, shape, _)| shape.len());
+        let mut matrices: Vec<bool> = shapes.map(|n| n > 1).collect();
+        matrices.resize(gradients.len(), false);
+        let networks = [Some(encoder), projector.as_mut()].into_iter().flatten();
+        let parameters = networks.flat_map(Network::parameters_mut).chain(loss.parameters_mut());
+        for (i, (parameter, gradient)) in parameters.zip(gradients).enumerate() {
+            optimiser.step(ctx, i, matrices[i], parameter, gradient, learning_rate);
         }
+    }
+}
+
+impl Loss {
+    /// The loss; `z`, the rows it looks at, becomes its gradient.
+    fn gradient(
+        &mut self,
+        ctx: &Context,
+        input: &Matrix,
+        z: &mut Matrix,
+        own: &mut [Vec<f32>],
+    ) -> LossParts {
+        match self {
+            Self::BarlowTwins(loss) => loss.loss_and_gradient(ctx, z),
+            Self::Kl(loss, log_scale) => {
+                let (parts, slope) = loss.loss_and_gradient(ctx, input, z, log_scale[0].into());
+                own[0][0] = slope as f32;
+                parts
+            }
+        }
+    }
+
+    fn parameters(&self) -> &[[f32; 1]] {
+        match self {
+            Self::BarlowTwins(_) => &[],
+            Self::Kl(_, log_scale) => std::slice::from_ref(log_scale),
+        }
+    }
+
+    fn parameters_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let log_scale = match self {
+            Self::BarlowTwins(_) => None,
+            Self::Kl(_, log_scale) => Some(&mut log_scale[..]),
+        };
+        log_scale.into_iter()
     }
 }

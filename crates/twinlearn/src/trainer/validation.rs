@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::context::{Context, Stage};
+use crate::context::Context;
 use crate::data::{Subset, Vectors};
 use crate::error::Result;
 use crate::evaluation::recall_at_k;
@@ -14,6 +14,8 @@ use crate::random::{Purpose, generator};
 
 /// Neighbours of a held-out row that a reduction should keep.
 const RECALL_K: usize = 10;
+/// The most training rows among which they are looked for: enough to tell encoders apart.
+const MAX_WATCHED: usize = 100_000;
 
 /// The rows of a set, split at random by the seed. Both lists rise.
 pub(super) struct Split {
@@ -41,6 +43,14 @@ impl Split {
         Self { training, held_out }
     }
 
+    /// The training rows among which a held-out row's neighbours are looked for: all, or an even
+    /// sample of many.
+    pub(super) fn watched(&self) -> Vec<u32> {
+        let n = self.training.len();
+        let count = n.min(MAX_WATCHED);
+        (0..count).map(|i| self.training[i * n / count]).collect()
+    }
+
     /// Whether a row may be trained on.
     pub(super) fn trains(&self, id: u32) -> bool {
         self.held_out.binary_search(&id).is_err()
@@ -57,69 +67,54 @@ pub struct ValidationReport {
     pub k: usize,
     /// Of the encoder.
     pub recall: f64,
+    /// Of the encoder before training.
+    #[serde(default)]
+    pub start_recall: Option<f64>,
     /// Of plain PCA at the same dimension, where it exists (d ≤ D and rows that differ).
     pub pca_recall: Option<f64>,
 }
 
 /// Measures reductions of the same rows against the original space.
 pub(super) struct Watch<'a> {
-    training: Subset<'a>,
+    base: Subset<'a>,
     held_out: Subset<'a>,
     metric: Metric,
-    k: usize,
+    pub(super) k: usize,
+    truth: Vec<u32>,
 }
 
 /// A way to reduce vectors.
 pub(super) type Reduce<'a> = dyn Fn(&Context, &dyn Vectors) -> Result<Matrix> + 'a;
 
 impl<'a> Watch<'a> {
-    /// Nothing when no row is held out.
+    /// Nothing when no row is held out. `base` are the training rows among which neighbours are
+    /// looked for.
     pub(super) fn new(
+        ctx: &Context,
         x: &'a dyn Vectors,
+        base: &'a [u32],
         split: &'a Split,
         metric: Metric,
     ) -> Result<Option<Self>> {
         if split.held_out.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self {
-            training: Subset::new(x, &split.training)?,
-            held_out: Subset::new(x, &split.held_out)?,
-            metric,
-            k: RECALL_K.min(split.training.len()),
-        }))
+        let (base, held_out) = (Subset::new(x, base)?, Subset::new(x, &split.held_out)?);
+        let k = RECALL_K.min(base.n_rows());
+        let truth = search_of_checked(&ctx.quiet(), &held_out, &base, k, metric)?;
+        Ok(Some(Self { base, held_out, metric, k, truth }))
     }
 
-    pub(super) fn measure(
-        &self,
-        ctx: &Context,
-        encoder: &Reduce<'_>,
-        pca: Option<&Reduce<'_>>,
-    ) -> Result<ValidationReport> {
-        let n_rows = self.held_out.n_rows();
-        ctx.stage(Stage::Evaluate, n_rows, || {
-            let truth = self.neighbours(ctx, &self.held_out, &self.training)?;
-            let recall = |reduce: &Reduce<'_>| {
-                let queries = reduce(ctx, &self.held_out)?;
-                let base = reduce(ctx, &self.training)?;
-                recall_at_k(&truth, &self.neighbours(ctx, &queries, &base)?, self.k)
-            };
-            Ok(ValidationReport {
-                n_rows,
-                k: self.k,
-                recall: recall(encoder)?,
-                pca_recall: pca.map(recall).transpose()?,
-            })
-        })
+    pub(super) fn n_rows(&self) -> usize {
+        self.held_out.n_rows()
     }
 
-    fn neighbours(
-        &self,
-        ctx: &Context,
-        queries: &dyn Vectors,
-        base: &dyn Vectors,
-    ) -> Result<Vec<u32>> {
-        search_of_checked(ctx, queries, base, self.k, self.metric)
+    /// recall@k after a reduction.
+    pub(super) fn recall(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<f64> {
+        let ctx = &ctx.quiet();
+        let (queries, base) = (reduce(ctx, &self.held_out)?, reduce(ctx, &self.base)?);
+        let found = search_of_checked(ctx, &queries, &base, self.k, self.metric)?;
+        recall_at_k(&self.truth, &found, self.k)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The exact end: the kept candidates in order of their true distances.
 
 use super::list::{FRESH, List};
-use super::space::Space;
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
@@ -13,30 +12,33 @@ use crate::linalg::kernels::scan::{Pair, Rows, exact};
 /// Rows of a task.
 const ROWS: usize = 64;
 
+/// Candidates compared at once: what a pair can number.
+const RUN: usize = 1 << 15;
+
 /// Bytes of a task's rows.
 pub(super) fn bytes(dim: usize, kept: usize) -> usize {
     4 * dim * ROWS * (kept + 1)
 }
 
-/// The `k` nearest of each row's list, row after row, best first.
+/// The `k` nearest of each row's list, row after row, best first. `rows` has the number of the row
+/// at each position.
 pub(super) fn nearest(
     ctx: &Context,
     x: &dyn Vectors,
     norms: &[f64],
     metric: Metric,
-    space: &Space,
+    rows: &[u32],
     lists: Vec<List>,
     k: usize,
 ) -> Result<Vec<u32>> {
     let mut lists: Vec<_> = lists.into_iter().map(|list| (list, Vec::new())).collect();
     ctx.try_for_each_chunk(&mut lists, ROWS, |c, lists| {
-        let place = (c * ROWS) as u32;
-        let own: Vec<u32> = (place..place + lists.len() as u32).map(|at| space.id(at)).collect();
+        let own = &rows[c * ROWS..][..lists.len()];
         let id = |list: &List| -> Vec<u32> {
-            list.entries().iter().map(|e| space.id(e.id & !FRESH)).collect()
+            list.entries().iter().map(|e| rows[(e.id & !FRESH) as usize]).collect()
         };
         // Rows that are not floats in memory are read once for the task.
-        let mut ids = own.clone();
+        let mut ids = own.to_vec();
         let mut read = Vec::new();
         if x.as_f32().is_none() {
             ids.extend(lists.iter().flat_map(|(list, _)| id(list)));
@@ -51,19 +53,20 @@ pub(super) fn nearest(
             None => ids.binary_search(&id).unwrap_or(0) as u32,
         };
         let mut sums = Vec::new();
-        for ((list, out), &row) in lists.iter_mut().zip(&own) {
+        for ((list, out), &row) in lists.iter_mut().zip(own) {
             let ids = id(list);
             let index: Vec<u32> = ids.iter().map(|&id| place(id)).collect();
-            let pairs: Vec<Pair> =
-                (0..ids.len()).map(|right| Pair { left: 0, right: right as u16 }).collect();
             let width = x.dim();
-            let (left, right) =
-                (Rows { data, width, index: &[place(row)] }, Rows { data, width, index: &index });
-            exact(arch(), metric.term(), left, right, &pairs, &mut sums);
             let mut nearest = Nearest::new(k, f64::INFINITY);
-            for (&id, &sum) in ids.iter().zip(&sums) {
-                let distance = metric.distance_of(sum, norms[row as usize], norms[id as usize]);
-                nearest.push(Neighbor { distance, id });
+            for (ids, index) in ids.chunks(RUN).zip(index.chunks(RUN)) {
+                let pairs: Vec<Pair> =
+                    (0..ids.len()).map(|right| Pair { left: 0, right: right as u16 }).collect();
+                let left = Rows { data, width, index: &[place(row)] };
+                exact(arch(), metric.term(), left, Rows { index, ..left }, &pairs, &mut sums);
+                for (&id, &sum) in ids.iter().zip(&sums) {
+                    let distance = metric.distance_of(sum, norms[row as usize], norms[id as usize]);
+                    nearest.push(Neighbor { distance, id });
+                }
             }
             *out = nearest.into_sorted();
             *list = List::default();
@@ -71,8 +74,8 @@ pub(super) fn nearest(
         Ok(())
     })?;
     let mut ids = vec![0; lists.len() * k];
-    for (at, (_, found)) in lists.into_iter().enumerate() {
-        let out = &mut ids[space.id(at as u32) as usize * k..][..k];
+    for ((_, found), &row) in lists.into_iter().zip(rows) {
+        let out = &mut ids[row as usize * k..][..k];
         out.iter_mut().zip(found).for_each(|(id, find)| *id = find.id);
     }
     Ok(ids)

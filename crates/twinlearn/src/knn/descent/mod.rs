@@ -95,7 +95,7 @@ pub(super) fn search(
         progress(2 + TREES as usize + round);
     }
     drop(parts);
-    decide::nearest(ctx, x, &norms, metric, &space, lists, k)
+    decide::nearest(ctx, x, &norms, metric, &space.into_ids(), lists, k)
 }
 
 fn at_least((least, share): (usize, f64), of: usize) -> usize {

@@ -82,9 +82,9 @@ impl Space {
         self.offsets[position as usize]
     }
 
-    /// The number of the row at a position.
-    pub(super) fn id(&self, position: u32) -> u32 {
-        self.ids[position as usize]
+    /// The number of the row at each position; the rest is done with.
+    pub(super) fn into_ids(self) -> Vec<u32> {
+        self.ids
     }
 
     fn words(&self, position: u32) -> &[u32] {

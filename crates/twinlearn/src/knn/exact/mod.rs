@@ -20,6 +20,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::plan::check_memory;
 use self::plan::{Plan, Problem};
 use self::set::Set;
 use self::sweep::Sweep;

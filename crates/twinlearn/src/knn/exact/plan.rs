@@ -167,6 +167,19 @@ pub(super) fn choose_from(
     Ok((frame, plan))
 }
 
+/// Refuses a search of `n_left` rows among `n_rows` of dimension `dim` that cannot fit into the
+/// context's memory, of which `reserved` bytes are taken.
+pub(in crate::knn) fn check_memory(
+    ctx: &Context,
+    (n_left, n_rows, dim): (usize, usize, usize),
+    k: usize,
+    reserved: usize,
+) -> Result<()> {
+    let (threads, limit) = (ctx.threads(), ctx.memory_limit());
+    let budget = Budget { threads, n_rows, n_left, symmetric: false, dim, k, reserved, limit };
+    budget.block_rows(&[dim]).map(|_| ())
+}
+
 impl Plan {
     /// The value that a pair's `f32` comparison must reach (for products) or not exceed (for
     /// squared distances) when a row of length `norm` looks no farther than `distance`.

@@ -1,5 +1,6 @@
 //! LARS (You et al., arXiv 1708.03888), as the reference recipe uses it.
 
+use super::CHUNK;
 use crate::context::Context;
 use crate::linalg::dot;
 
@@ -15,9 +16,6 @@ pub(crate) struct LarsConfig {
 impl LarsConfig {
     pub(crate) const REFERENCE: Self = Self { momentum: 0.9, eta: 1e-3, weight_decay: 1e-6 };
 }
-
-/// Elements a task updates at once.
-const CHUNK: usize = 1 << 15;
 
 /// For a matrix p with gradient g: g ← g + decay · p; q = η‖p‖ / ‖g‖ where both norms are above
 /// zero, else 1; m ← momentum · m + q · g; p ← p − lr · m. For vectors (biases, norm parameters)

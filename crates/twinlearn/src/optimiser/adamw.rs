@@ -1,0 +1,89 @@
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101) with its usual constants.
+
+use super::CHUNK;
+use crate::context::Context;
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f32 = 1e-8;
+/// Times the learning rate, on matrices alone.
+const WEIGHT_DECAY: f64 = 0.01;
+
+/// m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) at
+/// step t, p ← p − lr · (m̂ / (√v̂ + ε) + decay · p). Vectors (biases, norm parameters) have no
+/// decay.
+#[derive(Debug)]
+pub(crate) struct AdamW {
+    /// m and v of each parameter, side by side.
+    moments: Vec<Vec<[f32; 2]>>,
+    /// t.
+    step: u32,
+}
+
+impl AdamW {
+    /// State for parameters of the given sizes.
+    pub(crate) fn new(sizes: impl Iterator<Item = usize>) -> Self {
+        Self { moments: sizes.map(|n| vec![[0.0; 2]; n]).collect(), step: 0 }
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        ctx: &Context,
+        index: usize,
+        is_matrix: bool,
+        parameter: &mut [f32],
+        gradient: &[f32],
+        learning_rate: f64,
+    ) {
+        self.step += u32::from(index == 0);
+        let correction = |beta: f64| (1.0 - beta.powf(f64::from(self.step))) as f32;
+        let (first, second) = (correction(BETA1), correction(BETA2));
+        let decay = if is_matrix { (learning_rate * WEIGHT_DECAY) as f32 } else { 0.0 };
+        let rate = learning_rate as f32;
+        let (b1, b2) = (BETA1 as f32, BETA2 as f32);
+        let mut pieces: Vec<_> =
+            parameter.chunks_mut(CHUNK).zip(self.moments[index].chunks_mut(CHUNK)).collect();
+        ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
+            let (parameter, moments) = &mut piece[0];
+            let gradient = &gradient[c * CHUNK..][..parameter.len()];
+            for ((p, [m, v]), &g) in parameter.iter_mut().zip(moments.iter_mut()).zip(gradient) {
+                *m = b1 * *m + (1.0 - b1) * g;
+                *v = b2 * *v + (1.0 - b2) * g * g;
+                let direction = (*m / first) / ((*v / second).sqrt() + EPSILON);
+                *p -= rate * direction + decay * *p;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_follow_the_formula() {
+        let ctx = Context::with_threads(1).unwrap();
+        let mut adam = AdamW::new([2, 1].into_iter());
+        let (mut matrix, mut vector) = ([1.0_f32, -2.0], [0.5_f32]);
+        // By the formula, in f64.
+        let gradients = [[0.3, -0.1, 4.0], [0.2, 0.0, -1.0]];
+        let mut want = [1.0_f64, -2.0, 0.5];
+        let (mut m, mut v) = ([0.0_f64; 3], [0.0_f64; 3]);
+        for (t, g) in gradients.iter().enumerate() {
+            adam.step(&ctx, 0, true, &mut matrix, &[g[0] as f32, g[1] as f32], 0.1);
+            adam.step(&ctx, 1, false, &mut vector, &[g[2] as f32], 0.1);
+            let t = t as i32 + 1;
+            for i in 0..3 {
+                m[i] = 0.9 * m[i] + 0.1 * g[i];
+                v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
+                let (m, v) = (m[i] / (1.0 - 0.9_f64.powi(t)), v[i] / (1.0 - 0.999_f64.powi(t)));
+                let decay = if i < 2 { 0.01 * want[i] } else { 0.0 };
+                want[i] -= 0.1 * (m / (v.sqrt() + 1e-8) + decay);
+            }
+            let got = [matrix[0], matrix[1], vector[0]];
+            for (got, want) in got.iter().zip(want) {
+                assert!((f64::from(*got) - want).abs() < 1e-5, "{got} {want}");
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The closed form for linear encoders: leading axes of the covariance of rows with their
+//! neighbours, without any training (after Balestriero and LeCun, arXiv 2205.11508).
+//!
+//! With Xc the rows and Yc the means of each row's neighbours, both less the mean μ of the rows,
+//! A = (XcᵀYc + YcᵀXc) / 2N. Its leading eigenpairs (s, U) give the map W = U / s^(γ/2),
+//! b = −Wμ: what neighbours share is kept, and noise, which they don't, is not.
+
+use crate::context::{Context, Event, Stage, runs};
+use crate::data::Vectors;
+use crate::error::{Error, Result};
+use crate::linalg::{MatRef, Matrix, matmul, symmetric_eigen};
+use crate::pairs::Pairs;
+use crate::pca::LinearMap;
+
+/// Anchors of a block: one product each.
+const ROWS: usize = 2048;
+/// Anchors that a task reads at once.
+const PIECE: usize = 64;
+/// Eigenvalues below this share of the largest are raised to it before anything is divided by
+/// their powers. Neighbours may even disagree along an axis: then its eigenvalue is below zero.
+const FLOOR: f64 = 1e-6;
+
+/// The map to the `n_components` leading axes. `mean` is that of the rows.
+pub(crate) fn neighbour_map(
+    ctx: &Context,
+    x: &dyn Vectors,
+    pairs: &Pairs,
+    mean: &[f64],
+    n_components: usize,
+    power: f64,
+) -> Result<LinearMap> {
+    let dim = x.dim();
+    let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
+        let covariance = covariance(ctx, x, pairs, mean)?;
+        symmetric_eigen(ctx, covariance)
+    })?;
+    if values[0] <= 0.0 {
+        return Err(Error::invalid(
+            "init spectral",
+            "rows that vary together with their neighbours",
+            "none that do",
+        ));
+    }
+    let mut weight = Vec::with_capacity(n_components * dim);
+    let mut bias = Vec::with_capacity(n_components);
+    for (i, &value) in values[..n_components].iter().enumerate() {
+        let gain = value.max(FLOOR * values[0]).powf(-power / 2.0);
+        let axis = axes.row(i);
+        weight.extend(axis.iter().map(|v| (v * gain) as f32));
+        let centre: f64 = axis.iter().zip(mean).map(|(a, m)| a * m).sum();
+        bias.push((-centre * gain) as f32);
+    }
+    Ok(LinearMap { weight: Matrix::new(n_components, dim, weight)?, bias })
+}
+
+/// A: products in `f32` over blocks of anchors, their sum in `f64`.
+fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Result<Matrix<f64>> {
+    let dim = x.dim();
+    let mut total = Matrix::<f64>::zeros(dim, dim);
+    let mut part = Matrix::<f32>::zeros(dim, dim);
+    for run in runs(pairs.len(), ROWS) {
+        ctx.check_cancelled()?;
+        let (mut rows, mut others) = (Matrix::zeros(run.len(), dim), Matrix::zeros(run.len(), dim));
+        let mut pieces: Vec<_> = rows
+            .as_mut_slice()
+            .chunks_mut(PIECE * dim)
+            .zip(others.as_mut_slice().chunks_mut(PIECE * dim))
+            .collect();
+        ctx.try_for_each_chunk(&mut pieces, 1, |c, piece| {
+            let (rows, others) = &mut piece[0];
+            let first = run.start + c * PIECE;
+            read(x, pairs, first, mean, rows, others)
+        })?;
+        let (rows, others) = (
+            MatRef::new(rows.as_slice(), run.len(), dim),
+            MatRef::new(others.as_slice(), run.len(), dim),
+        );
+        matmul(ctx, 1.0, rows.t(), others, 0.0, part.view_mut());
+        ctx.for_each_chunk(total.as_mut_slice(), dim, |i, total| {
+            total.iter_mut().zip(part.row(i)).for_each(|(t, &p)| *t += f64::from(p));
+        });
+        ctx.emit(&Event::StageProgress { stage: Stage::Spectral, done: run.end });
+    }
+    let mut symmetric = Matrix::zeros(dim, dim);
+    let scale = 0.5 / pairs.len() as f64;
+    for i in 0..dim {
+        for j in 0..dim {
+            let sum = total.row(i)[j] + total.row(j)[i];
+            symmetric.as_mut_slice()[i * dim + j] = sum * scale;
+        }
+    }
+    if let Some(bad) = symmetric.as_slice().iter().find(|v| !v.is_finite()) {
+        return Err(Error::invalid("X", "values whose covariance is finite", bad));
+    }
+    Ok(symmetric)
+}
+
+/// Reads anchors from number `first` on, and the means of their partners, less `mean`.
+fn read(
+    x: &dyn Vectors,
+    pairs: &Pairs,
+    first: usize,
+    mean: &[f64],
+    rows: &mut [f32],
+    others: &mut [f32],
+) -> Result<()> {
+    let dim = x.dim();
+    let anchors = first..first + rows.len() / dim;
+    let ids: Vec<u32> = anchors.clone().map(|i| pairs.list(i).0).collect();
+    x.gather(&ids, rows)?;
+    for row in rows.chunks_exact_mut(dim) {
+        row.iter_mut().zip(mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
+    }
+    let mut partners = Vec::new();
+    for (i, out) in anchors.zip(others.chunks_exact_mut(dim)) {
+        let ids = pairs.list(i).1;
+        partners.resize(ids.len() * dim, 0.0);
+        x.gather(ids, &mut partners)?;
+        for (j, (out, m)) in out.iter_mut().zip(mean).enumerate() {
+            let sum: f64 = partners.iter().skip(j).step_by(dim).map(|&v| f64::from(v)).sum();
+            *out = (sum / ids.len() as f64 - m) as f32;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knn::KnnGraph;
+
+    /// Pairs that agree along (3, 4)/5 and differ along (−4, 3)/5, about (7, −2).
+    #[test]
+    fn what_neighbours_share_is_kept() {
+        let n = 3000_usize;
+        let data = (0..n).flat_map(|i| {
+            let shared = ((i / 2) as f64 * 0.37).sin() * 2f64.sqrt();
+            // Ten times as large, but of opposite sign in a pair.
+            let own = 10.0 * if i % 2 == 0 { 1.0 } else { -1.0 } * ((i / 2) as f64 * 0.11).cos();
+            [0.6 * shared - 0.8 * own + 7.0, 0.8 * shared + 0.6 * own - 2.0].map(|v| v as f32)
+        });
+        let x = Matrix::new(n, 2, data.collect()).unwrap();
+        let ids: Vec<i64> = (0..n as i64).map(|i| i ^ 1).collect();
+        let graph = KnnGraph::from_indices(n, &ids).unwrap();
+        let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
+        let mean = [7.0, -2.0];
+        let maps = [1, 3].map(|threads| {
+            let ctx = Context::with_threads(threads).unwrap();
+            neighbour_map(&ctx, &x, &pairs, &mean, 1, 1.0).unwrap()
+        });
+        assert_eq!(maps[0], maps[1], "threads change nothing");
+        // The shared part has variance 1: W = (0.6, 0.8) / 1^(1/2).
+        let w = maps[0].weight.as_slice();
+        assert!((w[0] - 0.6).abs() < 1e-2 && (w[1] - 0.8).abs() < 1e-2, "{w:?}");
+        let at_mean = w[0] * 7.0 + w[1] * -2.0 + maps[0].bias[0];
+        assert!(at_mean.abs() < 1e-5, "{at_mean}");
+    }
+}
