@@ -7,10 +7,11 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 BINARY := target/release/twinlearn
 SOURCES := python benchmarks scripts
 
-# Sentence embeddings for bench-knn: N × 384, .npy
+# Sentence embeddings for the benchmarks, .npy; beside it for bench-quality test_x.npy,
+# queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults bench-knn clean
+.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults bench-knn bench-quality clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -50,6 +51,10 @@ bench-defaults: ## Held-out recall around the defaults
 bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/knn.py $(BINARY) $(WORDNET) benchmarks/results
+
+bench-quality: $(VENV)/.dev ## What reduced vectors keep, beside PCA; QUICK=--quick for five minutes
+	$(CARGO) build --release --locked
+	env -u OPENBLAS_CORETYPE $(VENV)/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
 
 .venv-bench/.knn: benchmarks/requirements-knn.txt
 	$(PYTHON) -m venv .venv-bench

@@ -78,10 +78,10 @@ pub(crate) struct FitArgs {
     /// Epochs over which the learning rate rises [default: 1; reference recipe: 10].
     #[arg(long, value_name = "N")]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Rows in a step [default: 256; with loss KL 512; reference recipe: 1024].
+    /// Rows in a step [default: 256; reference recipe: 1024].
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
-    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2, adamw 0.001].
+    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2, adamw 0.01].
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
@@ -106,6 +106,10 @@ pub(crate) struct FitArgs {
     /// [default: 0.5].
     #[arg(long, value_name = "GAMMA")]
     pub(crate) pca_power: Option<f64>,
+    /// Turn the reduced vectors to their principal axes and divide them by their standard
+    /// deviations to this power: ranks better, keeps fewer neighbours [default: 0].
+    #[arg(long, value_name = "GAMMA")]
+    pub(crate) whiten: Option<f64>,
     /// The set of defaults: default or reference (the paper's).
     #[arg(long, value_name = "RECIPE")]
     pub(crate) recipe: Option<String>,

@@ -116,6 +116,10 @@ fn every_architecture_and_option_trains() {
         ("mlp-1-16", vec!["--recipe", "reference", "--warmup-epochs", "1", "--batch-size", "32"]),
         ("mlp-1-16", vec!["--pca-power", "1", "--learning-rate", "0.1", "-k", "7"]),
         ("mlp-1-16", vec!["--validation-fraction", "0"]),
+        ("mlp-1-16", vec!["--solver", "spectral"]),
+        ("mlp-1-16", vec!["--init", "spectral", "--optimizer", "adamw", "--lambd", "0.01"]),
+        ("none", vec!["--loss", "KL", "--encoder", "mlp-1-8", "--tau", "0.1"]),
+        ("none", vec!["--loss", "KL", "--centre-target", "--whiten", "0.5"]),
     ] {
         folder.ok(&[&base[..], &[projector], &extra].concat());
         folder.ok(&["transform", "m.safetensors", "x.npy", "-o", "z.npy"]);

@@ -51,6 +51,8 @@ pub enum Stage {
     Spectral,
     /// Training; counted in steps.
     Train,
+    /// The principal axes of the reduced vectors; counted in rows.
+    Whiten,
     /// Held-out recall; counted in rows.
     Evaluate,
     /// Encoding rows; counted in rows.
@@ -67,6 +69,7 @@ impl Stage {
             Self::Pca => "pca",
             Self::Spectral => "spectral",
             Self::Train => "train",
+            Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",
             Self::Transform => "transform",
         }
@@ -82,9 +85,9 @@ pub struct StepReport {
     pub epoch: usize,
     /// The loss of this batch, scaled as it is minimised.
     pub loss: f64,
-    /// The part of `loss` from the diagonal of the cross-correlation matrix.
+    /// The part of `loss` from the diagonal of the cross-correlation matrix; 0 under other losses.
     pub on_diagonal: f64,
-    /// The part of `loss` from off the diagonal.
+    /// The part of `loss` from off the diagonal; 0 under other losses.
     pub off_diagonal: f64,
     /// The learning rate of this step.
     pub learning_rate: f64,

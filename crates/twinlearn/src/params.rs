@@ -135,6 +135,9 @@ pub struct Hyperparameters {
     pub lambd: f64,
     /// s, the factor of the whole loss.
     pub scale_loss: f64,
+    /// γ: the reduced vectors are turned to their principal axes and divided by σ^γ; 0 leaves them.
+    #[serde(default)]
+    pub whiten: f64,
     /// The share of rows held out of training, on which recall is measured; `None` holds out a
     /// tenth, 1000 at the most, and nothing below 100 rows.
     pub validation_fraction: Option<f64>,
@@ -221,6 +224,16 @@ impl TryFrom<Hyperparameters> for Params {
         }
         if !(0.0..=4.0).contains(&h.pca_power) {
             return Err(Error::invalid("pca_power", "a number from 0 to 4", h.pca_power));
+        }
+        if !(0.0..=4.0).contains(&h.whiten) {
+            return Err(Error::invalid("whiten", "a number from 0 to 4", h.whiten));
+        }
+        if h.whiten > 0.0 && h.retain_projector && h.projector.is_some() {
+            return Err(Error::invalid(
+                "whiten",
+                "0 where the projector is retained (it was trained before it)",
+                h.whiten,
+            ));
         }
         if let Some(share) = h.validation_fraction
             && !(0.0..=0.9).contains(&share)
@@ -322,14 +335,16 @@ builder! {
     epochs: usize,
     /// Default 1 (0 when there is only one epoch); 10 in the reference recipe.
     warmup_epochs: usize,
-    /// Default 256; 512 with loss KL; 1024 in the reference recipe.
+    /// Default 256; 1024 in the reference recipe.
     batch_size: usize,
-    /// Default 0.2 with LARS, for a batch of 256; 0.001 with AdamW.
+    /// Default 0.2 with LARS, for a batch of 256; 0.01 with AdamW.
     learning_rate: f64,
     /// λ; default 3.9e-3.
     lambd: f64,
     /// s; default 1/32.
     scale_loss: f64,
+    /// γ of the output; default 0.
+    whiten: f64,
     /// See [`Hyperparameters::validation_fraction`].
     validation_fraction: f64,
     /// Default: false.
@@ -384,11 +399,7 @@ impl ParamsBuilder {
                 Recipe::Reference => 10,
                 Recipe::Default => usize::from(epochs > 1),
             }),
-            batch_size: self.batch_size.unwrap_or(match (recipe, loss) {
-                (Recipe::Reference, _) => 1024,
-                (Recipe::Default, Loss::BT) => 256,
-                (Recipe::Default, Loss::KL) => 512,
-            }),
+            batch_size: self.batch_size.unwrap_or(if reference { 1024 } else { 256 }),
             solver,
             loss,
             optimizer,
@@ -396,10 +407,11 @@ impl ParamsBuilder {
             centre_target: self.centre_target.unwrap_or(false),
             learning_rate: self.learning_rate.unwrap_or(match optimizer {
                 Optimizer::Lars => 0.2,
-                Optimizer::AdamW => 1e-3,
+                Optimizer::AdamW => 0.01,
             }),
             lambd: self.lambd.unwrap_or(3.9e-3),
             scale_loss: self.scale_loss.unwrap_or(1.0 / 32.0),
+            whiten: self.whiten.unwrap_or(0.0),
             validation_fraction: self.validation_fraction,
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
@@ -423,6 +435,15 @@ mod tests {
     }
 
     #[test]
+    fn losses_bring_their_own_defaults() {
+        let p = Params::builder().loss(Loss::KL).build().unwrap();
+        assert_eq!((p.optimizer, p.learning_rate, p.batch_size), (Optimizer::AdamW, 0.01, 256));
+        assert_eq!((&p.projector, p.init, p.tau), (&None, Init::Pca, 0.05));
+        let p = Params::builder().solver(Solver::Spectral).build().unwrap();
+        assert_eq!((p.init, p.loss), (Init::Spectral, Loss::BT));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = |b: ParamsBuilder| b.build().unwrap_err().to_string();
         let b = Params::builder;
@@ -438,6 +459,21 @@ mod tests {
         assert_eq!(
             error(b().encoder("mlp-1-8".parse().unwrap()).init(Init::Pca)),
             "init: expected random for the encoder mlp-1-8 (pca starts linear ones), got pca"
+        );
+        let projector = Some("mlp-1-8".parse().unwrap());
+        assert_eq!(
+            error(b().loss(Loss::KL).projector(projector.clone())),
+            "projector: expected none with loss KL, got mlp-1-8"
+        );
+        assert_eq!(
+            error(b().solver(Solver::Spectral).init(Init::Pca)),
+            "init: expected spectral with solver spectral, got pca"
+        );
+        assert_eq!(error(b().tau(0.0)), "tau: expected a finite number above 0, got 0");
+        assert_eq!(error(b().whiten(-1.0)), "whiten: expected a number from 0 to 4, got -1");
+        assert_eq!(
+            error(b().whiten(0.5).projector(projector).retain_projector(true)),
+            "whiten: expected 0 where the projector is retained (it was trained before it), got 0.5"
         );
         assert_eq!(
             "x".parse::<Init>().unwrap_err().to_string(),

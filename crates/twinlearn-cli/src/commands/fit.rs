@@ -43,7 +43,7 @@ fn params(args: &FitArgs) -> Result<Params> {
         };
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
-    set!(lambd, tau, pca_power, validation_fraction, seed);
+    set!(lambd, tau, pca_power, whiten, validation_fraction, seed);
     set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe, solver, loss);
     set!(parsed: optimizer);
     if let Some(text) = &args.encoder {
@@ -84,11 +84,16 @@ fn summary(report: &FitReport) -> String {
     for stage in &report.stages {
         let _ = writeln!(text, "  {:<11} {}", stage.stage.name(), seconds(stage.elapsed));
     }
-    let _ = writeln!(
-        text,
-        "  final loss  {:.4} (mean of the last epoch; {} steps of {} rows)",
-        training.final_loss, training.steps, training.batch_size
-    );
+    if training.steps > 0 {
+        let _ = writeln!(
+            text,
+            "  final loss  {:.4} (mean of the last epoch; {} steps of {} rows)",
+            training.final_loss, training.steps, training.batch_size
+        );
+    }
+    if let Some(step) = training.best_step.filter(|&step| step < training.steps) {
+        let _ = writeln!(text, "  best        step {step}: its weights are kept");
+    }
     match &report.validation {
         Some(v) => {
             let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));

@@ -6,6 +6,7 @@
 
 mod block;
 mod fold;
+mod input;
 mod network;
 mod norm;
 mod spec;
@@ -13,6 +14,7 @@ mod spec;
 #[cfg(test)]
 mod gradient_tests;
 
+pub(crate) use input::InputFrame;
 pub(crate) use network::{Network, Tape};
 pub(crate) use norm::{Norm, standardise, standardise_backward};
 pub use spec::{NetworkKind, NetworkSpec, NormLayer};

@@ -20,7 +20,7 @@ pub(crate) struct NeighbourhoodKl<T> {
     tau: f64,
     batch: usize,
     /// What is taken off input rows before their cosines.
-    centre: Option<Vec<T>>,
+    centre: Vec<T>,
     /// Input rows, centred, of length 1: 2B × D.
     input: Matrix<T>,
     /// Reduced rows of length 1 (2B × d), and their lengths.
@@ -34,13 +34,7 @@ pub(crate) struct NeighbourhoodKl<T> {
 
 impl<T: Real> NeighbourhoodKl<T> {
     /// For batches of `batch` anchors, inputs of dimension `dim` and reduced rows of `width`.
-    pub(crate) fn new(
-        tau: f64,
-        batch: usize,
-        dim: usize,
-        width: usize,
-        centre: Option<Vec<T>>,
-    ) -> Self {
+    pub(crate) fn new(tau: f64, batch: usize, dim: usize, width: usize, centre: Vec<T>) -> Self {
         let square = || Matrix::zeros(batch, 2 * batch);
         Self {
             tau,
@@ -70,10 +64,10 @@ impl<T: Real> NeighbourhoodKl<T> {
     ) -> (LossParts, f64) {
         let (b, dim, width) = (self.batch, self.input.cols(), z.cols());
         let (one, zero) = (T::from_f64(1.0), T::default());
-        let centre = self.centre.as_deref();
+        let centre = &self.centre;
         ctx.for_each_chunk(self.input.as_mut_slice(), dim, |i, out| {
             out.copy_from_slice(x.row(i));
-            for (v, &c) in out.iter_mut().zip(centre.unwrap_or_default()) {
+            for (v, &c) in out.iter_mut().zip(centre) {
                 *v = *v - c;
             }
             scale_to_unit(out);
@@ -178,7 +172,7 @@ mod tests {
 
     fn run(x: &Matrix<f64>, z: &Matrix<f64>, log_scale: f64) -> (f64, Matrix<f64>, f64) {
         let ctx = Context::with_threads(2).unwrap();
-        let centre = Some(vec![0.2; x.cols()]);
+        let centre = vec![0.2; x.cols()];
         let mut loss = NeighbourhoodKl::new(TAU, x.rows() / 2, x.cols(), z.cols(), centre);
         let mut gradient = z.clone();
         let (parts, slope) = loss.loss_and_gradient(&ctx, x, &mut gradient, log_scale);

@@ -20,5 +20,5 @@ pub(crate) enum Objective {
     /// λ and s of the Barlow Twins loss.
     BarlowTwins { lambda: f64, scale: f64 },
     /// τ of the neighbourhood-KL loss, and what is taken off input rows.
-    Kl { tau: f64, centre: Option<Vec<f32>> },
+    Kl { tau: f64, centre: Vec<f32> },
 }

@@ -9,7 +9,7 @@ use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
 use crate::model::{Model, TrainingRecord, encode};
-use crate::nn::Network;
+use crate::nn::{InputFrame, Network};
 use crate::objective::Objective;
 use crate::optimiser::{LarsConfig, OptimiserKind};
 use crate::pairs::Pairs;
@@ -87,13 +87,16 @@ pub(super) fn fit(
     let base = split.watched();
     let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params.metric))?;
     let run = Run { params, ctx, x, pairs: &pairs, watch: watch.as_ref() };
-    let centre = match &pca {
-        Some(pca) if params.centre_target => Some(pca.mean().iter().map(|&m| m as f32).collect()),
-        _ => None,
-    };
     let (encoder, projector) = initial_networks(params, ctx, x, &pairs, pca.as_ref())?;
-    let trained = clock.time(Stage::Train, || run.train(encoder, projector, centre))?;
-    let Trained { encoder, projector, mut record, start_recall, recall } = trained;
+    let trained = clock.time(Stage::Train, || run.train(encoder, projector, pca.as_ref()))?;
+    let Trained { mut encoder, projector, mut record, start_recall, mut recall } = trained;
+    if params.whiten > 0.0 {
+        let rows = Subset::new(x, &base)?;
+        encoder = clock.time(Stage::Whiten, || whitened(ctx, &rows, encoder, params.whiten))?;
+        if let Some(watch) = &watch {
+            recall = run.recall(watch, &encoder)?;
+        }
+    }
     if let Some(watch) = &watch {
         let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
         let pca_recall = clock.time(Stage::Evaluate, || {
@@ -196,6 +199,21 @@ fn initial_networks(
     Ok((encoder, projector))
 }
 
+/// The encoder with its output turned to the principal axes of reduced `rows` and divided by
+/// σ^`power`. The origin stays: cosines are about it.
+fn whitened(
+    ctx: &Context,
+    rows: &dyn Vectors,
+    encoder: Network<f32>,
+    power: f64,
+) -> Result<Network<f32>> {
+    ctx.stage(Stage::Whiten, rows.n_rows(), || {
+        let reduced = encode(ctx, &encoder.folded(), rows)?;
+        let axes = Pca::fit(&ctx.quiet(), &reduced)?.projection(reduced.cols(), power)?;
+        Ok(encoder.mapped(&axes.weight))
+    })
+}
+
 struct Trained {
     encoder: Network<f32>,
     projector: Option<Network<f32>>,
@@ -227,7 +245,7 @@ impl Run<'_> {
         &self,
         encoder: Network<f32>,
         projector: Option<Network<f32>>,
-        centre: Option<Vec<f32>>,
+        pca: Option<&Pca>,
     ) -> Result<Trained> {
         let Self { params, ctx, x, pairs, watch } = self;
         let batch = params.batch_size.min(pairs.len());
@@ -250,12 +268,12 @@ impl Run<'_> {
             step: 0,
             epoch: 0,
         });
-        let objective = objective(params, centre);
+        let (objective, frame) = objective(params, &encoder, pca);
         let kind = match params.optimizer {
             Optimizer::Lars => OptimiserKind::Lars(LarsConfig::REFERENCE),
             Optimizer::AdamW => OptimiserKind::AdamW,
         };
-        let mut learner = Learner::new(encoder, projector, batch, objective, kind);
+        let mut learner = Learner::new(encoder, projector, batch, objective, kind, frame);
         let mut last_epoch_loss = 0.0;
         let mut step = 0;
         ctx.stage(Stage::Train, total, || {
@@ -268,10 +286,10 @@ impl Run<'_> {
                     last_epoch_loss += loss / steps_per_epoch as f64;
                 }
                 if let (Some(watch), Some(best)) = (watch, &mut best) {
-                    let recall = self.recall(watch, &learner.encoder)?;
+                    let encoder = learner.encoder();
+                    let recall = self.recall(watch, &encoder)?;
                     if recall > best.recall {
-                        let (encoder, projector) =
-                            (learner.encoder.clone(), learner.projector.clone());
+                        let projector = learner.projector.clone();
                         *best = Best { encoder, projector, recall, step, epoch: epoch + 1 };
                     } else if epoch + 1 >= best.epoch + PATIENCE {
                         break;
@@ -283,8 +301,9 @@ impl Run<'_> {
         let (encoder, projector, recall, best_step) = match best {
             Some(best) => (best.encoder, best.projector, best.recall, best.step),
             None => {
-                let recall = watch.map(|watch| self.recall(watch, &learner.encoder)).transpose()?;
-                (learner.encoder, learner.projector, recall.unwrap_or(0.0), step)
+                let encoder = learner.encoder();
+                let recall = watch.map(|watch| self.recall(watch, &encoder)).transpose()?;
+                (encoder, learner.projector, recall.unwrap_or(0.0), step)
             }
         };
         let record = TrainingRecord {
@@ -338,10 +357,26 @@ impl Run<'_> {
     }
 }
 
-fn objective(params: &Params, centre: Option<Vec<f32>>) -> Objective {
+/// The objective, and the coordinates in which it is trained.
+fn objective(
+    params: &Params,
+    encoder: &Network<f32>,
+    pca: Option<&Pca>,
+) -> (Objective, Option<InputFrame>) {
     match params.loss {
-        Loss::BT => Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss },
-        Loss::KL => Objective::Kl { tau: params.tau, centre },
+        Loss::BT => {
+            (Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss }, None)
+        }
+        Loss::KL => {
+            let nowhere = vec![0.0; encoder.in_width()];
+            let mean = pca.map_or(&nowhere[..], Pca::mean);
+            let spread = pca.map_or(1.0, |pca| pca.std().iter().map(|s| s * s).sum::<f64>().sqrt());
+            let frame = InputFrame::new(encoder, mean, spread);
+            // Cosines about the mean or about the origin, in the frame's coordinates.
+            let origin = if params.centre_target { mean } else { &nowhere };
+            let centre = origin.iter().zip(&frame.mean).map(|(o, m)| ((o - m) / spread) as f32);
+            (Objective::Kl { tau: params.tau, centre: centre.collect() }, Some(frame))
+        }
     }
 }
 

@@ -27,10 +27,10 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Parameters and running statistics in the order of the golden files.
 fn state(learner: &mut Learner) -> Vec<&mut [f32]> {
-    let Learner { encoder, projector, .. } = learner;
+    let (encoder, projector) = learner.networks_mut();
     let mut parameters = Vec::new();
     let mut buffers = Vec::new();
-    for network in [Some(encoder), projector.as_mut()].into_iter().flatten() {
+    for network in [Some(encoder), projector].into_iter().flatten() {
         let (p, b) = network.state_mut();
         parameters.extend(p);
         buffers.extend(b);
@@ -75,6 +75,7 @@ fn check(
         batch,
         Objective::BarlowTwins { lambda: 3.9e-3, scale: 1.0 / 32.0 },
         OptimiserKind::Lars(LARS),
+        None,
     );
     for (i, values) in state(&mut learner).into_iter().enumerate() {
         let start: Vec<f64> = numbers(&file, &format!("start.{i:02}"));

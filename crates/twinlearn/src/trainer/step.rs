@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::Matrix;
-use crate::nn::{Network, Tape};
+use crate::nn::{InputFrame, Network, Tape};
 use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective};
 use crate::optimiser::{Optimiser, OptimiserKind};
 
@@ -13,11 +13,13 @@ const GATHER: usize = 32;
 
 /// The networks in training, with every buffer that a step needs, for batches of one size.
 pub(crate) struct Learner {
-    pub(crate) encoder: Network<f32>,
+    encoder: Network<f32>,
     pub(crate) projector: Option<Network<f32>>,
     loss: Loss,
     optimiser: Optimiser,
     batch: usize,
+    /// The coordinates that the encoder is in, if not those of its input.
+    frame: Option<InputFrame>,
     /// The rows of both views: 2B × D.
     input: Matrix,
     encoder_tape: Tape<f32>,
@@ -40,7 +42,12 @@ impl Learner {
         batch: usize,
         objective: Objective,
         optimiser: OptimiserKind,
+        frame: Option<InputFrame>,
     ) -> Self {
+        let mut encoder = encoder;
+        if let Some(frame) = &frame {
+            frame.enter(&mut encoder);
+        }
         let width = projector.as_ref().unwrap_or(&encoder).out_width();
         let mut sizes: Vec<usize> = encoder.parameters().iter().map(|p| p.2.len()).collect();
         sizes.extend(projector.iter().flat_map(Network::parameters).map(|p| p.2.len()));
@@ -60,6 +67,7 @@ impl Learner {
             loss,
             optimiser: Optimiser::new(optimiser, &sizes),
             batch,
+            frame,
             input: Matrix::zeros(2 * batch, encoder.in_width()),
             encoder_tape: encoder.tape(2 * batch),
             projector_tape: projector.as_ref().map(|p| p.tape(2 * batch)),
@@ -67,6 +75,20 @@ impl Learner {
             encoder,
             projector,
         }
+    }
+
+    /// The encoder as it is now, of the input as it is.
+    pub(crate) fn encoder(&self) -> Network<f32> {
+        let mut encoder = self.encoder.clone();
+        if let Some(frame) = &self.frame {
+            frame.leave(&mut encoder);
+        }
+        encoder
+    }
+
+    #[cfg(test)]
+    pub(super) fn networks_mut(&mut self) -> (&mut Network<f32>, Option<&mut Network<f32>>) {
+        (&mut self.encoder, self.projector.as_mut())
     }
 
     /// One step on `batch` pairs of rows of `x`.
@@ -88,9 +110,17 @@ impl Learner {
         assert_eq!(pairs.len(), self.batch, "a whole batch");
         let (anchors, partners): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
         let ids = [anchors, partners].concat();
-        let dim = x.dim();
+        let (dim, frame) = (x.dim(), &self.frame);
         ctx.try_for_each_chunk(self.input.as_mut_slice(), GATHER * dim, |c, out| {
-            x.gather(&ids[c * GATHER..][..out.len() / dim], out)
+            x.gather(&ids[c * GATHER..][..out.len() / dim], out)?;
+            if let Some(InputFrame { mean, scale, .. }) = frame {
+                for row in out.chunks_exact_mut(dim) {
+                    for (v, m) in row.iter_mut().zip(mean) {
+                        *v = ((f64::from(*v) - m) / scale) as f32;
+                    }
+                }
+            }
+            Ok(())
         })
     }
 

@@ -1,0 +1,206 @@
+"""What reduced vectors keep, beside PCA and random projection.
+
+    python benchmarks/quality.py BINARY WORDNET_FOLDER RESULTS [--quick]
+
+WORDNET_FOLDER holds train_x.npy, test_x.npy (sentence embeddings), queries_x.npy and qrels.npy
+(query row, row of train_x, relevance); Fashion-MNIST is the Debian package dataset-fashion-mnist.
+Every method is fitted on the training rows, without labels. Told are, by cosine in the reduced
+space:
+
+- recall@10: the share of each test row's 10 nearest training rows that are found again;
+- WordNet: nDCG@10 of the queries; Fashion-MNIST: the accuracy of 10-nearest-neighbour votes for
+  the test rows.
+
+Seconds are those of the whole `twinlearn fit`, its graph included; of PCA, NumPy's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Reduce = Callable[[str], Rows]
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+DIMENSIONS = [16, 32, 64, 128]
+POWERS = [0.0, 0.25, 0.5, 0.75, 1.0]
+K = 10
+
+
+class Set:
+    """Rows to fit on, rows to judge by, and the figure beside recall."""
+
+    def __init__(self, binary: str, name: str, arrays: dict[str, Rows], folder: Path) -> None:
+        self.binary, self.name, self.folder, self.arrays = binary, name, folder, arrays
+        for key, rows in arrays.items():
+            np.save(folder / f"{key}.npy", rows)
+        self.truth = self.nearest(arrays["train"], arrays["test"])
+
+    def nearest(self, base: Rows, queries: Rows) -> Ids:
+        np.save(self.folder / "base.npy", base)
+        np.save(self.folder / "queries_.npy", queries)
+        self.run("knn", "base.npy", "--queries", "queries_.npy", "-o", "found.npy", "-k", str(K))
+        return np.asarray(np.load(self.folder / "found.npy"))
+
+    def run(self, *args: str) -> None:
+        subprocess.run([self.binary, *args], check=True, capture_output=True, cwd=self.folder)
+
+    def judge(self, reduce: Reduce) -> dict[str, float]:
+        base, test = reduce("train"), reduce("test")
+        found = self.nearest(base, test)
+        hits = [len(np.intersect1d(a, b)) for a, b in zip(self.truth, found, strict=True)]
+        name, value = self.second(base, found, reduce)
+        return {"recall": round(float(np.mean(hits)) / K, 4), name: round(value, 4)}
+
+    def second(self, base: Rows, found: Ids, reduce: Reduce) -> tuple[str, float]:
+        raise NotImplementedError
+
+
+class WordNet(Set):
+    def __init__(self, binary: str, source: Path, folder: Path) -> None:
+        read = {"train": "train_x", "test": "test_x", "queries": "queries_x"}
+        arrays = {key: np.load(source / f"{f}.npy").astype(np.float32) for key, f in read.items()}
+        self.relevant: dict[int, set[int]] = {}
+        for query, document, _ in np.load(source / "qrels.npy"):
+            self.relevant.setdefault(int(query), set()).add(int(document))
+        super().__init__(binary, "WordNet", arrays, folder)
+
+    def second(self, base: Rows, found: Ids, reduce: Reduce) -> tuple[str, float]:
+        ranked = self.nearest(base, reduce("queries"))
+        gains = 1 / np.log2(np.arange(K) + 2)
+        scores = []
+        for query, documents in self.relevant.items():
+            hits = np.isin(ranked[query], list(documents))
+            scores.append(gains[hits].sum() / gains[: min(K, len(documents))].sum())
+        return "ndcg", float(np.mean(scores))
+
+
+class Fashion(Set):
+    def __init__(self, binary: str, folder: Path) -> None:
+        def read(name: str, offset: int) -> NDArray[np.uint8]:
+            return np.frombuffer(
+                gzip.decompress((FASHION / name).read_bytes()), np.uint8, offset=offset
+            )
+
+        files = {"train": "train", "test": "t10k"}
+        arrays = {
+            key: read(f"{f}-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype(np.float32)
+            for key, f in files.items()
+        }
+        self.train_labels = read("train-labels-idx1-ubyte.gz", 8)
+        self.test_labels = read("t10k-labels-idx1-ubyte.gz", 8)
+        super().__init__(binary, "Fashion-MNIST", arrays, folder)
+
+    def second(self, base: Rows, found: Ids, reduce: Reduce) -> tuple[str, float]:
+        votes = [np.bincount(row, minlength=10).argmax() for row in self.train_labels[found]]
+        return "accuracy", float(np.mean(np.array(votes) == self.test_labels))
+
+
+def fitted(data: Set, d: int, extra: list[str]) -> dict[str, Any]:
+    start = time.perf_counter()
+    data.run("fit", "train.npy", "-o", "m.safetensors", "-d", str(d), *extra)
+    seconds = time.perf_counter() - start
+
+    def reduce(key: str) -> Rows:
+        data.run("transform", "m.safetensors", f"{key}.npy", "-o", "z.npy")
+        return np.asarray(np.load(data.folder / "z.npy"))
+
+    return {**data.judge(reduce), "seconds": round(seconds, 1)}
+
+
+def over_seeds(data: Set, d: int, extra: list[str], seeds: int) -> dict[str, Any]:
+    runs = [fitted(data, d, [*extra, "--seed", str(seed)]) for seed in range(seeds)]
+    means: dict[str, Any] = {
+        key: round(float(np.mean([run[key] for run in runs])), 4) for key in runs[0]
+    }
+    return means if seeds == 1 else {**means, "runs": runs}
+
+
+def linear(data: Set, weight: Rows, mean: Rows) -> dict[str, Any]:
+    return data.judge(lambda key: ((data.arrays[key] - mean) @ weight).astype(np.float32))
+
+
+def measure(data: Set, dimensions: list[int], default_at: list[int], seeds: int) -> dict[str, Any]:
+    out: dict[str, Any] = {"raw": data.judge(lambda key: data.arrays[key])}
+    print(f"\n{data.name}\n  {'raw':<28} {out['raw']}", flush=True)
+    start = time.perf_counter()
+    train = data.arrays["train"]
+    mean = train.mean(axis=0)
+    centred = train - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(train))
+    std = np.sqrt(np.maximum(values[::-1], 0))
+    vectors = vectors[:, ::-1]
+    seconds = round(time.perf_counter() - start, 1)
+    for d in dimensions:
+        cells: dict[str, Any] = {}
+
+        def put(name: str, cell: dict[str, Any], cells: dict[str, Any] = cells, d: int = d) -> None:
+            cells[name] = cell
+            shown = {key: value for key, value in cell.items() if key != "runs"}
+            print(f"  d = {d:<4} {name:<20} {shown}", flush=True)
+
+        for power in POWERS:
+            weight = vectors[:, :d] / np.maximum(std[:d], 1e-3 * std[0]) ** power
+            put(f"PCA {power}", {**linear(data, weight, mean), "seconds": seconds})
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (train.shape[1], d))
+        put("random projection", linear(data, signs.astype(np.float32), np.zeros_like(mean)))
+        put("spectral", fitted(data, d, ["--solver", "spectral"]))
+        put("KL", over_seeds(data, d, ["--loss", "KL"], seeds))
+        second = ["--loss", "KL", "--centre-target", "--whiten", "0.5"]
+        put("KL centred whitened", over_seeds(data, d, second, seeds))
+        if d in default_at:
+            put("default", fitted(data, d, []))
+        out[str(d)] = cells
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary", type=Path)
+    parser.add_argument("wordnet", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--quick", action="store_true", help="d = 64 alone, one seed, no default")
+    parser.add_argument("--default-at", type=int, nargs="*", default=DIMENSIONS)
+    args = parser.parse_args()
+    dimensions = [64] if args.quick else DIMENSIONS
+    default_at, seeds = ([], 1) if args.quick else (args.default_at, 3)
+    binary = str(args.binary.resolve())
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown",
+    )
+    version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
+    record: dict[str, Any] = {
+        "command": "make bench-quality",
+        "machine": cpu,
+        "default_at": default_at,
+        "versions": {"twinlearn": version.stdout.split()[-1], "numpy": np.__version__},
+        "sets": {},
+    }
+    path = args.results / ("quality-quick.json" if args.quick else "quality.json")
+    for make in (lambda f: WordNet(binary, args.wordnet, f), lambda f: Fashion(binary, f)):
+        with tempfile.TemporaryDirectory() as name:
+            data: Set = make(Path(name))
+            record["sets"][data.name] = measure(data, dimensions, default_at, seeds)
+            path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"\n{path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+//! Coordinates in which a network is trained, whatever those of its input are.
+
+use super::network::Network;
+use super::norm::{Norm, NormKind};
+use crate::linalg::Matrix;
+
+/// The size of a linear encoder's weights in training: √(mean square) · √(D/384).
+const WEIGHT: f64 = 0.16;
+
+/// x' = (x − μ) / s, and an output that is g times larger. In these coordinates a learning rate
+/// means the same whatever the scale and the origin of X, of which steps on single weights, as
+/// AdamW's are, would otherwise depend.
+#[derive(Clone, Debug)]
+pub(crate) struct InputFrame {
+    /// μ; zero for networks that can't take up a shift.
+    pub(crate) mean: Vec<f64>,
+    /// s.
+    pub(crate) scale: f64,
+    /// g.
+    gain: f64,
+}
+
+impl InputFrame {
+    /// For inputs about `mean` of root mean square length `scale` from it.
+    pub(crate) fn new(network: &Network<f32>, mean: &[f64], scale: f64) -> Self {
+        let first = &network.blocks[0];
+        let shifts = first.bias.is_some() || first.norm.as_ref().is_some_and(is_batch);
+        let mean = if shifts { mean.to_vec() } else { vec![0.0; mean.len()] };
+        let gain = match &network.blocks[..] {
+            [block] => {
+                let weight = block.weight.as_slice().iter();
+                let square: f64 = weight.map(|&w| f64::from(w) * f64::from(w)).sum();
+                // √(Σw²/(dD)) · s · √(D/384) should be the constant.
+                let size = (square / (block.out_width() as f64 * 384.0)).sqrt() * scale;
+                if size > 0.0 { WEIGHT / size } else { 1.0 }
+            }
+            _ => 1.0,
+        };
+        Self { mean, scale, gain }
+    }
+
+    /// The network of x' that gives g times what `network` gives of x.
+    pub(crate) fn enter(&self, network: &mut Network<f32>) {
+        self.shift(network, 1.0);
+        let first = &mut network.blocks[0];
+        scale(first.weight.as_mut_slice(), self.scale);
+        self.scale_output(network, self.gain);
+    }
+
+    /// The inverse of [`enter`](Self::enter).
+    pub(crate) fn leave(&self, network: &mut Network<f32>) {
+        self.scale_output(network, 1.0 / self.gain);
+        let first = &mut network.blocks[0];
+        scale(first.weight.as_mut_slice(), 1.0 / self.scale);
+        self.shift(network, -1.0);
+    }
+
+    /// Adds ±Wμ to what the first product gives.
+    fn shift(&self, network: &mut Network<f32>, sign: f64) {
+        let block = &mut network.blocks[0];
+        let product = times(&block.weight, &self.mean);
+        let add = |values: &mut [f32], sign: f64| {
+            for (v, p) in values.iter_mut().zip(&product) {
+                *v = (f64::from(*v) + sign * p) as f32;
+            }
+        };
+        if let Some(bias) = &mut block.bias {
+            add(bias, sign);
+        } else if let Some(Norm { kind: NormKind::Batch { running_mean, .. }, .. }) =
+            &mut block.norm
+        {
+            // Batch norm takes off any shift, so that only its running mean knows of it.
+            add(running_mean, -sign);
+        }
+    }
+
+    fn scale_output(&self, network: &mut Network<f32>, factor: f64) {
+        let last = network.blocks.len() - 1;
+        let block = &mut network.blocks[last];
+        scale(block.weight.as_mut_slice(), factor);
+        scale(block.bias.as_deref_mut().unwrap_or_default(), factor);
+    }
+}
+
+fn is_batch(norm: &Norm<f32>) -> bool {
+    matches!(norm.kind, NormKind::Batch { .. })
+}
+
+fn scale(values: &mut [f32], factor: f64) {
+    values.iter_mut().for_each(|v| *v = (f64::from(*v) * factor) as f32);
+}
+
+fn times(weight: &Matrix, x: &[f64]) -> Vec<f64> {
+    let row = |row: &[f32]| row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum();
+    weight.as_slice().chunks_exact(weight.cols()).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::nn::{NetworkSpec, NormLayer};
+    use crate::random::{Purpose, generator};
+
+    #[test]
+    fn a_network_in_a_frame_is_the_same_function() {
+        let ctx = Context::with_threads(1).unwrap();
+        let mean = [300.0, -20.0, 7.0, 0.5];
+        let scale = 12.0;
+        let x: Vec<f32> = (0..20).map(|i| (i as f32).sin() * 9.0 + mean[i % 4] as f32).collect();
+        let x = Matrix::new(5, 4, x).unwrap();
+        for (spec, layer) in [
+            ("linear", NormLayer::Batch),
+            ("flinear-1-6", NormLayer::Layer),
+            ("mlp-1-6", NormLayer::Batch),
+            ("mlp-1-6", NormLayer::Layer),
+        ] {
+            let spec: NetworkSpec = spec.parse().unwrap();
+            let mut rng = generator(3, Purpose::Init, 0);
+            let network = Network::<f32>::random(&spec, layer, 4, 3, &mut rng);
+            let frame = InputFrame::new(&network, &mean, scale);
+            let mut inside = network.clone();
+            frame.enter(&mut inside);
+            let moved = |i: usize, v: &f32| ((f64::from(*v) - frame.mean[i % 4]) / scale) as f32;
+            let moved = x.as_slice().iter().enumerate().map(|(i, v)| moved(i, v)).collect();
+            let moved = Matrix::new(5, 4, moved).unwrap();
+            let want = network.folded().infer(&ctx, x.view(), 5);
+            let got = inside.folded().infer(&ctx, moved.view(), 5);
+            for (got, want) in got.as_slice().iter().zip(want.as_slice()) {
+                let want = f64::from(*want) * frame.gain;
+                assert!((f64::from(*got) - want).abs() < 1e-3 * want.abs().max(1.0), "{spec}");
+            }
+            frame.leave(&mut inside);
+            let back = inside.folded().infer(&ctx, x.view(), 5);
+            for (got, want) in back.as_slice().iter().zip(want.as_slice()) {
+                assert!((got - want).abs() < 1e-3 * want.abs().max(1.0), "{spec} and back");
+            }
+        }
+    }
+}

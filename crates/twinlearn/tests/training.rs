@@ -1,0 +1,155 @@
+//! Fits as users make them: what each way of training is worth on held-out rows.
+
+use std::sync::{Arc, Mutex};
+
+use twinlearn::{
+    Context, Event, Fit, Loss, Matrix, Metric, NpyVectors, Observer, Optimizer, Params,
+    ParamsBuilder, Pca, Solver, Trainer, Vectors,
+};
+
+/// 4000 sentence embeddings of dimension 384.
+fn real() -> NpyVectors {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    NpyVectors::open(root.join("../../data/train_x.npy")).unwrap()
+}
+
+fn fit_with(ctx: &Context, x: &dyn Vectors, params: ParamsBuilder) -> Fit {
+    Trainer::new(params.build().unwrap()).fit(ctx, x).unwrap()
+}
+
+fn fit(x: &dyn Vectors, params: ParamsBuilder) -> Fit {
+    fit_with(&Context::with_threads(2).unwrap(), x, params)
+}
+
+fn kl() -> ParamsBuilder {
+    Params::builder().loss(Loss::KL).n_components(32)
+}
+
+#[derive(Default)]
+struct Losses(Mutex<Vec<f64>>);
+
+impl Observer for Losses {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Step(report) = event {
+            self.0.lock().unwrap().push(report.loss);
+        }
+    }
+}
+
+/// The mean losses of the first and the last tenth of the steps.
+fn losses_of(x: &dyn Vectors, params: ParamsBuilder) -> (f64, f64) {
+    let losses = Arc::new(Losses::default());
+    let ctx = Context::with_threads(2).unwrap().observer(losses.clone());
+    fit_with(&ctx, x, params);
+    let losses = losses.0.lock().unwrap();
+    let tenth = losses.len() / 10;
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    (mean(&losses[..tenth]), mean(&losses[losses.len() - tenth..]))
+}
+
+#[test]
+fn kl_keeps_more_neighbours_than_its_start_and_than_pca() {
+    let report = fit(&real(), kl()).report;
+    let v = report.validation.unwrap();
+    let (start, pca) = (v.start_recall.unwrap(), v.pca_recall.unwrap());
+    // The standard error of 400 rows' recall is about .008.
+    assert!(v.recall > start + 0.02 && v.recall > pca + 0.02, "{v:?}");
+    assert!(report.training.best_step.unwrap() > 0);
+}
+
+#[test]
+fn kl_gives_the_same_bits_at_any_number_of_threads() {
+    let x = real();
+    let bytes = |threads| {
+        let ctx = Context::with_threads(threads).unwrap();
+        fit_with(&ctx, &x, kl().epochs(2)).model.to_bytes().unwrap()
+    };
+    let one = bytes(1);
+    assert!(one == bytes(2) && one == bytes(4));
+}
+
+#[test]
+fn kl_does_not_mind_the_scale_and_the_origin_of_x() {
+    let x = real();
+    let mut rows = vec![0.0; 4000 * 384];
+    x.read_rows(0, &mut rows).unwrap();
+    let near = Matrix::new(4000, 384, rows).unwrap();
+    let far = near.as_slice().iter().map(|v| v * 4096.0 + 50.0).collect();
+    let far = Matrix::new(4000, 384, far).unwrap();
+    let recall = |x: &Matrix| {
+        let params = kl().centre_target(true).metric(Metric::L2).epochs(3);
+        fit(x, params).report.validation.unwrap().recall
+    };
+    let (near, far) = (recall(&near), recall(&far));
+    assert!((near - far).abs() < 0.01, "{near} {far}");
+}
+
+#[test]
+fn every_way_of_training_lowers_its_loss() {
+    let x = real();
+    let base = || Params::builder().n_components(16).epochs(6).validation_fraction(0.0);
+    let projector: Option<twinlearn::NetworkSpec> = Some("mlp-1-64".parse().unwrap());
+    for (name, params) in [
+        ("KL, linear", base().loss(Loss::KL)),
+        ("KL, mlp", base().loss(Loss::KL).encoder("mlp-1-64".parse().unwrap())),
+        ("KL, LARS", base().loss(Loss::KL).optimizer(Optimizer::Lars).learning_rate(0.05)),
+        ("BT, LARS", base().projector(projector.clone()).learning_rate(1.0)),
+        (
+            "BT, AdamW",
+            base().projector(projector.clone()).optimizer(Optimizer::AdamW).learning_rate(1e-3),
+        ),
+        ("BT, spectral start", base().projector(projector).init("spectral".parse().unwrap())),
+    ] {
+        let (first, last) = losses_of(&x, params);
+        assert!(last < first, "{name}: {first} to {last}");
+    }
+}
+
+#[test]
+fn nobody_gets_less_than_the_start() {
+    // Steps far too long: every epoch is worse than the start, and training gives up.
+    let params = Params::builder()
+        .n_components(16)
+        .projector(Some("mlp-1-64".parse().unwrap()))
+        .optimizer(Optimizer::AdamW)
+        .learning_rate(1.0)
+        .epochs(50);
+    let report = fit(&real(), params.clone()).report;
+    let v = report.validation.unwrap();
+    assert_eq!(Some(v.recall), v.start_recall);
+    assert_eq!((report.training.best_step, report.training.steps), (Some(0), 3 * 14));
+    // The reference recipe has no such choice.
+    let params = params.recipe("reference".parse().unwrap()).epochs(2).warmup_epochs(1);
+    let report = fit(&real(), params.batch_size(256)).report;
+    assert_eq!(report.training.best_step, Some(report.training.steps));
+    assert_ne!(report.validation.unwrap().start_recall, Some(report.validation.unwrap().recall));
+}
+
+#[test]
+fn spectral_needs_no_training() {
+    let x = real();
+    let run = |threads| {
+        let ctx = Context::with_threads(threads).unwrap();
+        fit_with(&ctx, &x, Params::builder().solver(Solver::Spectral))
+    };
+    let one = run(1);
+    assert!(one.model.to_bytes().unwrap() == run(3).model.to_bytes().unwrap());
+    assert_eq!(one.report.training.steps, 0);
+    let v = one.report.validation.unwrap();
+    assert!(v.recall > 0.9 * v.pca_recall.unwrap(), "{v:?}");
+}
+
+#[test]
+fn whitened_output_has_equal_spreads() {
+    let (x, ctx) = (real(), Context::with_threads(2).unwrap());
+    let spread = |whiten: f64| {
+        let params = kl().epochs(1).whiten(whiten).validation_fraction(0.0);
+        let z = fit_with(&ctx, &x, params).model.transform(&ctx, &x, false).unwrap();
+        let std = Pca::fit(&ctx, &z).unwrap().std().to_vec();
+        std[0] / std[31]
+    };
+    let plain = spread(0.0);
+    assert!(plain > 1.5, "{plain}");
+    assert!((spread(0.5) - plain.sqrt()).abs() < 0.01 * plain, "half the spread in logarithms");
+    assert!((spread(1.0) - 1.0).abs() < 0.01);
+}
