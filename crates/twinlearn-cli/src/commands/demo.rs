@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use twinlearn::{
-    Context, Error, KnnParams, LinearMap, Matrix, NpyVectors, Params, Pca, Result, Trainer,
-    Vectors, knn_accuracy, knn_search, read_npy_integers, recall_at_k,
+    Context, Error, KnnParams, LinearMap, Loss, Matrix, NpyVectors, Params, ParamsBuilder, Pca,
+    Result, Trainer, Vectors, knn_accuracy, knn_search, read_npy_integers, recall_at_k,
 };
 
 use crate::args::DemoArgs;
@@ -114,7 +114,10 @@ pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
     try_out("whitened PCA", &|| {
         by_map(&ctx, &data, &Pca::fit(&ctx, &data.train)?.projection(d, 1.0)?)
     })?;
-    try_out("TLDR", &|| by_tldr(&ctx, &data, d, args.seed))?;
+    let params = || Params::builder().n_components(d).n_neighbors(K).seed(args.seed);
+    // The test rows are held out already.
+    try_out("TLDR", &|| by_tldr(&ctx, &data, params().validation_fraction(0.0)))?;
+    try_out("TLDR, loss KL", &|| by_tldr(&ctx, &data, params().loss(Loss::KL)))?;
 
     print(&table(&outcomes))?;
     let error = (0.25 / data.test.n_rows() as f64).sqrt();
@@ -136,15 +139,8 @@ fn by_map(ctx: &Context, data: &Data, map: &LinearMap) -> Result<Reduced> {
     Ok(Reduced { train: map.transform(ctx, &data.train)?, test: map.transform(ctx, &data.test)? })
 }
 
-/// The default recipe with ten neighbours. The test rows are held out, so no others are.
-fn by_tldr(ctx: &Context, data: &Data, d: usize, seed: u64) -> Result<Reduced> {
-    let params = Params::builder()
-        .n_components(d)
-        .n_neighbors(K)
-        .validation_fraction(0.0)
-        .seed(seed)
-        .build()?;
-    let model = Trainer::new(params).fit(ctx, &data.train)?.model;
+fn by_tldr(ctx: &Context, data: &Data, params: ParamsBuilder) -> Result<Reduced> {
+    let model = Trainer::new(params.build()?).fit(ctx, &data.train)?.model;
     Ok(Reduced {
         train: model.transform(ctx, &data.train, false)?,
         test: model.transform(ctx, &data.test, false)?,

@@ -41,7 +41,7 @@ pub struct FitReport {
     pub n_features: usize,
     /// d.
     pub n_components: usize,
-    /// The stages that ran, in order.
+    /// The stages that ran, by when they began.
     pub stages: Vec<StageTime>,
     /// Steps and batch of the training, and the mean loss of its last epoch.
     pub training: TrainingRecord,
@@ -87,8 +87,15 @@ pub(super) fn fit(
     let base = split.watched();
     let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params.metric))?;
     let run = Run { params, ctx, x, pairs: &pairs, watch: watch.as_ref() };
-    let (encoder, projector) = initial_networks(params, ctx, x, &pairs, pca.as_ref())?;
-    let trained = clock.time(Stage::Train, || run.train(encoder, projector, pca.as_ref()))?;
+    let start = || initial_networks(params, ctx, x, &pairs, pca.as_ref());
+    let (encoder, projector) = match params.init {
+        Init::Spectral => clock.time(Stage::Spectral, start)?,
+        Init::Pca | Init::Random => start()?,
+    };
+    let trained = match params.solver {
+        Solver::Spectral => run.start(encoder, projector)?,
+        Solver::Sgd => clock.time(Stage::Train, || run.train(encoder, projector, pca.as_ref()))?,
+    };
     let Trained { mut encoder, projector, mut record, start_recall, mut recall } = trained;
     if params.whiten > 0.0 {
         let rows = Subset::new(x, &base)?;
@@ -124,7 +131,7 @@ pub(super) fn fit(
     Ok(Fit { model, graph, report })
 }
 
-/// Keeps how long each stage took.
+/// Keeps how long each stage took in all.
 #[derive(Default)]
 struct Clock {
     stages: Vec<StageTime>,
@@ -134,7 +141,11 @@ impl Clock {
     fn time<R>(&mut self, stage: Stage, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = work();
-        self.stages.push(StageTime { stage, elapsed: start.elapsed() });
+        let elapsed = start.elapsed();
+        match self.stages.iter_mut().find(|time| time.stage == stage) {
+            Some(time) => time.elapsed += elapsed,
+            None => self.stages.push(StageTime { stage, elapsed }),
+        }
         result
     }
 }
@@ -241,13 +252,39 @@ struct Best {
 }
 
 impl Run<'_> {
+    /// The start as it is.
+    fn start(&self, encoder: Network<f32>, projector: Option<Network<f32>>) -> Result<Trained> {
+        let recall = self.watch.map(|watch| self.recall(watch, &encoder)).transpose()?;
+        let record = self.record(0, 0, 0, 0.0);
+        let (start_recall, recall) = (recall, recall.unwrap_or(0.0));
+        Ok(Trained { encoder, projector, record, start_recall, recall })
+    }
+
+    fn record(
+        &self,
+        batch_size: usize,
+        steps: usize,
+        best: usize,
+        final_loss: f64,
+    ) -> TrainingRecord {
+        TrainingRecord {
+            n_rows: self.x.n_rows(),
+            n_anchors: self.pairs.len(),
+            batch_size,
+            steps,
+            best_step: Some(best),
+            final_loss,
+            validation: None,
+        }
+    }
+
     fn train(
         &self,
         encoder: Network<f32>,
         projector: Option<Network<f32>>,
         pca: Option<&Pca>,
     ) -> Result<Trained> {
-        let Self { params, ctx, x, pairs, watch } = self;
+        let Self { params, ctx, pairs, watch, .. } = self;
         let batch = params.batch_size.min(pairs.len());
         if batch < params.batch_size {
             ctx.warn(&format!(
@@ -277,8 +314,7 @@ impl Run<'_> {
         let mut last_epoch_loss = 0.0;
         let mut step = 0;
         ctx.stage(Stage::Train, total, || {
-            let epochs = if params.solver == Solver::Spectral { 0 } else { params.epochs };
-            for epoch in 0..epochs {
+            for epoch in 0..params.epochs {
                 last_epoch_loss = 0.0;
                 for chosen in pairs.epoch(params.seed, epoch).chunks_exact(batch) {
                     let loss = self.step(&mut learner, chosen, schedule.at(step), step, epoch)?;
@@ -306,15 +342,7 @@ impl Run<'_> {
                 (encoder, learner.projector, recall.unwrap_or(0.0), step)
             }
         };
-        let record = TrainingRecord {
-            n_rows: x.n_rows(),
-            n_anchors: pairs.len(),
-            batch_size: batch,
-            steps: step,
-            best_step: Some(best_step),
-            final_loss: last_epoch_loss,
-            validation: None,
-        };
+        let record = self.record(batch, step, best_step, last_epoch_loss);
         Ok(Trained { encoder, projector, record, start_recall, recall })
     }
 
