@@ -77,16 +77,8 @@ impl Pca {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
         let floor = SIGMA_FLOOR * self.std[0];
-        let mut weight = Vec::with_capacity(n_components * dim);
-        let mut bias = Vec::with_capacity(n_components);
-        for (i, &std) in self.std[..n_components].iter().enumerate() {
-            let gain = std.max(floor).powf(-power);
-            let axis = self.axes.row(i);
-            weight.extend(axis.iter().map(|v| (v * gain) as f32));
-            let centre: f64 = axis.iter().zip(&self.mean).map(|(a, m)| a * m).sum();
-            bias.push((-centre * gain) as f32);
-        }
-        Ok(LinearMap { weight: Matrix::new(n_components, dim, weight)?, bias })
+        let gains = self.std[..n_components].iter().map(|std| std.max(floor).powf(-power));
+        LinearMap::along(&self.axes, &self.mean, gains)
     }
 }
 
@@ -98,6 +90,24 @@ pub struct LinearMap {
 }
 
 impl LinearMap {
+    /// The coordinates of x − `mean` along the first rows of `axes`, each times its gain.
+    pub(crate) fn along(
+        axes: &Matrix<f64>,
+        mean: &[f64],
+        gains: impl ExactSizeIterator<Item = f64>,
+    ) -> Result<Self> {
+        let n_components = gains.len();
+        let mut weight = Vec::with_capacity(n_components * mean.len());
+        let mut bias = Vec::with_capacity(n_components);
+        for (i, gain) in gains.enumerate() {
+            let axis = axes.row(i);
+            weight.extend(axis.iter().map(|v| (v * gain) as f32));
+            let centre: f64 = axis.iter().zip(mean).map(|(a, m)| a * m).sum();
+            bias.push((-centre * gain) as f32);
+        }
+        Ok(Self { weight: Matrix::new(n_components, mean.len(), weight)?, bias })
+    }
+
     /// The first `n_components` coordinates of vectors of dimension `dim`.
     ///
     /// # Errors

@@ -29,7 +29,6 @@ pub(crate) fn neighbour_map(
     n_components: usize,
     power: f64,
 ) -> Result<LinearMap> {
-    let dim = x.dim();
     let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
         let covariance = covariance(ctx, x, pairs, mean)?;
         symmetric_eigen(ctx, covariance)
@@ -41,16 +40,9 @@ pub(crate) fn neighbour_map(
             "none that do",
         ));
     }
-    let mut weight = Vec::with_capacity(n_components * dim);
-    let mut bias = Vec::with_capacity(n_components);
-    for (i, &value) in values[..n_components].iter().enumerate() {
-        let gain = value.max(FLOOR * values[0]).powf(-power / 2.0);
-        let axis = axes.row(i);
-        weight.extend(axis.iter().map(|v| (v * gain) as f32));
-        let centre: f64 = axis.iter().zip(mean).map(|(a, m)| a * m).sum();
-        bias.push((-centre * gain) as f32);
-    }
-    Ok(LinearMap { weight: Matrix::new(n_components, dim, weight)?, bias })
+    let floor = FLOOR * values[0];
+    let gains = values[..n_components].iter().map(|value| value.max(floor).powf(-power / 2.0));
+    LinearMap::along(&axes, mean, gains)
 }
 
 /// A: products in `f32` over blocks of anchors, their sum in `f64`.

@@ -42,8 +42,8 @@ use crate::linalg::{MatMut, MatRef, Matrix, gram, matmul, matmul_here, symmetric
 const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
 /// Rows of a block in passes over all rows.
 const BLOCK: usize = scan::TILE;
-/// Rows that mean and axes are taken from.
-const SAMPLE: usize = 4096;
+/// Rows that mean and axes are taken from: four for each dimension, within these bounds.
+const SAMPLE: std::ops::RangeInclusive<usize> = 4096..=1 << 14;
 
 /// γ_n.
 fn gamma(n: usize) -> f64 {
@@ -91,6 +91,11 @@ pub(super) fn row_norms(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
     Ok(norms)
 }
 
+/// How many rows mean and axes are taken from.
+pub(super) fn sample_len(n_rows: usize, dim: usize) -> usize {
+    (4 * dim).clamp(*SAMPLE.start(), *SAMPLE.end()).min(n_rows)
+}
+
 /// Evenly spaced row numbers, at most `most`.
 pub(super) fn spread(n: usize, most: usize) -> Vec<u32> {
     let count = n.min(most);
@@ -112,7 +117,7 @@ impl Frame {
         let largest = if metric == Metric::Cosine { 1.0 } else { largest };
         // ‖x − μ‖ ≤ 2 · largest, as μ is an average; a little more for its rounding.
         let scale = power_of_two_below(1.0 / (2.001 * largest));
-        let ids = spread(x.n_rows(), SAMPLE.max(4 * dim).min(1 << 14));
+        let ids = spread(x.n_rows(), sample_len(x.n_rows(), dim));
         let mut frame =
             Self { metric, dim, mean: vec![0.0; dim], scale, axes: None, basis_error: 0.0 };
         let mut sample = vec![0.0; ids.len() * dim];

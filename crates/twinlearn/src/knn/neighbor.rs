@@ -80,3 +80,13 @@ impl Nearest {
         self.heap.into_sorted_vec()
     }
 }
+
+/// From finds by position to the best `k` ids by row.
+pub(super) fn in_row_order(order: &[u32], finds: Vec<Nearest>, k: usize) -> Vec<u32> {
+    let mut ids = vec![0; order.len() * k];
+    for (&row, finds) in order.iter().zip(finds) {
+        let out = &mut ids[row as usize * k..][..k];
+        out.iter_mut().zip(finds.into_sorted()).for_each(|(id, find)| *id = find.id);
+    }
+    ids
+}

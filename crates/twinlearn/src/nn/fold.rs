@@ -20,6 +20,15 @@ impl<T: Real> Network<T> {
         }
         Self { blocks: out.iter().map(convert).collect() }
     }
+
+    /// The network with its output multiplied by `map` (as wide as the output).
+    pub(crate) fn mapped(mut self, map: Matrix<T>) -> Self {
+        let map = Block { weight: map, bias: None, norm: None, relu: false };
+        if let Some(last) = self.blocks.last_mut() {
+            *last = convert(&chain(&convert(last), &convert(&map)));
+        }
+        self
+    }
 }
 
 /// The block with its batch norm, if any, taken into weight and bias.

@@ -88,25 +88,6 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// The network with its output multiplied by `map` (as wide as the output).
-    pub(crate) fn mapped(mut self, map: &Matrix<T>) -> Self {
-        let last = self.blocks.len() - 1;
-        let block = &mut self.blocks[last];
-        let times = |column: &dyn Fn(usize) -> T, i: usize| {
-            let terms = map.row(i).iter().enumerate();
-            T::from_f64(terms.map(|(k, m)| m.to_f64() * column(k).to_f64()).sum())
-        };
-        let weight = &block.weight;
-        let values = (0..weight.rows())
-            .flat_map(|i| (0..weight.cols()).map(move |j| times(&|k| weight.row(k)[j], i)))
-            .collect();
-        let bias = block.bias.as_ref();
-        let bias = bias.map(|b| (0..b.len()).map(|i| times(&|k| b[k], i)).collect());
-        block.weight = Matrix::new(weight.rows(), weight.cols(), values).expect("the same shape");
-        block.bias = bias;
-        self
-    }
-
     /// Buffers for inputs of `rows` rows.
     pub(crate) fn tape(&self, rows: usize) -> Tape<T> {
         Tape { blocks: self.blocks.iter().map(|b| b.tape(rows)).collect() }

@@ -221,7 +221,7 @@ fn whitened(
     ctx.stage(Stage::Whiten, rows.n_rows(), || {
         let reduced = encode(ctx, &encoder.folded(), rows)?;
         let axes = Pca::fit(&ctx.quiet(), &reduced)?.projection(reduced.cols(), power)?;
-        Ok(encoder.mapped(&axes.weight))
+        Ok(encoder.mapped(axes.weight))
     })
 }
 

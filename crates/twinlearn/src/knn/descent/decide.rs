@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::metric::Metric;
-use crate::knn::neighbor::{Nearest, Neighbor};
+use crate::knn::neighbor::{Nearest, Neighbor, in_row_order};
 use crate::linalg::kernels::arch;
 use crate::linalg::kernels::scan::{Pair, Rows, exact};
 
@@ -31,7 +31,7 @@ pub(super) fn nearest(
     lists: Vec<List>,
     k: usize,
 ) -> Result<Vec<u32>> {
-    let mut lists: Vec<_> = lists.into_iter().map(|list| (list, Vec::new())).collect();
+    let mut lists: Vec<_> = lists.into_iter().map(|list| (list, Nearest::default())).collect();
     ctx.try_for_each_chunk(&mut lists, ROWS, |c, lists| {
         let own = &rows[c * ROWS..][..lists.len()];
         let id = |list: &List| -> Vec<u32> {
@@ -68,15 +68,10 @@ pub(super) fn nearest(
                     nearest.push(Neighbor { distance, id });
                 }
             }
-            *out = nearest.into_sorted();
+            *out = nearest;
             *list = List::default();
         }
         Ok(())
     })?;
-    let mut ids = vec![0; lists.len() * k];
-    for ((_, found), &row) in lists.into_iter().zip(rows) {
-        let out = &mut ids[row as usize * k..][..k];
-        out.iter_mut().zip(found).for_each(|(id, find)| *id = find.id);
-    }
-    Ok(ids)
+    Ok(in_row_order(rows, lists.into_iter().map(|(_, nearest)| nearest).collect(), k))
 }

@@ -20,11 +20,12 @@ use self::forest::Leaves;
 use self::join::Parts;
 use self::list::{Entry, List};
 use self::space::Space;
-use super::frame::{Frame, row_norms};
+use super::frame::{Frame, row_norms, sample_len};
 use super::metric::Metric;
+use super::search::too_little_memory;
 use crate::context::{Context, Event, Stage};
 use crate::data::Vectors;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Leading axes that pairs are scored by.
 const WIDTH: usize = 192;
@@ -109,7 +110,7 @@ fn width(ctx: &Context, n: usize, dim: usize, kept: usize, share: usize) -> Resu
     let row = 8 + 12 + lists + Parts::row_bytes(share);
     let leaf = Leaves::most(n, kept);
     let thread = n * 4 + leaf * (leaf + WIDTH) * 4 + decide::bytes(dim, kept);
-    let sample = 4 * dim * (4 * dim).clamp(4096, 1 << 14).min(n) + 16 * dim * dim;
+    let sample = 4 * dim * sample_len(n, dim) + 16 * dim * dim;
     let fixed = n * row + ctx.threads() * thread + sample;
     let bytes = |width: usize| fixed + n * Space::row_bytes(width);
     let widest = WIDTH.min(dim);
@@ -117,11 +118,7 @@ fn width(ctx: &Context, n: usize, dim: usize, kept: usize, share: usize) -> Resu
     let narrowest = MIN_WIDTH.min(widest);
     match (narrowest..=widest).rev().find(fits) {
         Some(width) => Ok((width, bytes(width))),
-        None => Err(Error::invalid(
-            "memory",
-            format_args!("at least {} MB for this search", bytes(narrowest).div_ceil(1_000_000)),
-            format_args!("{} MB", ctx.memory_limit().unwrap_or(0) as f64 / 1e6),
-        )),
+        None => Err(too_little_memory(bytes(narrowest), ctx.memory_limit().unwrap_or(0))),
     }
 }
 

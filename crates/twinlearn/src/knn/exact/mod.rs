@@ -26,7 +26,7 @@ use self::set::Set;
 use self::sweep::Sweep;
 use super::frame::{Frame, row_norms};
 use super::metric::Metric;
-use super::neighbor::Nearest;
+use super::neighbor::{Nearest, in_row_order};
 use crate::context::{Context, Event, Stage};
 use crate::data::Vectors;
 use crate::error::Result;
@@ -107,14 +107,4 @@ pub(super) fn search(
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
         Ok(in_row_order(&left.order, sweep.every_pair(nearest)?, k))
     })
-}
-
-/// From finds by position to the best `k` ids by row.
-fn in_row_order(order: &[u32], finds: Vec<Nearest>, k: usize) -> Vec<u32> {
-    let mut ids = vec![0; order.len() * k];
-    for (&row, finds) in order.iter().zip(finds) {
-        let out = &mut ids[row as usize * k..][..k];
-        out.iter_mut().zip(finds.into_sorted()).for_each(|(id, find)| *id = find.id);
-    }
-    ids
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::super::frame::{Frame, spread};
+use super::super::frame::{Frame, sample_len, spread};
 use super::super::metric::Metric;
 use super::super::neighbor::Neighbor;
+use super::super::search::too_little_memory;
 use crate::context::{Context, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
@@ -238,7 +239,7 @@ impl Budget {
         let per_left = self.k * (size_of::<Neighbor>() + 4) + 64;
         let per_block_row = 4 * (self.dim + 2 * (levels[0] + 1) + width) + 48;
         let tile = TILE * TILE * 12;
-        let sample = 4 * self.dim * 4096.max(4 * self.dim).min(1 << 14).min(self.n_rows);
+        let sample = 4 * self.dim * sample_len(self.n_rows, self.dim);
         self.reserved
             + rows * per_row
             + self.n_left * per_left
@@ -255,11 +256,7 @@ impl Budget {
         if let Some(limit) = self.limit
             && needed > limit
         {
-            return Err(Error::invalid(
-                "memory",
-                format_args!("at least {} MB for this search", needed.div_ceil(1_000_000)),
-                format_args!("{} MB", limit as f64 / 1e6),
-            ));
+            return Err(too_little_memory(needed, limit));
         }
         let by_cache = (BLOCK_BYTES / (4 * self.dim * TILE)).clamp(1, MAX_TILES);
         let by_threads = (self.n_left / (MIN_BLOCKS * TILE)).max(1);

@@ -72,14 +72,14 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Takes up the rows `ids` of `set`; packed for a scan unless `operand` is none.
+    /// Takes up the rows `ids` of `set`; packed for a scan.
     pub(super) fn load(
         &mut self,
         frame: &Frame,
         plan: &Plan,
         set: &Set<'_>,
         ids: &[u32],
-        operand: Option<Operand>,
+        operand: Operand,
     ) -> Result<()> {
         let dim = set.rows.dim();
         self.ids.clear();
@@ -103,7 +103,6 @@ impl Block {
         self.norms.extend(ids.iter().map(|&id| set.norms[id as usize]));
         self.factors.clear();
         self.factors.extend(self.norms.iter().map(|&norm| plan.factor(frame.metric, norm)));
-        let Some(operand) = operand else { return Ok(()) };
 
         // The scanned rows: leading coordinates (without axes the moved rows), then the residual.
         let first = &coordinates.residuals[0];

@@ -113,7 +113,7 @@ impl Sweep<'_> {
         let mut right = std::mem::take(&mut workspace.right);
         let load = |set: &Set<'_>, b: usize, operand, out: &mut Block| {
             let ids = &set.order[b * block..((b + 1) * block).min(set.len())];
-            out.load(self.frame, self.plan, set, ids, Some(operand))
+            out.load(self.frame, self.plan, set, ids, operand)
         };
         load(self.left, i, Operand::Left, &mut left)?;
         load(self.right.unwrap_or(self.left), j, Operand::Right, &mut right)?;
