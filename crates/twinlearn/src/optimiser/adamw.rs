@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter, arXiv 1711.05101) with its usual constants.
 
-use super::CHUNK;
+use super::{CHUNK, Parameter};
 use crate::context::Context;
 
 const BETA1: f64 = 0.9;
@@ -26,15 +26,8 @@ impl AdamW {
         Self { moments: sizes.map(|n| vec![[0.0; 2]; n]).collect(), step: 0 }
     }
 
-    pub(crate) fn step(
-        &mut self,
-        ctx: &Context,
-        index: usize,
-        is_matrix: bool,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        learning_rate: f64,
-    ) {
+    pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
+        let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
         self.step += u32::from(index == 0);
         let correction = |beta: f64| (1.0 - beta.powf(f64::from(self.step))) as f32;
         let (first, second) = (correction(BETA1), correction(BETA2));
@@ -70,8 +63,20 @@ mod tests {
         let mut want = [1.0_f64, -2.0, 0.5];
         let (mut m, mut v) = ([0.0_f64; 3], [0.0_f64; 3]);
         for (t, g) in gradients.iter().enumerate() {
-            adam.step(&ctx, 0, true, &mut matrix, &[g[0] as f32, g[1] as f32], 0.1);
-            adam.step(&ctx, 1, false, &mut vector, &[g[2] as f32], 0.1);
+            let parameter = Parameter {
+                index: 0,
+                is_matrix: true,
+                values: &mut matrix,
+                gradient: &mut [g[0] as f32, g[1] as f32],
+            };
+            adam.step(&ctx, parameter, 0.1);
+            let parameter = Parameter {
+                index: 1,
+                is_matrix: false,
+                values: &mut vector,
+                gradient: &mut [g[2] as f32],
+            };
+            adam.step(&ctx, parameter, 0.1);
             let t = t as i32 + 1;
             for i in 0..3 {
                 m[i] = 0.9 * m[i] + 0.1 * g[i];

@@ -1,6 +1,6 @@
 //! LARS (You et al., arXiv 1708.03888), as the reference recipe uses it.
 
-use super::CHUNK;
+use super::{CHUNK, Parameter};
 use crate::context::Context;
 use crate::linalg::dot;
 
@@ -33,16 +33,8 @@ impl Lars {
         Self { config, momenta: sizes.map(|n| vec![0.0; n]).collect() }
     }
 
-    /// Changes parameter number `index` by its gradient, which is spent.
-    pub(crate) fn step(
-        &mut self,
-        ctx: &Context,
-        index: usize,
-        is_matrix: bool,
-        parameter: &mut [f32],
-        gradient: &mut [f32],
-        learning_rate: f64,
-    ) {
+    pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
+        let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
         let LarsConfig { momentum, eta, weight_decay } = self.config;
         let q = if is_matrix {
             let decay = weight_decay as f32;
@@ -80,13 +72,19 @@ mod tests {
         let mut lars = Lars::new(config, [2, 2].into_iter());
         // ‖p‖ = 5, ‖g‖ = 10: q = 0.05.
         let mut p = [3.0, 4.0];
-        lars.step(&ctx, 0, true, &mut p, &mut [6.0, 8.0], 1.0);
+        let parameter =
+            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &mut [6.0, 8.0] };
+        lars.step(&ctx, parameter, 1.0);
         assert!((p[0] - 2.7).abs() < 1e-6 && (p[1] - 3.6).abs() < 1e-6, "{p:?}");
         let mut p = [3.0, 4.0];
-        lars.step(&ctx, 1, false, &mut p, &mut [6.0, 8.0], 0.5);
+        let parameter =
+            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &mut [6.0, 8.0] };
+        lars.step(&ctx, parameter, 0.5);
         assert_eq!(p, [0.0, 0.0]);
         // The momentum goes on: m = 0.5 · (6, 8) + 0.
-        lars.step(&ctx, 1, false, &mut p, &mut [0.0, 0.0], 1.0);
+        let parameter =
+            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &mut [0.0, 0.0] };
+        lars.step(&ctx, parameter, 1.0);
         assert_eq!(p, [-3.0, -4.0]);
     }
 
@@ -95,7 +93,9 @@ mod tests {
         let ctx = Context::with_threads(1).unwrap();
         let mut lars = Lars::new(LarsConfig::REFERENCE, [1].into_iter());
         let mut p = [0.0];
-        lars.step(&ctx, 0, true, &mut p, &mut [2.0], 0.25);
+        let parameter =
+            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &mut [2.0] };
+        lars.step(&ctx, parameter, 0.25);
         assert_eq!(p, [-0.5]);
     }
 }

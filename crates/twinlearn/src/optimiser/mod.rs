@@ -17,6 +17,18 @@ pub(crate) enum OptimiserKind {
     AdamW,
 }
 
+/// A parameter that is to be changed.
+#[derive(Debug)]
+pub(crate) struct Parameter<'a> {
+    /// Its number, which names its state.
+    pub(crate) index: usize,
+    /// Whether it is a matrix: biases, norm parameters and what a loss learns are not.
+    pub(crate) is_matrix: bool,
+    pub(crate) values: &'a mut [f32],
+    /// Spent by the step.
+    pub(crate) gradient: &'a mut [f32],
+}
+
 /// An optimiser with its state.
 #[derive(Debug)]
 pub(crate) enum Optimiser {
@@ -33,24 +45,12 @@ impl Optimiser {
         }
     }
 
-    /// Changes parameter number `index` by its gradient, which is spent. Each step goes through
-    /// all parameters in order, from number 0.
-    pub(crate) fn step(
-        &mut self,
-        ctx: &Context,
-        index: usize,
-        is_matrix: bool,
-        parameter: &mut [f32],
-        gradient: &mut [f32],
-        learning_rate: f64,
-    ) {
+    /// Changes a parameter by its gradient. Each step goes through all parameters in order, from
+    /// number 0.
+    pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
         match self {
-            Self::Lars(lars) => {
-                lars.step(ctx, index, is_matrix, parameter, gradient, learning_rate);
-            }
-            Self::AdamW(adam) => {
-                adam.step(ctx, index, is_matrix, parameter, gradient, learning_rate);
-            }
+            Self::Lars(lars) => lars.step(ctx, parameter, learning_rate),
+            Self::AdamW(adam) => adam.step(ctx, parameter, learning_rate),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::linalg::Matrix;
 use crate::nn::{InputFrame, Network, Tape};
 use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective};
-use crate::optimiser::{Optimiser, OptimiserKind};
+use crate::optimiser::{Optimiser, OptimiserKind, Parameter};
 
 /// Rows a task gathers at once.
 const GATHER: usize = 32;
@@ -155,8 +155,9 @@ impl Learner {
         matrices.resize(gradients.len(), false);
         let networks = [Some(encoder), projector.as_mut()].into_iter().flatten();
         let parameters = networks.flat_map(Network::parameters_mut).chain(loss.parameters_mut());
-        for (i, (parameter, gradient)) in parameters.zip(gradients).enumerate() {
-            optimiser.step(ctx, i, matrices[i], parameter, gradient, learning_rate);
+        for (index, (values, gradient)) in parameters.zip(gradients).enumerate() {
+            let parameter = Parameter { index, is_matrix: matrices[index], values, gradient };
+            optimiser.step(ctx, parameter, learning_rate);
         }
     }
 }
