@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::kernels::vectorised;
 use crate::context::{Context, runs};
 
 /// Columns a task sums at once: eight cache lines of `f32`, and few enough accumulators to stay
@@ -22,9 +23,14 @@ pub(crate) fn column_sums<const K: usize>(
     let blocks: Vec<_> = runs(cols, BLOCK).collect();
     let mut sums = vec![[[0.0; BLOCK]; K]; blocks.len()];
     ctx.for_each_chunk(&mut sums, 1, |i, sums| {
-        for row in rows.clone() {
-            add(row, blocks[i].clone(), &mut sums[0]);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in rows.clone() {
+                    add(row, blocks[i].clone(), &mut sums[0]);
+                }
+            },
+        );
     });
     for (i, block) in sums.iter().enumerate() {
         for (k, column) in block.iter().enumerate() {

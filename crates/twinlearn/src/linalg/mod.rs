@@ -13,6 +13,7 @@ mod sums;
 
 pub(crate) use columns::column_sums;
 pub(crate) use eigen::symmetric_eigen;
+pub(crate) use kernels::vectorised;
 pub use matrix::Matrix;
 pub(crate) use matrix::{MatMut, MatRef};
 pub(crate) use product::{gram, matmul, matmul_here};

@@ -29,8 +29,9 @@ pub(crate) fn matmul<T: Real>(
     if c.rows * c.cols * a.cols <= SERIAL_WORK {
         return gemm_tile(alpha, a, b, beta, &c.tiles(), 0..a.rows, 0..b.cols);
     }
-    let row_runs: Vec<_> = runs(c.rows, tile_edge(c.rows, 8)).collect();
-    let col_runs: Vec<_> = runs(c.cols, tile_edge(c.cols, 4)).collect();
+    let (rows, cols) = tile_edges(c.rows, c.cols);
+    let row_runs: Vec<_> = runs(c.rows, rows).collect();
+    let col_runs: Vec<_> = runs(c.cols, cols).collect();
     let tiles = c.tiles();
     ctx.for_each(row_runs.len() * col_runs.len(), |t| {
         let (i, j) = (t / col_runs.len(), t % col_runs.len());
@@ -57,13 +58,11 @@ pub(crate) fn matmul_here<T: Real>(
 /// `a` is m × k, `c` is m × m. Panics when the shapes do not fit.
 pub(crate) fn gram<T: Real>(ctx: &Context, a: MatRef<'_, T>, mut c: MatMut<'_, T>) {
     check(&a, &a.t(), &c);
-    let cuts: Vec<_> = runs(c.rows, tile_edge(c.rows, 8)).collect();
-    let lower: Vec<_> = (0..cuts.len()).flat_map(|i| (0..=i).map(move |j| (i, j))).collect();
-    let tiles = c.tiles();
-    ctx.for_each(lower.len(), |t| {
-        let (i, j) = lower[t];
-        gram_tile(a, &tiles, cuts[i].clone(), cuts[j].clone());
-    });
+    // Each run of columns with everything below it: as tall as tiles can be.
+    let cuts: Vec<_> =
+        runs(c.cols, c.cols.div_ceil(8).next_multiple_of(32).clamp(32, 256)).collect();
+    let (n, tiles) = (c.rows, c.tiles());
+    ctx.for_each(cuts.len(), |t| gram_tile(a, &tiles, cuts[t].start..n, cuts[t].clone()));
 }
 
 fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &MatMut<'_, T>) {
@@ -79,9 +78,13 @@ fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &MatMut<'_, T>) {
     );
 }
 
-/// About `n / parts`, in whole vectors, within what keeps a tile's operands in cache.
-fn tile_edge(n: usize, parts: usize) -> usize {
-    n.div_ceil(parts).next_multiple_of(32).clamp(64, 512)
+/// The rows and columns of a tile: tiles enough to share, and as tall as that allows, because the
+/// right-hand side is packed anew for each of them.
+fn tile_edges(rows: usize, cols: usize) -> (usize, usize) {
+    let edge =
+        |n: usize, parts: usize, most| n.div_ceil(parts).next_multiple_of(32).clamp(64, most);
+    let width = edge(cols, 16, 128);
+    (edge(rows, 8usize.div_ceil(cols.div_ceil(width)), 4096), width)
 }
 
 impl<T> MatMut<'_, T> {

@@ -1,7 +1,7 @@
 //! Long sums in `f64`, in an order fixed by the length alone.
 
 use crate::context::{Context, runs};
-use crate::linalg::Real;
+use crate::linalg::{Real, vectorised};
 
 /// Elements a task sums at once.
 const CHUNK: usize = 1 << 15;
@@ -14,11 +14,13 @@ pub(crate) fn dot<T: Real>(ctx: &Context, a: &[T], b: &[T]) -> f64 {
     let mut parts = vec![0.0; a.len().div_ceil(CHUNK)];
     let chunks: Vec<_> = runs(a.len(), CHUNK).collect();
     ctx.for_each_chunk(&mut parts, 1, |i, part| {
-        part[0] = dot_here(&a[chunks[i].clone()], &b[chunks[i].clone()]);
+        let (a, b) = (&a[chunks[i].clone()], &b[chunks[i].clone()]);
+        part[0] = vectorised(|| dot_here(a, b));
     });
     parts.iter().sum()
 }
 
+#[inline(always)]
 fn dot_here<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));

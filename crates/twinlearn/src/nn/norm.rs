@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use crate::context::Context;
-use crate::linalg::{Matrix, Real, column_sums};
+use crate::linalg::{Matrix, Real, column_sums, vectorised};
 
 /// Added to every variance.
 pub(super) const EPS: f64 = 1e-5;
@@ -145,23 +145,24 @@ impl<T: Real> Norm<T> {
         relu: bool,
         grad: &mut Matrix<T>,
     ) -> [Vec<T>; 2] {
-        if relu {
-            let rows = grad.rows();
-            each_row(ctx, grad, 0..rows, |i, g| {
-                self.for_each_output(i, x, stats, |j, y| {
-                    // PyTorch's convention: no gradient at zero.
-                    g[j] = if y > T::default() { g[j] } else { T::default() };
-                });
-            });
-        }
         let [shift, scale] = match self.kind {
-            NormKind::Layer => self.backward_rows(ctx, x, &stats[0], grad),
+            NormKind::Layer => {
+                if relu {
+                    self.mask(ctx, x, stats, grad);
+                }
+                self.backward_rows(ctx, x, &stats[0], grad)
+            }
             NormKind::Batch { .. } => {
                 let mut sums = [vec![0.0; x.cols()], vec![0.0; x.cols()]];
                 for (v, stats) in views(x.rows(), stats) {
                     let gain: Vec<T> =
                         stats.inv_std.iter().zip(&self.scale).map(|(&a, &b)| a * b).collect();
-                    let of_view = backward_columns(ctx, x, v, stats, &gain, grad);
+                    let columns =
+                        Columns { x, stats, gain: &gain, output: [&self.scale, &self.shift] };
+                    let of_view = match relu {
+                        true => columns.backward::<true>(ctx, v, grad),
+                        false => columns.backward::<false>(ctx, v, grad),
+                    };
                     for (total, part) in sums.iter_mut().zip(&of_view) {
                         total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
                     }
@@ -170,6 +171,16 @@ impl<T: Real> Norm<T> {
             }
         };
         [cast(&scale), cast(&shift)]
+    }
+
+    /// No gradient where a ReLU let nothing through. At zero there is none, as in PyTorch.
+    fn mask(&self, ctx: &Context, x: &Matrix<T>, stats: &[Stats<T>], grad: &mut Matrix<T>) {
+        let rows = grad.rows();
+        each_row(ctx, grad, 0..rows, |i, g| {
+            self.for_each_output(i, x, stats, |j, y| {
+                g[j] = if y > T::default() { g[j] } else { T::default() };
+            });
+        });
     }
 
     /// Layer norm's backward pass; returns the gradients by shift and scale.
@@ -252,44 +263,64 @@ pub(crate) fn standardise_backward<T: Real>(
     let identity =
         Stats { mean: vec![T::default(); width], inv_std: vec![T::from_f64(1.0); width] };
     for (rows, stats) in views(hat.rows(), stats) {
-        backward_columns(ctx, hat, rows, &identity, &stats.inv_std, grad);
+        let gain = &stats.inv_std[..];
+        let columns = Columns { x: hat, stats: &identity, gain, output: [gain, gain] };
+        columns.backward::<false>(ctx, rows, grad);
     }
 }
 
-/// The gradient through the standardisation of the columns of one view, where
-/// x̂ = (x − mean) · inv_std by `stats`: `grad = gain · (grad − mean(grad) − x̂ · mean(grad · x̂))`.
-/// Returns the sums of `grad` and of `grad · x̂` before the change.
-fn backward_columns<T: Real>(
-    ctx: &Context,
-    x: &Matrix<T>,
-    rows: Range<usize>,
-    stats: &Stats<T>,
-    gain: &[T],
-    grad: &mut Matrix<T>,
-) -> [Vec<f64>; 2] {
-    let Stats { mean, inv_std } = stats;
-    let n = rows.len() as f64;
-    let sums = column_sums(ctx, rows.clone(), x.cols(), |i, cols, [s, d]| {
-        let (g, x) = (&grad.row(i)[cols.clone()], &x.row(i)[cols.clone()]);
-        let stats = mean[cols.clone()].iter().zip(&inv_std[cols]);
-        for ((((s, d), &g), &x), (&mean, &inv_std)) in s.iter_mut().zip(d).zip(g).zip(x).zip(stats)
-        {
-            *s += g.to_f64();
-            *d += g.to_f64() * ((x - mean) * inv_std).to_f64();
-        }
-    });
-    let [grad_mean, grad_dot] =
-        [0, 1].map(|k| sums[k].iter().map(|s| T::from_f64(s / n)).collect::<Vec<T>>());
-    each_row(ctx, grad, rows, |i, g| {
-        let means = grad_mean.iter().zip(&grad_dot);
-        let stats = mean.iter().zip(inv_std).zip(gain);
-        for (((g, &x), (&gm, &gd)), ((&mean, &inv_std), &gain)) in
-            g.iter_mut().zip(x.row(i)).zip(means).zip(stats)
-        {
-            *g = gain * (*g - gm - (x - mean) * inv_std * gd);
-        }
-    });
-    sums
+/// The standardisation of columns in the backward pass: x̂ = (x − mean) · inv_std by `stats`.
+struct Columns<'a, T> {
+    x: &'a Matrix<T>,
+    stats: &'a Stats<T>,
+    gain: &'a [T],
+    /// Scale and shift of x̂, as the ReLU saw it, if there is one.
+    output: [&'a [T]; 2],
+}
+
+impl<T: Real> Columns<'_, T> {
+    /// `grad = gain · (g − mean(g) − x̂ · mean(g · x̂))` over the rows of one view, where g is
+    /// `grad`, with `RELU` only where scale · x̂ + shift > 0. Returns the sums of g and of g · x̂.
+    fn backward<const RELU: bool>(
+        &self,
+        ctx: &Context,
+        rows: Range<usize>,
+        grad: &mut Matrix<T>,
+    ) -> [Vec<f64>; 2] {
+        let Self { x, stats: Stats { mean, inv_std }, gain, output: [scale, shift] } = self;
+        // The expression of the forward pass, so that both agree to the bit where the ReLU cut.
+        let through = |g: T, hat: T, scale: T, shift: T| {
+            if !RELU || hat * scale + shift > T::default() { g } else { T::default() }
+        };
+        let n = rows.len() as f64;
+        let sums = column_sums(ctx, rows.clone(), x.cols(), |i, cols, [s, d]| {
+            let (g, x) = (&grad.row(i)[cols.clone()], &x.row(i)[cols.clone()]);
+            let stats = mean[cols.clone()].iter().zip(&inv_std[cols.clone()]);
+            let output = scale[cols.clone()].iter().zip(&shift[cols]);
+            for (((((s, d), &g), &x), (&mean, &inv_std)), (&scale, &shift)) in
+                s.iter_mut().zip(d).zip(g).zip(x).zip(stats).zip(output)
+            {
+                let hat = (x - mean) * inv_std;
+                let g = through(g, hat, scale, shift);
+                *s += g.to_f64();
+                *d += g.to_f64() * hat.to_f64();
+            }
+        });
+        let [grad_mean, grad_dot] =
+            [0, 1].map(|k| sums[k].iter().map(|s| T::from_f64(s / n)).collect::<Vec<T>>());
+        each_row(ctx, grad, rows, |i, g| {
+            let means = grad_mean.iter().zip(&grad_dot);
+            let stats = mean.iter().zip(inv_std).zip(*gain);
+            let output = scale.iter().zip(*shift);
+            for ((((g, &x), (&gm, &gd)), ((&mean, &inv_std), &gain)), (&scale, &shift)) in
+                g.iter_mut().zip(x.row(i)).zip(means).zip(stats).zip(output)
+            {
+                let hat = (x - mean) * inv_std;
+                *g = gain * (through(*g, hat, scale, shift) - gm - hat * gd);
+            }
+        });
+        sums
+    }
 }
 
 /// The rows of view `v` when `rows` are `views` views stacked on each other.
@@ -303,23 +334,23 @@ fn views<T>(rows: usize, stats: &[Stats<T>]) -> impl Iterator<Item = (Range<usiz
     stats.iter().enumerate().map(move |(v, s)| (view_rows(rows, stats.len(), v), s))
 }
 
-/// Mean and biased variance of each column over `rows`, by two passes in `f64`.
+/// Mean and biased variance of each column over `rows`, from sums in `f64` of the distances from
+/// the first row: only a spread below 1e-8 of that distance would be lost.
 fn mean_var<T: Real>(ctx: &Context, x: &Matrix<T>, rows: Range<usize>) -> (Vec<f64>, Vec<f64>) {
     let n = rows.len() as f64;
-    let [sum] = column_sums(ctx, rows.clone(), x.cols(), |i, cols, [s]| {
-        for (s, &v) in s.iter_mut().zip(&x.row(i)[cols]) {
-            *s += v.to_f64();
+    let origin = x.row(rows.start);
+    let [sum, squares] = column_sums(ctx, rows, x.cols(), |i, cols, [s, q]| {
+        let (row, origin) = (&x.row(i)[cols.clone()], &origin[cols]);
+        for (((s, q), &v), &o) in s.iter_mut().zip(q).zip(row).zip(origin) {
+            let d = v.to_f64() - o.to_f64();
+            *s += d;
+            *q += d * d;
         }
     });
-    let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
-    let [squares] = column_sums(ctx, rows, x.cols(), |i, cols, [s]| {
-        let row = &x.row(i)[cols.clone()];
-        for ((s, &v), &m) in s.iter_mut().zip(row).zip(&mean[cols]) {
-            let d = v.to_f64() - m;
-            *s += d * d;
-        }
-    });
-    (mean, squares.iter().map(|s| s / n).collect())
+    let about = |(s, o): (&f64, &T)| o.to_f64() + s / n;
+    let spread = |(q, s): (&f64, &f64)| (q / n - (s / n) * (s / n)).max(0.0);
+    let mean = sum.iter().zip(origin).map(about).collect();
+    (mean, squares.iter().zip(&sum).map(spread).collect())
 }
 
 /// Mean and inverse standard deviation of every row.
@@ -350,9 +381,14 @@ fn each_row<T: Real>(
     let per_task = (CHUNK / cols).max(1);
     let first = rows.start;
     ctx.for_each_chunk(x.rows_slice_mut(rows), per_task * cols, |c, chunk| {
-        for (i, row) in chunk.chunks_exact_mut(cols).enumerate() {
-            f(first + c * per_task + i, row);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, row) in chunk.chunks_exact_mut(cols).enumerate() {
+                    f(first + c * per_task + i, row);
+                }
+            },
+        );
     });
 }
 

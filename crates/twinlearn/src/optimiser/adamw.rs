@@ -2,6 +2,7 @@
 
 use super::{CHUNK, Parameter};
 use crate::context::Context;
+use crate::linalg::vectorised;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -29,7 +30,7 @@ impl AdamW {
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
         let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
         self.step += u32::from(index == 0);
-        let correction = |beta: f64| (1.0 - beta.powf(f64::from(self.step))) as f32;
+        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(f64::from(self.step)))) as f32;
         let (first, second) = (correction(BETA1), correction(BETA2));
         let decay = if is_matrix { (learning_rate * WEIGHT_DECAY) as f32 } else { 0.0 };
         let rate = learning_rate as f32;
@@ -39,12 +40,15 @@ impl AdamW {
         ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
             let (parameter, moments) = &mut piece[0];
             let gradient = &gradient[c * CHUNK..][..parameter.len()];
-            for ((p, [m, v]), &g) in parameter.iter_mut().zip(moments.iter_mut()).zip(gradient) {
-                *m = b1 * *m + (1.0 - b1) * g;
-                *v = b2 * *v + (1.0 - b2) * g * g;
-                let direction = (*m / first) / ((*v / second).sqrt() + EPSILON);
-                *p -= rate * direction + decay * *p;
-            }
+            vectorised(|| {
+                for ((p, [m, v]), &g) in parameter.iter_mut().zip(moments.iter_mut()).zip(gradient)
+                {
+                    *m = b1 * *m + (1.0 - b1) * g;
+                    *v = b2 * *v + (1.0 - b2) * g * g;
+                    let direction = (*m * first) / ((*v * second).sqrt() + EPSILON);
+                    *p -= rate * direction + decay * *p;
+                }
+            });
         });
     }
 }
@@ -67,14 +71,14 @@ mod tests {
                 index: 0,
                 is_matrix: true,
                 values: &mut matrix,
-                gradient: &mut [g[0] as f32, g[1] as f32],
+                gradient: &[g[0] as f32, g[1] as f32],
             };
             adam.step(&ctx, parameter, 0.1);
             let parameter = Parameter {
                 index: 1,
                 is_matrix: false,
                 values: &mut vector,
-                gradient: &mut [g[2] as f32],
+                gradient: &[g[2] as f32],
             };
             adam.step(&ctx, parameter, 0.1);
             let t = t as i32 + 1;

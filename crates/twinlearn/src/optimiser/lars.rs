@@ -1,8 +1,11 @@
 //! LARS (You et al., arXiv 1708.03888), as the reference recipe uses it.
 
 use super::{CHUNK, Parameter};
-use crate::context::Context;
-use crate::linalg::dot;
+use crate::context::{Context, runs};
+use crate::linalg::vectorised;
+
+/// Independent accumulators of a norm.
+const LANES: usize = 16;
 
 /// LARS's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,29 +39,48 @@ impl Lars {
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
         let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
         let LarsConfig { momentum, eta, weight_decay } = self.config;
+        let decay = if is_matrix { weight_decay as f32 } else { 0.0 };
         let q = if is_matrix {
-            let decay = weight_decay as f32;
-            ctx.for_each_chunk(gradient, CHUNK, |c, g| {
-                let p = &parameter[c * CHUNK..][..g.len()];
-                g.iter_mut().zip(p).for_each(|(g, p)| *g += decay * p);
-            });
-            let p_norm = dot(ctx, parameter, parameter).sqrt();
-            let g_norm = dot(ctx, gradient, gradient).sqrt();
-            if p_norm > 0.0 && g_norm > 0.0 { eta * p_norm / g_norm } else { 1.0 }
+            let [p, g] = norms(ctx, parameter, gradient, decay);
+            if p > 0.0 && g > 0.0 { eta * p / g } else { 1.0 }
         } else {
             1.0
         };
         let (momentum, q, rate) = (momentum as f32, q as f32, learning_rate as f32);
-        let m = &mut self.momenta[index][..];
-        ctx.for_each_chunk(m, CHUNK, |c, m| {
-            let g = &gradient[c * CHUNK..][..m.len()];
-            m.iter_mut().zip(g).for_each(|(m, g)| *m = momentum * *m + q * g);
-        });
-        ctx.for_each_chunk(parameter, CHUNK, |c, p| {
-            let m = &m[c * CHUNK..][..p.len()];
-            p.iter_mut().zip(m).for_each(|(p, m)| *p -= rate * m);
+        let momenta = self.momenta[index].chunks_mut(CHUNK);
+        let mut pieces: Vec<_> = parameter.chunks_mut(CHUNK).zip(momenta).collect();
+        ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
+            let (parameter, momenta) = &mut piece[0];
+            let gradient = &gradient[c * CHUNK..][..parameter.len()];
+            vectorised(|| {
+                for ((p, m), &g) in parameter.iter_mut().zip(momenta.iter_mut()).zip(gradient) {
+                    *m = momentum * *m + q * (g + decay * *p);
+                    *p -= rate * *m;
+                }
+            });
         });
     }
+}
+
+/// ‖p‖ and ‖g + decay · p‖, in an order fixed by the length.
+fn norms(ctx: &Context, parameter: &[f32], gradient: &[f32], decay: f32) -> [f64; 2] {
+    let mut parts = vec![[[0.0; LANES]; 2]; parameter.len().div_ceil(CHUNK)];
+    let chunks: Vec<_> = runs(parameter.len(), CHUNK).collect();
+    ctx.for_each_chunk(&mut parts, 1, |c, part| {
+        let (p, g) = (&parameter[chunks[c].clone()], &gradient[chunks[c].clone()]);
+        let [of_p, of_g] = &mut part[0];
+        vectorised(|| {
+            for (p, g) in p.chunks(LANES).zip(g.chunks(LANES)) {
+                let lanes = of_p.iter_mut().zip(&mut *of_g);
+                for ((of_p, of_g), (&p, &g)) in lanes.zip(p.iter().zip(g)) {
+                    let g = f64::from(g + decay * p);
+                    *of_p += f64::from(p) * f64::from(p);
+                    *of_g += g * g;
+                }
+            }
+        });
+    });
+    [0, 1].map(|k| parts.iter().flat_map(|part| part[k]).sum::<f64>().sqrt())
 }
 
 #[cfg(test)]
@@ -73,17 +95,17 @@ mod tests {
         // ‖p‖ = 5, ‖g‖ = 10: q = 0.05.
         let mut p = [3.0, 4.0];
         let parameter =
-            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &mut [6.0, 8.0] };
+            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 1.0);
         assert!((p[0] - 2.7).abs() < 1e-6 && (p[1] - 3.6).abs() < 1e-6, "{p:?}");
         let mut p = [3.0, 4.0];
         let parameter =
-            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &mut [6.0, 8.0] };
+            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 0.5);
         assert_eq!(p, [0.0, 0.0]);
         // The momentum goes on: m = 0.5 · (6, 8) + 0.
         let parameter =
-            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &mut [0.0, 0.0] };
+            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &[0.0, 0.0] };
         lars.step(&ctx, parameter, 1.0);
         assert_eq!(p, [-3.0, -4.0]);
     }
@@ -93,8 +115,7 @@ mod tests {
         let ctx = Context::with_threads(1).unwrap();
         let mut lars = Lars::new(LarsConfig::REFERENCE, [1].into_iter());
         let mut p = [0.0];
-        let parameter =
-            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &mut [2.0] };
+        let parameter = Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &[2.0] };
         lars.step(&ctx, parameter, 0.25);
         assert_eq!(p, [-0.5]);
     }

@@ -25,8 +25,7 @@ pub(crate) struct Parameter<'a> {
     /// Whether it is a matrix: biases, norm parameters and what a loss learns are not.
     pub(crate) is_matrix: bool,
     pub(crate) values: &'a mut [f32],
-    /// Spent by the step.
-    pub(crate) gradient: &'a mut [f32],
+    pub(crate) gradient: &'a [f32],
 }
 
 /// An optimiser with its state.

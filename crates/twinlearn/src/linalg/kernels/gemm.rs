@@ -79,16 +79,17 @@ pub(crate) fn gemm_tile<T: Real>(
 
 /// `c[rows, cols] = a[rows, :] · a[cols, :]ᵀ`, and its mirror image `c[cols, rows]`.
 ///
-/// No two calls that run at once may share an element of `c`; the runs are equal or disjoint.
+/// `rows` begin where `cols` do. No two calls that run at once may share an element of `c` on or
+/// below the diagonal.
 pub(crate) fn gram_tile<T: Real>(
     a: MatRef<'_, T>,
     c: &Tile<'_, T>,
     rows: Range<usize>,
     cols: Range<usize>,
 ) {
-    assert!(rows.end <= c.cols && cols.end <= c.rows);
+    assert!(rows.start == cols.start && rows.end <= c.cols && cols.end <= c.rows);
     gemm_tile(T::from_f64(1.0), a, a.t(), T::default(), c, rows.clone(), cols.clone());
-    // On the diagonal the mirror is the tile itself: copying its lower half over its upper makes
+    // At the diagonal a part of the mirror is in the tile itself: copying its lower half over its upper makes
     // the result symmetric to the bit.
     for i in rows.clone() {
         for j in cols.start..cols.end.min(i) {

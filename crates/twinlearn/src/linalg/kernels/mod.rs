@@ -20,3 +20,17 @@ pub(crate) use score::{scores, select, unpack};
 pub(crate) fn arch() -> pulp::Arch {
     pulp::Arch::new()
 }
+
+/// Runs `work`, an element-wise loop, compiled for that instruction set. The compiler neither
+/// reorders nor fuses, so the bits are the same in all of them.
+pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    struct Work<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::WithSimd for Work<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    arch().dispatch(Work(work))
+}
