@@ -8,7 +8,6 @@ mod output;
 mod subset;
 
 pub(crate) use check::{check_row, check_vectors};
-pub(crate) use dense::normalise_row;
 pub use dense::{DenseVectors, Element};
 pub use npy::{NpyVectors, read_npy_integers};
 pub use output::{NpyWriter, OutputFile, write_npy_integers};

@@ -6,7 +6,7 @@ use crate::linalg::{Real, vectorised};
 /// Elements a task sums at once.
 const CHUNK: usize = 1 << 15;
 /// Independent accumulators, so that the compiler can vectorise without reordering.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 16;
 
 /// Σ aᵢ · bᵢ. Panics when the lengths differ.
 pub(crate) fn dot<T: Real>(ctx: &Context, a: &[T], b: &[T]) -> f64 {
@@ -15,20 +15,34 @@ pub(crate) fn dot<T: Real>(ctx: &Context, a: &[T], b: &[T]) -> f64 {
     let chunks: Vec<_> = runs(a.len(), CHUNK).collect();
     ctx.for_each_chunk(&mut parts, 1, |i, part| {
         let (a, b) = (&a[chunks[i].clone()], &b[chunks[i].clone()]);
-        part[0] = vectorised(|| dot_here(a, b));
+        part[0] = vectorised(
+            #[inline(always)]
+            || dot_here(a, b),
+        );
     });
     parts.iter().sum()
 }
 
+/// Scales a row to length 1, unless it is zero; returns its length. The length is taken in `f64`, so
+/// that no finite row overflows.
 #[inline(always)]
-fn dot_here<T: Real>(a: &[T], b: &[T]) -> f64 {
+pub(crate) fn scale_to_unit<T: Real>(row: &mut [T]) -> f64 {
+    let length = dot_here(row, row).sqrt();
+    if length > 0.0 {
+        let inverse = 1.0 / length;
+        row.iter_mut().for_each(|v| *v = T::from_f64(v.to_f64() * inverse));
+    }
+    length
+}
+
+#[inline(always)]
+pub(crate) fn dot_here<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut lanes = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f64 =
-        a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| a.to_f64() * b.to_f64()).sum();
-    for (a, b) in a.zip(b) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a.to_f64() * b.to_f64();
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let tail: f64 = a_tail.iter().zip(b_tail).map(|(&a, &b)| a.to_f64() * b.to_f64()).sum();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += a[i].to_f64() * b[i].to_f64();
         }
     }
     lanes.iter().sum::<f64>() + tail

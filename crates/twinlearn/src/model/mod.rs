@@ -5,9 +5,9 @@ mod file;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};
-use crate::data::{Vectors, check_row, normalise_row};
+use crate::data::{Vectors, check_row};
 use crate::error::{Error, Result};
-use crate::linalg::Matrix;
+use crate::linalg::{Matrix, scale_to_unit};
 use crate::nn::Network;
 use crate::params::Params;
 use crate::pca::read_block;
@@ -157,7 +157,9 @@ impl Model {
                 }
                 let mut z = self.inference.infer(ctx, rows.view(), run.len());
                 if l2_norm {
-                    z.as_mut_slice().chunks_exact_mut(self.n_components()).for_each(normalise_row);
+                    z.as_mut_slice().chunks_exact_mut(self.n_components()).for_each(|row| {
+                        scale_to_unit(row);
+                    });
                 }
                 sink(&z)?;
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done: run.end });

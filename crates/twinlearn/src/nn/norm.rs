@@ -98,16 +98,22 @@ impl<T: Real> Norm<T> {
         out: &mut Matrix<T>,
     ) {
         let rows = x.rows();
-        each_row(ctx, out, 0..rows, |i, out| {
-            self.for_each_output(i, x, stats, |j, y| {
-                out[j] = if relu && y < T::default() { T::default() } else { y };
-            });
-        });
+        each_row(
+            ctx,
+            out,
+            0..rows,
+            #[inline(always)]
+            |i, out| {
+                self.for_each_output(i, x, stats, |j, y| {
+                    out[j] = if relu && y < T::default() { T::default() } else { y };
+                });
+            },
+        );
     }
 
     /// The norm's outputs for row `i`: the one expression that forward and the ReLU mask of
     /// backward share, so that they agree to the bit.
-    #[inline]
+    #[inline(always)]
     fn for_each_output(
         &self,
         i: usize,
@@ -240,12 +246,18 @@ pub(crate) fn standardise<T: Real>(
             let rows = view_rows(x.rows(), views, v);
             let (mean, var) = mean_var(ctx, x, rows.clone());
             let stats = Stats { mean: cast(&mean), inv_std: inverse_std(&var) };
-            each_row(ctx, out, rows, |i, out| {
-                let stats = stats.mean.iter().zip(&stats.inv_std);
-                for ((o, &x), (&mean, &inv_std)) in out.iter_mut().zip(x.row(i)).zip(stats) {
-                    *o = (x - mean) * inv_std;
-                }
-            });
+            each_row(
+                ctx,
+                out,
+                rows,
+                #[inline(always)]
+                |i, out| {
+                    let stats = stats.mean.iter().zip(&stats.inv_std);
+                    for ((o, &x), (&mean, &inv_std)) in out.iter_mut().zip(x.row(i)).zip(stats) {
+                        *o = (x - mean) * inv_std;
+                    }
+                },
+            );
             stats
         })
         .collect()
@@ -293,32 +305,44 @@ impl<T: Real> Columns<'_, T> {
             if !RELU || hat * scale + shift > T::default() { g } else { T::default() }
         };
         let n = rows.len() as f64;
-        let sums = column_sums(ctx, rows.clone(), x.cols(), |i, cols, [s, d]| {
-            let (g, x) = (&grad.row(i)[cols.clone()], &x.row(i)[cols.clone()]);
-            let stats = mean[cols.clone()].iter().zip(&inv_std[cols.clone()]);
-            let output = scale[cols.clone()].iter().zip(&shift[cols]);
-            for (((((s, d), &g), &x), (&mean, &inv_std)), (&scale, &shift)) in
-                s.iter_mut().zip(d).zip(g).zip(x).zip(stats).zip(output)
-            {
-                let hat = (x - mean) * inv_std;
-                let g = through(g, hat, scale, shift);
-                *s += g.to_f64();
-                *d += g.to_f64() * hat.to_f64();
-            }
-        });
+        let sums = column_sums(
+            ctx,
+            rows.clone(),
+            x.cols(),
+            #[inline(always)]
+            |i, cols, [s, d]| {
+                let (g, x) = (&grad.row(i)[cols.clone()], &x.row(i)[cols.clone()]);
+                let stats = mean[cols.clone()].iter().zip(&inv_std[cols.clone()]);
+                let output = scale[cols.clone()].iter().zip(&shift[cols]);
+                for (((((s, d), &g), &x), (&mean, &inv_std)), (&scale, &shift)) in
+                    s.iter_mut().zip(d).zip(g).zip(x).zip(stats).zip(output)
+                {
+                    let hat = (x - mean) * inv_std;
+                    let g = through(g, hat, scale, shift);
+                    *s += g.to_f64();
+                    *d += g.to_f64() * hat.to_f64();
+                }
+            },
+        );
         let [grad_mean, grad_dot] =
             [0, 1].map(|k| sums[k].iter().map(|s| T::from_f64(s / n)).collect::<Vec<T>>());
-        each_row(ctx, grad, rows, |i, g| {
-            let means = grad_mean.iter().zip(&grad_dot);
-            let stats = mean.iter().zip(inv_std).zip(*gain);
-            let output = scale.iter().zip(*shift);
-            for ((((g, &x), (&gm, &gd)), ((&mean, &inv_std), &gain)), (&scale, &shift)) in
-                g.iter_mut().zip(x.row(i)).zip(means).zip(stats).zip(output)
-            {
-                let hat = (x - mean) * inv_std;
-                *g = gain * (through(*g, hat, scale, shift) - gm - hat * gd);
-            }
-        });
+        each_row(
+            ctx,
+            grad,
+            rows,
+            #[inline(always)]
+            |i, g| {
+                let means = grad_mean.iter().zip(&grad_dot);
+                let stats = mean.iter().zip(inv_std).zip(*gain);
+                let output = scale.iter().zip(*shift);
+                for ((((g, &x), (&gm, &gd)), ((&mean, &inv_std), &gain)), (&scale, &shift)) in
+                    g.iter_mut().zip(x.row(i)).zip(means).zip(stats).zip(output)
+                {
+                    let hat = (x - mean) * inv_std;
+                    *g = gain * (through(*g, hat, scale, shift) - gm - hat * gd);
+                }
+            },
+        );
         sums
     }
 }
@@ -339,14 +363,20 @@ fn views<T>(rows: usize, stats: &[Stats<T>]) -> impl Iterator<Item = (Range<usiz
 fn mean_var<T: Real>(ctx: &Context, x: &Matrix<T>, rows: Range<usize>) -> (Vec<f64>, Vec<f64>) {
     let n = rows.len() as f64;
     let origin = x.row(rows.start);
-    let [sum, squares] = column_sums(ctx, rows, x.cols(), |i, cols, [s, q]| {
-        let (row, origin) = (&x.row(i)[cols.clone()], &origin[cols]);
-        for (((s, q), &v), &o) in s.iter_mut().zip(q).zip(row).zip(origin) {
-            let d = v.to_f64() - o.to_f64();
-            *s += d;
-            *q += d * d;
-        }
-    });
+    let [sum, squares] = column_sums(
+        ctx,
+        rows,
+        x.cols(),
+        #[inline(always)]
+        |i, cols, [s, q]| {
+            let (row, origin) = (&x.row(i)[cols.clone()], &origin[cols]);
+            for (((s, q), &v), &o) in s.iter_mut().zip(q).zip(row).zip(origin) {
+                let d = v.to_f64() - o.to_f64();
+                *s += d;
+                *q += d * d;
+            }
+        },
+    );
     let about = |(s, o): (&f64, &T)| o.to_f64() + s / n;
     let spread = |(q, s): (&f64, &f64)| (q / n - (s / n) * (s / n)).max(0.0);
     let mean = sum.iter().zip(origin).map(about).collect();

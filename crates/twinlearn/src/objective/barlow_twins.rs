@@ -9,7 +9,7 @@
 
 use super::LossParts;
 use crate::context::Context;
-use crate::linalg::{Matrix, Real, column_sums, dot, gram, matmul};
+use crate::linalg::{Matrix, Real, column_sums, dot, gram, matmul, vectorised};
 use crate::nn::{standardise, standardise_backward};
 
 /// How the loss is computed; the result is the same.
@@ -69,12 +69,18 @@ impl<T: Real> BarlowTwins<T> {
     /// The diagonal of C.
     fn diagonal(&self, ctx: &Context) -> Vec<f64> {
         let (b, hat) = (self.batch, &self.hat);
-        let [sums] = column_sums(ctx, 0..b, hat.cols(), |i, cols, [s]| {
-            let (first, second) = (&hat.row(i)[cols.clone()], &hat.row(b + i)[cols]);
-            for ((s, &x), &y) in s.iter_mut().zip(first).zip(second) {
-                *s += x.to_f64() * y.to_f64();
-            }
-        });
+        let [sums] = column_sums(
+            ctx,
+            0..b,
+            hat.cols(),
+            #[inline(always)]
+            |i, cols, [s]| {
+                let (first, second) = (&hat.row(i)[cols.clone()], &hat.row(b + i)[cols]);
+                for ((s, &x), &y) in s.iter_mut().zip(first).zip(second) {
+                    *s += x.to_f64() * y.to_f64();
+                }
+            },
+        );
         sums.iter().map(|s| s / b as f64).collect()
     }
 
@@ -119,9 +125,14 @@ impl<T: Real> BarlowTwins<T> {
         let hat = &self.hat;
         ctx.for_each_chunk(z.as_mut_slice(), hat.cols(), |i, row| {
             let other = hat.row((i + b) % (2 * b));
-            for ((v, &o), &f) in row.iter_mut().zip(other).zip(&factor) {
-                *v = o * f;
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((v, &o), &f) in row.iter_mut().zip(other).zip(&factor) {
+                        *v = o * f;
+                    }
+                },
+            );
         });
         let alpha = T::from_f64(2.0 * self.lambda * self.scale * inverse * inverse);
         for (g, rows) in [g2, g1].into_iter().zip(views) {

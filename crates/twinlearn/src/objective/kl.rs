@@ -13,7 +13,10 @@
 
 use super::LossParts;
 use crate::context::Context;
-use crate::linalg::{Matrix, Real, matmul};
+use crate::linalg::{LANES, Matrix, Real, dot_here, matmul, scale_to_unit, vectorised};
+
+/// Anchors a task looks at.
+const ROWS: usize = 8;
 
 /// The loss with its buffers, for batches of one size.
 pub(crate) struct NeighbourhoodKl<T> {
@@ -66,11 +69,15 @@ impl<T: Real> NeighbourhoodKl<T> {
         let (one, zero) = (T::from_f64(1.0), T::default());
         let centre = &self.centre;
         ctx.for_each_chunk(self.input.as_mut_slice(), dim, |i, out| {
-            out.copy_from_slice(x.row(i));
-            for (v, &c) in out.iter_mut().zip(centre) {
-                *v = *v - c;
-            }
-            scale_to_unit(out);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((v, &x), &c) in out.iter_mut().zip(x.row(i)).zip(centre) {
+                        *v = x - c;
+                    }
+                    scale_to_unit(out);
+                },
+            );
         });
         let input = &self.input;
         matmul(ctx, one, input.view_rows(0..b), input.view().t(), zero, self.targets.view_mut());
@@ -79,7 +86,10 @@ impl<T: Real> NeighbourhoodKl<T> {
         ctx.for_each_chunk(&mut rows, 1, |i, row| {
             let (out, length) = &mut row[0];
             out.copy_from_slice(z.row(i));
-            **length = scale_to_unit(out);
+            **length = vectorised(
+                #[inline(always)]
+                || scale_to_unit(out),
+            );
         });
         let unit = &self.unit;
         matmul(ctx, one, unit.view_rows(0..b), unit.view().t(), zero, self.cosines.view_mut());
@@ -92,9 +102,15 @@ impl<T: Real> NeighbourhoodKl<T> {
             .chunks_exact_mut(2 * b)
             .zip(losses.iter_mut().zip(&mut slopes))
             .collect();
-        ctx.for_each_chunk(&mut rows, 1, |i, row| {
-            let (cosines, (loss, slope)) = &mut row[0];
-            (**loss, **slope) = divergence(i, targets.row(i), cosines, tau, scale, b);
+        ctx.for_each_chunk(&mut rows, ROWS, |c, rows| {
+            let mut scratch = [vec![T::default(); 2 * b], vec![T::default(); 2 * b]];
+            for (i, (cosines, (loss, slope))) in rows.iter_mut().enumerate() {
+                let i = c * ROWS + i;
+                (**loss, **slope) = vectorised(
+                    #[inline(always)]
+                    || divergence(i, targets.row(i), cosines, tau, scale, b, &mut scratch),
+                );
+            }
         });
 
         // Every row gets a gradient as one that anchors look at, anchors one for looking too.
@@ -104,28 +120,24 @@ impl<T: Real> NeighbourhoodKl<T> {
         let lengths = &self.lengths;
         ctx.for_each_chunk(z.as_mut_slice(), width, |i, gradient| {
             let u = unit.row(i);
-            let along: f64 = gradient.iter().zip(u).map(|(g, u)| g.to_f64() * u.to_f64()).sum();
             let inverse = if lengths[i] > 0.0 { 1.0 / lengths[i] } else { 0.0 };
-            for (g, &u) in gradient.iter_mut().zip(u) {
-                *g = T::from_f64((g.to_f64() - along * u.to_f64()) * inverse);
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    let along = dot_here(gradient, u);
+                    for (g, &u) in gradient.iter_mut().zip(u) {
+                        *g = T::from_f64((g.to_f64() - along * u.to_f64()) * inverse);
+                    }
+                },
+            );
         });
         let total = losses.iter().sum::<f64>();
         (LossParts { total, on_diagonal: 0.0, off_diagonal: 0.0 }, slopes.iter().sum())
     }
 }
 
-/// Scales a row to length 1, unless it is zero; returns its length.
-fn scale_to_unit<T: Real>(row: &mut [T]) -> f64 {
-    let length = row.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt();
-    if length > 0.0 {
-        let inverse = T::from_f64(1.0 / length);
-        row.iter_mut().for_each(|v| *v = *v * inverse);
-    }
-    length
-}
-
 /// One anchor's share of the loss and of its slope by log a; `cosines` become the gradient by them.
+#[inline(always)]
 fn divergence<T: Real>(
     anchor: usize,
     targets: &[T],
@@ -133,30 +145,55 @@ fn divergence<T: Real>(
     tau: f64,
     scale: f64,
     batch: usize,
+    [p, q]: &mut [Vec<T>; 2],
 ) -> (f64, f64) {
-    // Cosines are at most 1, so no exponent overflows, and what underflows is negligible.
-    let weights = |values: &[T], factor: f64| {
-        let (factor, one) = (T::from_f64(factor), T::from_f64(1.0));
-        let mut weights: Vec<T> = values.iter().map(|&v| ((v - one) * factor).exp()).collect();
-        weights[anchor] = T::default();
-        let sum: f64 = weights.iter().map(|w| w.to_f64()).sum();
-        (weights, sum)
-    };
-    let (p, p_sum) = weights(targets, 1.0 / tau);
-    let (q, q_sum) = weights(cosines, scale);
-    let share = 1.0 / batch as f64;
-    let (mut loss, mut slope) = (0.0, 0.0);
+    let p_sum = weights(targets, anchor, 1.0 / tau, p);
+    let q_sum = weights(cosines, anchor, scale, q);
+    // log P − log Q = (s − 1)/τ − (c − 1)·a − between; for the anchor itself P = 0.
     let between = p_sum.ln() - q_sum.ln();
-    for ((&s, c), (&p, &q)) in targets.iter().zip(cosines).zip(p.iter().zip(&q)) {
-        let (p, q) = (p.to_f64() / p_sum, q.to_f64() / q_sum);
-        // log P − log Q; for the anchor itself P = 0.
-        let excess = (s.to_f64() - 1.0) / tau - (c.to_f64() - 1.0) * scale - between;
-        loss += p * excess;
-        let by_logit = (q - p) * share;
-        slope += by_logit * scale * c.to_f64();
-        *c = T::from_f64(by_logit * scale);
+    let share = 1.0 / batch as f64;
+    let (by_p, by_q) = (T::from_f64(1.0 / p_sum), T::from_f64(1.0 / q_sum));
+    let [one, inverse_tau, a, shift, by_cosine] =
+        [1.0, 1.0 / tau, scale, between, share * scale].map(T::from_f64);
+    let (mut losses, mut slopes) = ([0.0; LANES], [0.0; LANES]);
+    let mut each = |lane: usize, s: T, c: &mut T, p: T, q: T| {
+        let (p, q) = (p * by_p, q * by_q);
+        let excess = (s - one) * inverse_tau - (*c - one) * a - shift;
+        losses[lane] += p.to_f64() * excess.to_f64();
+        slopes[lane] += (q - p).to_f64() * c.to_f64();
+        *c = (q - p) * by_cosine;
+    };
+    let ((s, s_tail), (c, c_tail)) =
+        (targets.as_chunks::<LANES>(), cosines.as_chunks_mut::<LANES>());
+    let ((p, p_tail), (q, q_tail)) = (p.as_chunks::<LANES>(), q.as_chunks::<LANES>());
+    for (((s, c), p), q) in s.iter().zip(c).zip(p).zip(q) {
+        for i in 0..LANES {
+            each(i, s[i], &mut c[i], p[i], q[i]);
+        }
     }
-    (loss * share, slope)
+    for (i, (((s, c), p), q)) in s_tail.iter().zip(c_tail).zip(p_tail).zip(q_tail).enumerate() {
+        each(i, *s, c, *p, *q);
+    }
+    (losses.iter().sum::<f64>() * share, slopes.iter().sum::<f64>() * share * scale)
+}
+
+/// Writes exp((v − 1) · `factor`) of every value, 0 for the anchor's own; returns their sum. Cosines
+/// are at most 1, so nothing overflows, and what underflows is negligible.
+#[inline(always)]
+fn weights<T: Real>(values: &[T], anchor: usize, factor: f64, weights: &mut [T]) -> f64 {
+    let (factor, one) = (T::from_f64(factor), T::from_f64(1.0));
+    for (w, &v) in weights.iter_mut().zip(values) {
+        *w = ((v - one) * factor).exp();
+    }
+    weights[anchor] = T::default();
+    let mut lanes = [0.0; LANES];
+    let (whole, tail) = weights.as_chunks::<LANES>();
+    for chunk in whole {
+        for i in 0..LANES {
+            lanes[i] += chunk[i].to_f64();
+        }
+    }
+    lanes.iter().sum::<f64>() + tail.iter().map(|w| w.to_f64()).sum::<f64>()
 }
 
 #[cfg(test)]

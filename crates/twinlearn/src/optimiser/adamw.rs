@@ -40,15 +40,19 @@ impl AdamW {
         ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
             let (parameter, moments) = &mut piece[0];
             let gradient = &gradient[c * CHUNK..][..parameter.len()];
-            vectorised(|| {
-                for ((p, [m, v]), &g) in parameter.iter_mut().zip(moments.iter_mut()).zip(gradient)
-                {
-                    *m = b1 * *m + (1.0 - b1) * g;
-                    *v = b2 * *v + (1.0 - b2) * g * g;
-                    let direction = (*m * first) / ((*v * second).sqrt() + EPSILON);
-                    *p -= rate * direction + decay * *p;
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((p, [m, v]), &g) in
+                        parameter.iter_mut().zip(moments.iter_mut()).zip(gradient)
+                    {
+                        *m = b1 * *m + (1.0 - b1) * g;
+                        *v = b2 * *v + (1.0 - b2) * g * g;
+                        let direction = (*m * first) / ((*v * second).sqrt() + EPSILON);
+                        *p -= rate * direction + decay * *p;
+                    }
+                },
+            );
         });
     }
 }

@@ -2,10 +2,7 @@
 
 use super::{CHUNK, Parameter};
 use crate::context::{Context, runs};
-use crate::linalg::vectorised;
-
-/// Independent accumulators of a norm.
-const LANES: usize = 16;
+use crate::linalg::{LANES, vectorised};
 
 /// LARS's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,12 +49,15 @@ impl Lars {
         ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
             let (parameter, momenta) = &mut piece[0];
             let gradient = &gradient[c * CHUNK..][..parameter.len()];
-            vectorised(|| {
-                for ((p, m), &g) in parameter.iter_mut().zip(momenta.iter_mut()).zip(gradient) {
-                    *m = momentum * *m + q * (g + decay * *p);
-                    *p -= rate * *m;
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((p, m), &g) in parameter.iter_mut().zip(momenta.iter_mut()).zip(gradient) {
+                        *m = momentum * *m + q * (g + decay * *p);
+                        *p -= rate * *m;
+                    }
+                },
+            );
         });
     }
 }
@@ -69,16 +69,25 @@ fn norms(ctx: &Context, parameter: &[f32], gradient: &[f32], decay: f32) -> [f64
     ctx.for_each_chunk(&mut parts, 1, |c, part| {
         let (p, g) = (&parameter[chunks[c].clone()], &gradient[chunks[c].clone()]);
         let [of_p, of_g] = &mut part[0];
-        vectorised(|| {
-            for (p, g) in p.chunks(LANES).zip(g.chunks(LANES)) {
-                let lanes = of_p.iter_mut().zip(&mut *of_g);
-                for ((of_p, of_g), (&p, &g)) in lanes.zip(p.iter().zip(g)) {
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut add = |i: usize, p: f32, g: f32| {
                     let g = f64::from(g + decay * p);
-                    *of_p += f64::from(p) * f64::from(p);
-                    *of_g += g * g;
+                    of_p[i] += f64::from(p) * f64::from(p);
+                    of_g[i] += g * g;
+                };
+                let ((p, p_tail), (g, g_tail)) = (p.as_chunks::<LANES>(), g.as_chunks::<LANES>());
+                for (p, g) in p.iter().zip(g) {
+                    for i in 0..LANES {
+                        add(i, p[i], g[i]);
+                    }
                 }
-            }
-        });
+                for (i, (&p, &g)) in p_tail.iter().zip(g_tail).enumerate() {
+                    add(i, p, g);
+                }
+            },
+        );
     });
     [0, 1].map(|k| parts.iter().flat_map(|part| part[k]).sum::<f64>().sqrt())
 }
