@@ -32,13 +32,15 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
-  twinlearn fit X.npy -o model.safetensors --recipe reference --epochs 20 --log run.jsonl")]
+  twinlearn fit X.npy -o model.safetensors -d 64 --loss auto
+  twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl
+  twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl --resume")]
 pub(crate) struct FitArgs {
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
     /// Where the model goes.
-    #[arg(short, long, value_name = "MODEL")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, value_name = "MODEL", required_unless_present = "output_folder")]
+    pub(crate) output: Option<PathBuf>,
     /// d, the dimension to reduce to [default: 32].
     #[arg(short = 'd', long, value_name = "D")]
     pub(crate) n_components: Option<usize>,
@@ -48,7 +50,8 @@ pub(crate) struct FitArgs {
     /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
     #[arg(long, value_name = "SPEC")]
     pub(crate) encoder: Option<String>,
-    /// As --encoder, or none [default: mlp-1-2048; reference recipe: mlp-2-2048; loss KL: none].
+    /// As --encoder, or none [default: mlp-1-256; reference recipe: mlp-2-2048; losses KL and auto:
+    /// none]. With loss MSE it gives back D dimensions.
     #[arg(long, value_name = "SPEC")]
     pub(crate) projector: Option<String>,
     /// Normalisation in hidden layers: BN or LN [default: BN].
@@ -57,10 +60,11 @@ pub(crate) struct FitArgs {
     /// How the encoder is found: sgd, or spectral, the closed form without training [default: sgd].
     #[arg(long, value_name = "SOLVER")]
     pub(crate) solver: Option<String>,
-    /// What is minimised: BT (Barlow Twins) or KL (neighbourhoods) [default: BT].
+    /// What is minimised: BT (Barlow Twins), KL (neighbourhoods), MSE (reconstruction), or auto: KL
+    /// at several temperatures, of which the best is kept [default: BT].
     #[arg(long, value_name = "LOSS")]
     pub(crate) loss: Option<String>,
-    /// lars or adamw [default: lars; with loss KL adamw].
+    /// lars or adamw [default: lars with loss BT, else adamw].
     #[arg(long, value_name = "OPTIMIZER")]
     pub(crate) optimizer: Option<String>,
     /// Weight of the off-diagonal part of loss BT [default: 0.0039].
@@ -72,16 +76,24 @@ pub(crate) struct FitArgs {
     /// Take the targets of loss KL about the mean of the rows: ranks better, keeps fewer neighbours.
     #[arg(long)]
     pub(crate) centre_target: bool,
+    /// Pair rows with themselves and noise, not with neighbours.
+    #[arg(long)]
+    pub(crate) gaussian: bool,
+    /// Root mean square length of that noise, in units of the rows' distance from their mean
+    /// [default: 0.5].
+    #[arg(long, value_name = "LENGTH")]
+    pub(crate) noise: Option<f64>,
     /// Passes over the rows, at most [default: 8; reference recipe: 100].
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
     /// Epochs over which the learning rate rises [default: 1; reference recipe: 10].
     #[arg(long, value_name = "N")]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Rows in a step [default: 256; reference recipe: 1024].
+    /// Rows in a step [default: 512 with loss BT, else 256; reference recipe: 1024].
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
-    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2, adamw 0.01].
+    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2; adamw 0.01
+    /// with losses KL and auto, else 0.001].
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
@@ -99,11 +111,12 @@ pub(crate) struct FitArgs {
     /// Where the neighbour graph goes (.npy, N × k, i64).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) save_knn: Option<PathBuf>,
-    /// Where the encoder starts: pca, spectral or random [default: pca for a linear encoder].
+    /// Where the encoder starts: pca, spectral or random [default: pca, where hidden layers, if any,
+    /// are wide enough to carry it].
     #[arg(long, value_name = "INIT")]
     pub(crate) init: Option<String>,
     /// A PCA (or spectral) start divides each column by its standard deviation to this power
-    /// [default: 0.5].
+    /// [default: 0.75 with loss BT, else 0.5].
     #[arg(long, value_name = "GAMMA")]
     pub(crate) pca_power: Option<f64>,
     /// Turn the reduced vectors to their principal axes and divide them by their standard
@@ -123,9 +136,24 @@ pub(crate) struct FitArgs {
     /// Keep the projector in the model file.
     #[arg(long)]
     pub(crate) retain_projector: bool,
+    /// Go on from this model: its architecture, loss and metric are the defaults.
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["init", "recipe"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Keep the run in this folder: latest (to go on from), best and final model.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output_folder: Option<PathBuf>,
+    /// Epochs after which latest is written anew.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "output_folder")]
+    pub(crate) snapshot_every: usize,
+    /// Go on with the run in the output folder; it ends with the bits it would have had.
+    #[arg(long, requires = "output_folder")]
+    pub(crate) resume: bool,
     /// Where each step is logged, a JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+    /// Where steps and epochs are logged for TensorBoard.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tensorboard: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }

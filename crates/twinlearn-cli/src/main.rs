@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod logs;
 mod ui;
 
 use std::process::ExitCode;

@@ -1,18 +1,18 @@
-//! What the user sees: bars and warnings on stderr, results on stdout, a log file. The only place
+//! What the user sees: bars and warnings on stderr, results on stdout. With `logs` the only place
 //! that prints.
 #![allow(clippy::print_stderr)]
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use twinlearn::{CancelToken, Context, Error, Event, Observer, OutputFile, Result};
+use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
 
 use crate::args::Resources;
+use crate::logs::{Log, Logs};
 
 /// Prints the one line that says what went wrong.
 pub(crate) fn fail(error: &Error) -> ExitCode {
@@ -57,7 +57,7 @@ impl Ui {
     }
 
     /// A context that shows its progress here and, when asked, logs its steps.
-    pub(crate) fn context(&self, resources: &Resources, log: Option<&Path>) -> Result<Context> {
+    pub(crate) fn context(&self, resources: &Resources, logs: Logs<'_>) -> Result<Context> {
         let mut context = match resources.threads {
             Some(threads) => Context::with_threads(threads),
             None => Context::new(),
@@ -65,8 +65,8 @@ impl Ui {
         if let Some(bytes) = resources.memory {
             context = context.memory(bytes);
         }
-        let log = log.map(Log::create).transpose()?;
-        let sink = Sink { bar: Mutex::default(), shows_plans: self.shows_plans, log };
+        let logs = logs.open()?;
+        let sink = Sink { bar: Mutex::default(), shows_plans: self.shows_plans, logs };
         Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
     }
 }
@@ -75,10 +75,10 @@ impl Ui {
 struct Sink {
     bar: Mutex<Option<ProgressBar>>,
     shows_plans: bool,
-    log: Option<Log>,
+    logs: Vec<Box<dyn Log>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not hide itself behind a second one here.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -107,10 +107,9 @@ impl Observer for Sink {
                 if let Some(bar) = &*lock(&self.bar) {
                     bar.set_message(format!("loss {:.4}", report.loss));
                 }
-                if let Some(log) = &self.log {
-                    log.write(report);
-                }
+                self.logs.iter().for_each(|log| log.step(report));
             }
+            Event::Epoch(report) => self.logs.iter().for_each(|log| log.epoch(report)),
             Event::Plan(line) if self.shows_plans => {
                 // A reader that has gone away is noticed when the result is printed.
                 let _ = match &*lock(&self.bar) {
@@ -124,45 +123,5 @@ impl Observer for Sink {
             },
             _ => {}
         }
-    }
-}
-
-/// A file of JSON lines that grows while the run goes on. It begins with the first step, so that
-/// a run refused before it leaves an older log as it was.
-struct Log {
-    path: PathBuf,
-    state: Mutex<LogState>,
-}
-
-enum LogState {
-    Waiting,
-    Open(BufWriter<File>),
-    /// A write failed: that was told once, and training goes on.
-    Failed,
-}
-
-impl Log {
-    fn create(path: &Path) -> Result<Self> {
-        // An unwritable place is told now, not after the graph.
-        drop(OutputFile::create(path)?);
-        Ok(Self { path: path.to_owned(), state: Mutex::new(LogState::Waiting) })
-    }
-
-    fn write(&self, report: &twinlearn::StepReport) {
-        let mut state = lock(&self.state);
-        if let Err(e) = self.append(&mut state, report) {
-            eprintln!("warning: {}: cannot write the log: {e}", self.path.display());
-            *state = LogState::Failed;
-        }
-    }
-
-    fn append(&self, state: &mut LogState, report: &twinlearn::StepReport) -> io::Result<()> {
-        if let LogState::Waiting = state {
-            *state = LogState::Open(BufWriter::new(File::create(&self.path)?));
-        }
-        let LogState::Open(file) = state else { return Ok(()) };
-        serde_json::to_writer(&mut *file, report)?;
-        file.write_all(b"\n")?;
-        file.flush()
     }
 }

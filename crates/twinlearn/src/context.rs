@@ -95,6 +95,21 @@ pub struct StepReport {
     pub rows_per_second: f64,
 }
 
+/// One pass over the anchors, as told to an [`Observer`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct EpochReport {
+    /// Epochs done so far, this one included (1-based).
+    pub epoch: usize,
+    /// Steps done so far.
+    pub step: usize,
+    /// The mean loss of its steps.
+    pub loss: f64,
+    /// recall@10 on the held-out rows; none without them and in the reference recipe.
+    pub recall: Option<f64>,
+    /// Whether that is the best so far, the start included.
+    pub is_best: bool,
+}
+
 /// What a long operation tells while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -122,6 +137,8 @@ pub enum Event<'a> {
     },
     /// One training step is done.
     Step(&'a StepReport),
+    /// One epoch is done.
+    Epoch(&'a EpochReport),
     /// How the stage that follows will be done, in one line.
     Plan(&'a str),
     /// Something the user should know that does not stop the work.

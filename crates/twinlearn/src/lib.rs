@@ -57,7 +57,7 @@ mod schedule;
 mod spectral;
 mod trainer;
 
-pub use context::{CancelToken, Context, Event, Observer, Silent, Stage, StepReport};
+pub use context::{CancelToken, Context, EpochReport, Event, Observer, Silent, Stage, StepReport};
 pub use data::{
     DenseVectors, Element, NpyVectors, NpyWriter, OutputFile, Subset, Vectors, read_npy_integers,
     write_npy_integers,
@@ -70,4 +70,4 @@ pub use model::{Model, TrainingRecord};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};
-pub use trainer::{Fit, FitReport, StageTime, Trainer, ValidationReport};
+pub use trainer::{Checkpoints, Fit, FitReport, StageTime, Trainer, ValidationReport};

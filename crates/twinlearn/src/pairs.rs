@@ -45,6 +45,12 @@ impl Pairs {
         Ok(pairs)
     }
 
+    /// Every row with itself alone, for partners made of it.
+    pub(crate) fn selves(rows: &[u32]) -> Self {
+        let (anchors, partners) = (rows.to_vec(), rows.to_vec());
+        Self { anchors, starts: (0..=rows.len()).collect(), partners }
+    }
+
     /// The number of anchors.
     pub(crate) fn len(&self) -> usize {
         self.anchors.len()

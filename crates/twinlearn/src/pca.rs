@@ -68,6 +68,27 @@ impl Pca {
         &self.std
     }
 
+    /// The standard deviation of each output of a map over the vectors, floored as the axes' are.
+    pub(crate) fn spreads(&self, map: &LinearMap) -> Vec<f64> {
+        let along = |weight: &[f32], axis: &[f64]| {
+            weight.iter().zip(axis).map(|(&w, a)| f64::from(w) * a).sum::<f64>()
+        };
+        let spread = |i| {
+            let weight = map.weight.row(i);
+            let axes = self.std.iter().enumerate();
+            let square: f64 =
+                axes.map(|(j, std)| (along(weight, self.axes.row(j)) * std).powi(2)).sum();
+            let length = weight.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
+            square.sqrt().max(SIGMA_FLOOR * self.std[0] * length)
+        };
+        (0..map.weight.rows()).map(spread).collect()
+    }
+
+    /// The root mean square distance of the vectors from their mean.
+    pub(crate) fn spread(&self) -> f64 {
+        self.std.iter().map(|s| s * s).sum::<f64>().sqrt()
+    }
+
     /// The map to the first `n_components` axes, centred, each column divided by σ^`power`:
     /// `power` 0 is plain PCA, 1 whitens.
     ///

@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Forest = 5,
     /// The rows that a product quantiser is trained on and the centres it begins with.
     Quantiser = 6,
+    /// The noise of gaussian pairs; rounds are steps.
+    Noise = 7,
 }
 
 /// The generator for `purpose` in round `round` (an epoch, or 0) of a run with this seed.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Context, Event, Fit, Loss, Matrix, Metric, NpyVectors, Observer, Optimizer, Params,
-    ParamsBuilder, Pca, Solver, Trainer, Vectors,
+    Context, Event, Fit, KnnGraph, Loss, Matrix, Metric, NormLayer, NpyVectors, Observer,
+    Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
 };
 
 /// 4000 sentence embeddings of dimension 384.
@@ -98,11 +98,98 @@ fn every_way_of_training_lowers_its_loss() {
             "BT, AdamW",
             base().projector(projector.clone()).optimizer(Optimizer::AdamW).learning_rate(1e-3),
         ),
-        ("BT, spectral start", base().projector(projector).init("spectral".parse().unwrap())),
+        (
+            "BT, spectral start",
+            base().projector(projector.clone()).init("spectral".parse().unwrap()),
+        ),
+        ("BT, no projector", base().projector(None)),
+        ("BT, gaussian pairs", base().projector(projector.clone()).gaussian(true)),
+        (
+            "BT, flinear",
+            base().projector(projector.clone()).encoder("flinear-1-64".parse().unwrap()),
+        ),
+        (
+            "BT, mlp with LN",
+            base()
+                .projector(projector.clone())
+                .encoder("mlp-1-64".parse().unwrap())
+                .norm_layer(NormLayer::Layer)
+                .learning_rate(1.0),
+        ),
+        ("KL, gaussian pairs", base().loss(Loss::KL).gaussian(true)),
+        ("MSE", base().loss(Loss::MSE).projector(projector.clone())),
+        ("MSE, gaussian pairs", base().loss(Loss::MSE).projector(projector).gaussian(true)),
+        ("MSE, linear", base().loss(Loss::MSE).projector(Some("linear".parse().unwrap()))),
     ] {
-        let (first, last) = losses_of(&x, params);
+        let (first, last) = losses_of(&x, params.batch_size(256));
         assert!(last < first, "{name}: {first} to {last}");
     }
+}
+
+#[test]
+fn pairs_of_an_oracle_are_learned_from() {
+    // Odd rows have no partner; the others have two rows each that are no near ones.
+    let list = |i: i64| if i % 2 == 1 { vec![] } else { vec![(i + 50) % 4000, (i + 52) % 4000] };
+    let lists: Vec<_> = (0..4000).map(list).collect();
+    let graph = KnnGraph::from_lists(&lists).unwrap();
+    let params = Params::builder().n_components(8).epochs(1).projector(None);
+    let trainer = Trainer::new(params.validation_fraction(0.0).build().unwrap());
+    let ctx = Context::with_threads(2).unwrap();
+    let fit = trainer.fit_with_graph(&ctx, &real(), graph).unwrap();
+    assert_eq!((fit.report.training.n_anchors, fit.report.training.steps), (2000, 3));
+}
+
+#[test]
+fn a_linear_reconstruction_ends_near_what_principal_components_lose() {
+    let (x, ctx) = (real(), Context::with_threads(2).unwrap());
+    let std = Pca::fit(&ctx, &x).unwrap().std().to_vec();
+    let square = |std: &[f64]| std.iter().map(|s| s * s).sum::<f64>();
+    let lost = 1.0 - square(&std[..16]) / square(&std);
+    let params = Params::builder().loss(Loss::MSE).n_components(16).projector(Some(linear()));
+    let params = params.epochs(15).validation_fraction(0.0).learning_rate(0.003);
+    let fit = fit_with(&ctx, &x, params);
+    let found = fit.report.training.final_loss;
+    assert!(lost < found && found < lost + 0.02, "{found} against {lost}");
+}
+
+fn linear() -> twinlearn::NetworkSpec {
+    "linear".parse().unwrap()
+}
+
+#[test]
+fn a_pca_start_carries_over_to_hidden_layers() {
+    let x = real();
+    let start = |encoder: &str| {
+        let params = kl().encoder(encoder.parse().unwrap()).epochs(3);
+        fit(&x, params).report.validation.unwrap()
+    };
+    let plain = start("linear");
+    for encoder in ["flinear-1-64", "mlp-1-256"] {
+        let v = start(encoder);
+        let (found, wanted) = (v.start_recall.unwrap(), plain.start_recall.unwrap());
+        assert!((found - wanted).abs() < 0.002, "{encoder}: {found} against {wanted}");
+        assert!(v.recall > found + 0.01, "{encoder} learns on from there: {v:?}");
+    }
+}
+
+#[test]
+fn auto_keeps_the_best_of_what_it_tries() {
+    let x = real();
+    let auto = fit(&x, Params::builder().loss(Loss::Auto).n_components(16).epochs(4));
+    let chosen = auto.model.params();
+    assert_eq!(chosen.loss, Loss::KL);
+    let recall = |tau: f64| {
+        let params = Params::builder().loss(Loss::KL).n_components(16).epochs(4).tau(tau);
+        fit(&x, params.init(chosen.init)).report.validation.unwrap().recall
+    };
+    let alone = [0.03, 0.05, 0.1].map(recall);
+    let best = alone.iter().copied().fold(0.0, f64::max);
+    assert_eq!(auto.report.validation.unwrap().recall, best, "{alone:?}");
+    assert_eq!(recall(chosen.tau), best);
+    // There must be rows to choose by.
+    let params = Params::builder().loss(Loss::Auto).validation_fraction(0.0).build().unwrap();
+    let error = Trainer::new(params).fit(&Context::new().unwrap(), &x).unwrap_err().to_string();
+    assert!(error.starts_with("validation_fraction: expected rows held out"), "{error}");
 }
 
 #[test]
@@ -113,6 +200,7 @@ fn nobody_gets_less_than_the_start() {
         .projector(Some("mlp-1-64".parse().unwrap()))
         .optimizer(Optimizer::AdamW)
         .learning_rate(1.0)
+        .batch_size(256)
         .epochs(50);
     let report = fit(&real(), params.clone()).report;
     let v = report.validation.unwrap();

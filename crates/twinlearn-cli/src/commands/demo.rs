@@ -10,6 +10,7 @@ use twinlearn::{
 };
 
 use crate::args::DemoArgs;
+use crate::logs::Logs;
 use crate::ui::{Ui, print};
 
 /// Neighbours that are compared.
@@ -84,7 +85,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
-    let ctx = ui.context(&args.resources, None)?;
+    let ctx = ui.context(&args.resources, Logs::default())?;
     let data = Data::load(&args.data)?;
     let (d, dim) = (args.n_components, data.train.dim());
     print(&format!(

@@ -3,37 +3,59 @@
 use std::fmt::Write;
 
 use twinlearn::{
-    FitReport, KnnGraph, NetworkSpec, NpyVectors, OutputFile, Params, Result, Trainer, Vectors,
-    read_npy_integers, write_npy_integers,
+    Checkpoints, Error, Fit, FitReport, KnnGraph, Loss, Model, NetworkSpec, NpyVectors, OutputFile,
+    Params, Result, Trainer, Vectors, read_npy_integers, write_npy_integers,
 };
 
 use crate::args::FitArgs;
+use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
-    let params = params(args)?;
-    let ctx = ui.context(&args.resources, args.log.as_deref())?;
+    let model = args.from.as_deref().map(Model::load).transpose()?;
+    let params = params(args, model.as_ref())?;
+    if let (true, Some(path)) = (params.gaussian, &args.save_knn) {
+        return Err(Error::Invalid {
+            name: "save_knn".to_owned(),
+            expected: "no graph to save with gaussian pairs".to_owned(),
+            actual: path.display().to_string(),
+        });
+    }
+    let logs = Logs { steps: args.log.as_deref(), tensorboard: args.tensorboard.as_deref() };
+    let ctx = ui.context(&args.resources, logs)?;
     let x = NpyVectors::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
     // Before the long work, so that a folder that cannot be written to is told at once.
-    let mut output = OutputFile::create(&args.output)?;
+    let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
 
-    let trainer = Trainer::new(params);
+    let mut trainer = Trainer::new(params);
+    if let Some(model) = model {
+        trainer = trainer.warm_start(model);
+    }
+    if let Some(folder) = &args.output_folder {
+        let checkpoints = Checkpoints::new(folder).every(args.snapshot_every);
+        trainer = trainer.checkpoints(checkpoints.resume(args.resume));
+    }
     let fit = match graph {
         Some(graph) => trainer.fit_with_graph(&ctx, &x, graph),
         None => trainer.fit(&ctx, &x),
     }?;
-    output.write_all(&fit.model.to_bytes()?)?;
-    output.commit()?;
-    if let Some(file) = save_knn {
-        write_npy_integers(file, fit.graph.n_rows(), &fit.graph.to_indices())?;
+    if let Some(mut output) = output {
+        output.write_all(&fit.model.to_bytes()?)?;
+        output.commit()?;
     }
-    print(&format!("{}\n{}", args.output.display(), summary(&fit.report)))
+    if let (Some(file), Some(graph)) = (save_knn, &fit.graph) {
+        write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
+    }
+    let place = [&args.output, &args.output_folder].into_iter().flatten().next();
+    let place = place.map_or_else(String::new, |path| path.display().to_string());
+    print(&format!("{place}\n{}", summary(&fit)))
 }
 
-fn params(args: &FitArgs) -> Result<Params> {
-    let mut builder = Params::builder();
+/// What is asked for; what is not said comes from the recipe, or from the model to go on from.
+fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
+    let mut builder = model.map_or_else(Params::builder, Model::fine_tune);
     macro_rules! set {
         ($($field:ident),+) => {
             $(if let Some(value) = args.$field { builder = builder.$field(value); })+
@@ -43,7 +65,7 @@ fn params(args: &FitArgs) -> Result<Params> {
         };
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
-    set!(lambd, tau, pca_power, whiten, validation_fraction, seed);
+    set!(lambd, tau, noise, pca_power, whiten, validation_fraction, seed);
     set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe, solver, loss);
     set!(parsed: optimizer);
     if let Some(text) = &args.encoder {
@@ -58,15 +80,12 @@ fn params(args: &FitArgs) -> Result<Params> {
     if args.centre_target {
         builder = builder.centre_target(true);
     }
-    builder.retain_projector(args.retain_projector).build()
+    builder.gaussian(args.gaussian).retain_projector(args.retain_projector).build()
 }
 
 fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
-    let file_error = |expected: String, actual: String| twinlearn::Error::File {
-        path: path.to_owned(),
-        expected,
-        actual,
-    };
+    let file_error =
+        |expected: String, actual: String| Error::File { path: path.to_owned(), expected, actual };
     let (shape, indices) = read_npy_integers(path)?;
     match shape[..] {
         [n, _] if n == n_rows => KnnGraph::from_indices(n, &indices),
@@ -75,7 +94,8 @@ fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
     }
 }
 
-fn summary(report: &FitReport) -> String {
+fn summary(fit: &Fit) -> String {
+    let report = &fit.report;
     let FitReport { n_rows, n_features, n_components, training, .. } = report;
     let mut text = format!(
         "  rows        {n_rows} ({} trained on)\n  dimensions  {n_features} → {n_components}\n",
@@ -90,6 +110,10 @@ fn summary(report: &FitReport) -> String {
             "  final loss  {:.4} (mean of the last epoch; {} steps of {} rows)",
             training.final_loss, training.steps, training.batch_size
         );
+    }
+    let params = fit.model.params();
+    if params.loss == Loss::KL {
+        let _ = writeln!(text, "  loss        KL, tau {}, start {}", params.tau, params.init);
     }
     if let Some(step) = training.best_step.filter(|&step| step < training.steps) {
         let _ = writeln!(text, "  best        step {step}: its weights are kept");

@@ -7,6 +7,7 @@ use twinlearn::{
 };
 
 use crate::args::KnnArgs;
+use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
@@ -16,7 +17,7 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
         .method(args.method.parse()?)
         .approximation(approximation)
         .seed(args.seed);
-    let ctx = ui.context(&args.resources, None)?;
+    let ctx = ui.context(&args.resources, Logs::default())?;
     let x = NpyVectors::open(&args.x)?;
     let queries = args.queries.as_ref().map(NpyVectors::open).transpose()?;
     let output = OutputFile::create(&args.output)?;

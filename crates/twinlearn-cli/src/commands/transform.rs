@@ -5,10 +5,11 @@ use std::time::Instant;
 use twinlearn::{Model, NpyVectors, NpyWriter, Result, Vectors};
 
 use crate::args::TransformArgs;
+use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
-    let ctx = ui.context(&args.resources, None)?;
+    let ctx = ui.context(&args.resources, Logs::default())?;
     let model = Model::load(&args.model)?;
     let x = NpyVectors::open(&args.x)?;
     let mut output = NpyWriter::create(&args.output, x.n_rows(), model.n_components())?;

@@ -10,17 +10,18 @@ use crate::error::{Error, Result};
 const ROWS: usize = 1024;
 
 /// Refuses NaN and infinities (values beyond the range of `f32` included) and, when
-/// `need_direction`, rows of zeros. The first offender in row order is named.
+/// `need_direction`, rows of zeros. The first offender in row order is named. Returns the CRC-32 of
+/// the rows as `f32`, by which they are known again.
 pub(crate) fn check_vectors(
     ctx: &Context,
     name: &str,
     x: &dyn Vectors,
     need_direction: bool,
-) -> Result<()> {
+) -> Result<u32> {
     let dim = x.dim();
     let blocks: Vec<_> = runs(x.n_rows(), ROWS).collect();
     let done = AtomicUsize::new(0);
-    ctx.stage(Stage::Check, x.n_rows(), || {
+    let parts = ctx.stage(Stage::Check, x.n_rows(), || {
         ctx.try_map(blocks.len(), |b| {
             let mut rows = vec![0.0; blocks[b].len() * dim];
             x.read_rows(blocks[b].start, &mut rows)?;
@@ -30,10 +31,14 @@ pub(crate) fn check_vectors(
             let n = blocks[b].len();
             let done = done.fetch_add(n, Ordering::Relaxed) + n;
             ctx.emit(&Event::StageProgress { stage: Stage::Check, done });
-            Ok(())
+            let mut part = crc32fast::Hasher::new();
+            part.update(bytemuck::cast_slice(&rows));
+            Ok(part)
         })
     })?;
-    Ok(())
+    let mut all = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| all.combine(part));
+    Ok(all.finalize())
 }
 
 pub(crate) fn check_row(

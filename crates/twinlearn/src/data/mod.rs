@@ -6,12 +6,14 @@ mod npy;
 mod npy_header;
 mod output;
 mod subset;
+mod tensors;
 
 pub(crate) use check::{check_row, check_vectors};
 pub use dense::{DenseVectors, Element};
 pub use npy::{NpyVectors, read_npy_integers};
 pub use output::{NpyWriter, OutputFile, write_npy_integers};
 pub use subset::Subset;
+pub(crate) use tensors::{Mismatch, Named, Tensors, checksum, tensors_to_bytes};
 
 use crate::error::Result;
 

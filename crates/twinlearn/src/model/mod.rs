@@ -9,7 +9,7 @@ use crate::data::{Vectors, check_row};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, scale_to_unit};
 use crate::nn::Network;
-use crate::params::Params;
+use crate::params::{Init, Params, ParamsBuilder};
 use crate::pca::read_block;
 use crate::trainer::ValidationReport;
 
@@ -70,6 +70,24 @@ impl Model {
     ) -> Self {
         let inference = encoder.folded();
         Self { params, encoder, projector, inference, training }
+    }
+
+    /// Encoder and, if it was retained, projector.
+    pub(crate) fn networks(&self) -> (&Network<f32>, Option<&Network<f32>>) {
+        (&self.encoder, self.projector.as_ref())
+    }
+
+    /// A builder of parameters with this model's architecture, loss and metric, and `init` model.
+    #[must_use]
+    pub fn fine_tune(&self) -> ParamsBuilder {
+        Params::builder()
+            .n_components(self.params.n_components)
+            .encoder(self.params.encoder.clone())
+            .projector(self.params.projector.clone())
+            .norm_layer(self.params.norm_layer)
+            .loss(self.params.loss)
+            .metric(self.params.metric)
+            .init(Init::Model)
     }
 
     /// The hyper-parameters it was trained with.
@@ -175,8 +193,7 @@ impl Model {
         for (prefix, network) in
             [("encoder", Some(&self.encoder)), ("projector", self.projector.as_ref())]
         {
-            let Some(network) = network else { continue };
-            let arrays = network.parameters().into_iter().chain(network.buffers());
+            let arrays = network.into_iter().flat_map(Network::arrays);
             all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
         }
         all

@@ -15,7 +15,7 @@ pub(crate) struct InputFrame {
     /// μ; zero for networks that can't take up a shift.
     pub(crate) mean: Vec<f64>,
     /// s.
-    pub(crate) scale: f64,
+    scale: f64,
     /// g.
     gain: f64,
 }
@@ -39,20 +39,36 @@ impl InputFrame {
         Self { mean, scale, gain }
     }
 
-    /// The network of x' that gives g times what `network` gives of x.
-    pub(crate) fn enter(&self, network: &mut Network<f32>) {
+    /// The network of x' that gives g times what `network` gives of x. A projector after it is
+    /// made to take that.
+    pub(crate) fn enter(&self, network: &mut Network<f32>, projector: Option<&mut Network<f32>>) {
         self.shift(network, 1.0);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), self.scale);
         self.scale_output(network, self.gain);
+        if let Some(projector) = projector {
+            scale(projector.blocks[0].weight.as_mut_slice(), 1.0 / self.gain);
+        }
     }
 
     /// The inverse of [`enter`](Self::enter).
-    pub(crate) fn leave(&self, network: &mut Network<f32>) {
+    pub(crate) fn leave(&self, network: &mut Network<f32>, projector: Option<&mut Network<f32>>) {
         self.scale_output(network, 1.0 / self.gain);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), 1.0 / self.scale);
         self.shift(network, -1.0);
+        if let Some(projector) = projector {
+            scale(projector.blocks[0].weight.as_mut_slice(), self.gain);
+        }
+    }
+
+    /// Rows of x, moved to these coordinates.
+    pub(crate) fn move_rows(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.mean.len()) {
+            for (v, m) in row.iter_mut().zip(&self.mean) {
+                *v = ((f64::from(*v) - m) / self.scale) as f32;
+            }
+        }
     }
 
     /// Adds ±Wμ to what the first product gives.
@@ -120,17 +136,16 @@ mod tests {
             let network = Network::<f32>::random(&spec, layer, 4, 3, &mut rng);
             let frame = InputFrame::new(&network, &mean, scale);
             let mut inside = network.clone();
-            frame.enter(&mut inside);
-            let moved = |i: usize, v: &f32| ((f64::from(*v) - frame.mean[i % 4]) / scale) as f32;
-            let moved = x.as_slice().iter().enumerate().map(|(i, v)| moved(i, v)).collect();
-            let moved = Matrix::new(5, 4, moved).unwrap();
+            frame.enter(&mut inside, None);
+            let mut moved = x.clone();
+            frame.move_rows(moved.as_mut_slice());
             let want = network.folded().infer(&ctx, x.view(), 5);
             let got = inside.folded().infer(&ctx, moved.view(), 5);
             for (got, want) in got.as_slice().iter().zip(want.as_slice()) {
                 let want = f64::from(*want) * frame.gain;
                 assert!((f64::from(*got) - want).abs() < 1e-3 * want.abs().max(1.0), "{spec}");
             }
-            frame.leave(&mut inside);
+            frame.leave(&mut inside, None);
             let back = inside.folded().infer(&ctx, x.view(), 5);
             for (got, want) in back.as_slice().iter().zip(want.as_slice()) {
                 assert!((got - want).abs() < 1e-3 * want.abs().max(1.0), "{spec} and back");

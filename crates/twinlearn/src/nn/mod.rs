@@ -10,6 +10,7 @@ mod input;
 mod network;
 mod norm;
 mod spec;
+mod start;
 
 #[cfg(test)]
 mod gradient_tests;

@@ -80,14 +80,6 @@ impl<T: Real> Network<T> {
         self.blocks[self.blocks.len() - 1].out_width()
     }
 
-    /// The single block of a network without hidden layers.
-    pub(crate) fn single_block_mut(&mut self) -> Option<&mut Block<T>> {
-        match &mut self.blocks[..] {
-            [block] => Some(block),
-            _ => None,
-        }
-    }
-
     /// Buffers for inputs of `rows` rows.
     pub(crate) fn tape(&self, rows: usize) -> Tape<T> {
         Tape { blocks: self.blocks.iter().map(|b| b.tape(rows)).collect() }
@@ -183,6 +175,22 @@ impl<T: Real> Network<T> {
             }
         }
         (parameters, buffers)
+    }
+
+    /// [`parameters`](Self::parameters), then [`buffers`](Self::buffers), to be changed.
+    pub(crate) fn arrays_mut(&mut self) -> Vec<(String, Vec<usize>, &mut [T])> {
+        let named = self.parameters().into_iter().chain(self.buffers());
+        let names: Vec<_> = named.map(|(name, shape, _)| (name, shape)).collect();
+        let (parameters, buffers) = self.state_mut();
+        let values = parameters.into_iter().chain(buffers);
+        names.into_iter().zip(values).map(|((name, shape), v)| (name, shape, v)).collect()
+    }
+
+    /// Every array: [`parameters`](Self::parameters), then [`buffers`](Self::buffers).
+    pub(crate) fn arrays(&self) -> Vec<(String, Vec<usize>, &[T])> {
+        let mut all = self.parameters();
+        all.extend(self.buffers());
+        all
     }
 
     /// Forward for inference. Batch norm must have been folded away by

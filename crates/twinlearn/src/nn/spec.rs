@@ -104,6 +104,14 @@ impl NetworkSpec {
         &self.hidden
     }
 
+    /// Whether its hidden layers can carry `d` numbers from input to output unchanged: batch norm
+    /// keeps what is standardised, and a ReLU lets each number through in two halves.
+    pub(crate) fn carries(&self, d: usize, norm: NormLayer) -> bool {
+        let needed = if self.kind == NetworkKind::Mlp { 2 * d } else { d };
+        let wide = self.hidden.iter().all(|&width| width >= needed);
+        wide && (self.hidden.is_empty() || norm == NormLayer::Batch)
+    }
+
     /// The output width of this network as a projector of `d` dimensions: its last hidden width,
     /// or `d` when it is linear.
     pub(crate) fn projector_width(&self, d: usize) -> usize {

@@ -2,9 +2,11 @@
 
 mod barlow_twins;
 mod kl;
+mod mse;
 
 pub(crate) use barlow_twins::{BarlowTwins, Form};
 pub(crate) use kl::NeighbourhoodKl;
+pub(crate) use mse::reconstruction;
 
 /// The value of the loss and, where it has them, its two parts, as they are minimised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,4 +23,6 @@ pub(crate) enum Objective {
     BarlowTwins { lambda: f64, scale: f64 },
     /// τ of the neighbourhood-KL loss, and what is taken off input rows.
     Kl { tau: f64, centre: Vec<f32> },
+    /// The rows given back from their codes.
+    Reconstruction,
 }

@@ -15,8 +15,8 @@ const WEIGHT_DECAY: f64 = 0.01;
 /// decay.
 #[derive(Debug)]
 pub(crate) struct AdamW {
-    /// m and v of each parameter, side by side.
-    moments: Vec<Vec<[f32; 2]>>,
+    /// m and v of each parameter.
+    moments: Vec<[Vec<f32>; 2]>,
     /// t.
     step: u32,
 }
@@ -24,7 +24,12 @@ pub(crate) struct AdamW {
 impl AdamW {
     /// State for parameters of the given sizes.
     pub(crate) fn new(sizes: impl Iterator<Item = usize>) -> Self {
-        Self { moments: sizes.map(|n| vec![[0.0; 2]; n]).collect(), step: 0 }
+        Self { moments: sizes.map(|n| [vec![0.0; n], vec![0.0; n]]).collect(), step: 0 }
+    }
+
+    /// t, and m and v of each parameter.
+    pub(super) fn state_mut(&mut self) -> (&mut u32, impl Iterator<Item = &mut Vec<f32>>) {
+        (&mut self.step, self.moments.iter_mut().flatten())
     }
 
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
@@ -35,16 +40,17 @@ impl AdamW {
         let decay = if is_matrix { (learning_rate * WEIGHT_DECAY) as f32 } else { 0.0 };
         let rate = learning_rate as f32;
         let (b1, b2) = (BETA1 as f32, BETA2 as f32);
-        let mut pieces: Vec<_> =
-            parameter.chunks_mut(CHUNK).zip(self.moments[index].chunks_mut(CHUNK)).collect();
+        let [m, v] = &mut self.moments[index];
+        let moments = m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK));
+        let mut pieces: Vec<_> = parameter.chunks_mut(CHUNK).zip(moments).collect();
         ctx.for_each_chunk(&mut pieces, 1, |c, piece| {
-            let (parameter, moments) = &mut piece[0];
+            let (parameter, (m, v)) = &mut piece[0];
             let gradient = &gradient[c * CHUNK..][..parameter.len()];
             vectorised(
                 #[inline(always)]
                 || {
-                    for ((p, [m, v]), &g) in
-                        parameter.iter_mut().zip(moments.iter_mut()).zip(gradient)
+                    for ((p, (m, v)), &g) in
+                        parameter.iter_mut().zip(m.iter_mut().zip(v.iter_mut())).zip(gradient)
                     {
                         *m = b1 * *m + (1.0 - b1) * g;
                         *v = b2 * *v + (1.0 - b2) * g * g;

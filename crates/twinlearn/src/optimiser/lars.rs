@@ -33,6 +33,11 @@ impl Lars {
         Self { config, momenta: sizes.map(|n| vec![0.0; n]).collect() }
     }
 
+    /// m of each parameter.
+    pub(super) fn state_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        self.momenta.iter_mut()
+    }
+
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
         let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
         let LarsConfig { momentum, eta, weight_decay } = self.config;

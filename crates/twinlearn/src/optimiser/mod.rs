@@ -44,6 +44,18 @@ impl Optimiser {
         }
     }
 
+    /// Everything that later steps depend on: the count of steps, where it matters, and arrays in a
+    /// fixed order.
+    pub(crate) fn state_mut(&mut self) -> (Option<&mut u32>, Vec<&mut Vec<f32>>) {
+        match self {
+            Self::Lars(lars) => (None, lars.state_mut().collect()),
+            Self::AdamW(adam) => {
+                let (step, arrays) = adam.state_mut();
+                (Some(step), arrays.collect())
+            }
+        }
+    }
+
     /// Changes a parameter by its gradient. Each step goes through all parameters in order, from
     /// number 0.
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {

@@ -2,12 +2,14 @@
 
 use safetensors::SafeTensors;
 
-use super::step::Learner;
+use super::feed::Source;
+use super::step::{Learner, Networks};
 use crate::context::Context;
 use crate::linalg::Matrix;
 use crate::nn::{Network, NetworkSpec, NormLayer};
 use crate::objective::Objective;
 use crate::optimiser::{LarsConfig, OptimiserKind};
+use crate::pairs::Pairs;
 use crate::schedule::Schedule;
 
 const STEPS: usize = 20;
@@ -27,16 +29,11 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Parameters and running statistics in the order of the golden files.
 fn state(learner: &mut Learner) -> Vec<&mut [f32]> {
-    let (encoder, projector) = learner.networks_mut();
-    let mut parameters = Vec::new();
-    let mut buffers = Vec::new();
-    for network in [Some(encoder), projector].into_iter().flatten() {
-        let (p, b) = network.state_mut();
-        parameters.extend(p);
-        buffers.extend(b);
-    }
-    parameters.extend(buffers);
-    parameters
+    let (_, arrays) = learner.state_mut();
+    let networks = arrays.into_iter().filter(|(name, ..)| name.starts_with("training."));
+    let is_buffer = |(name, ..): &(String, Vec<usize>, &mut [f32])| name.contains("running");
+    let (buffers, parameters): (Vec<_>, Vec<_>) = networks.partition(is_buffer);
+    parameters.into_iter().chain(buffers).map(|(_, _, values)| values).collect()
 }
 
 fn assert_state(file: &SafeTensors<'_>, learner: &mut Learner, tag: &str) {
@@ -70,8 +67,10 @@ fn check(
     let encoder: NetworkSpec = encoder.parse().unwrap();
     let projector = projector.map(|p| p.parse::<NetworkSpec>().unwrap());
     let mut learner = Learner::new(
-        Network::zeros(&encoder, layer, 20, d),
-        projector.map(|p| Network::zeros(&p, layer, d, p.projector_width(d))),
+        Networks {
+            encoder: Network::zeros(&encoder, layer, 20, d),
+            projector: projector.map(|p| Network::zeros(&p, layer, d, p.projector_width(d))),
+        },
         batch,
         Objective::BarlowTwins { lambda: 3.9e-3, scale: 1.0 / 32.0 },
         OptimiserKind::Lars(LARS),
@@ -83,10 +82,15 @@ fn check(
         values.iter_mut().zip(start).for_each(|(v, s)| *v = s as f32);
     }
     let ctx = Context::with_threads(2).unwrap();
+    let unused = Pairs::selves(&[]);
+    let source =
+        Source { ctx: &ctx, x: &x, pairs: &unused, frame: None, noise: None, batch, seed: 0 };
+    let mut rows = Matrix::zeros(2 * batch, 20);
     let schedule = Schedule::new(LEARNING_RATE * batch as f64 / 256.0, WARMUP_STEPS, STEPS);
     for (step, pairs) in pairs.chunks_exact(2 * batch).enumerate() {
         let pairs: Vec<_> = pairs.chunks_exact(2).map(|p| (p[0] as u32, p[1] as u32)).collect();
-        let loss = learner.step(&ctx, &x, &pairs, schedule.at(step)).unwrap().total;
+        source.gather(&pairs, step, &mut rows).unwrap();
+        let loss = learner.step(&ctx, &rows, schedule.at(step)).total;
         let error = (loss - losses[step]).abs() / losses[step];
         assert!(error < TOLERANCE, "step {step}: loss {loss} against {}", losses[step]);
         if step == 0 {

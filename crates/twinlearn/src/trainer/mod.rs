@@ -1,20 +1,84 @@
 //! The run: check, hold out, graph, start, train, measure.
 
+mod checkpoint;
+mod feed;
 mod fit;
+mod run;
+mod start;
 mod step;
 mod validation;
 
 #[cfg(test)]
 mod golden_tests;
 
+pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
 pub use validation::ValidationReport;
 
-use crate::context::Context;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::context::{Context, EpochReport, StepReport};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::KnnGraph;
-use crate::params::Params;
+use crate::model::Model;
+use crate::params::{Init, Loss, Params};
+
+/// The temperatures that loss auto tries.
+const TAUS: [f64; 3] = [0.03, 0.05, 0.1];
+
+/// The parameters of the starts that are compared: those given, except for loss auto.
+fn starts(params: &Params) -> Vec<Params> {
+    let compares = params.loss == Loss::Auto && !params.gaussian;
+    match params.init {
+        Init::Pca | Init::Spectral if compares => [Init::Pca, Init::Spectral]
+            .into_iter()
+            .map(|init| params.changed(|p| p.init = init))
+            .collect(),
+        _ => vec![params.clone()],
+    }
+}
+
+/// The parameters that are trained and compared: those given, except for loss auto.
+fn candidates(params: &Params) -> Vec<Params> {
+    match params.loss {
+        Loss::Auto => {
+            let kl = |tau| params.changed(|p| (p.loss, p.tau) = (Loss::KL, tau));
+            TAUS.into_iter().map(kl).collect()
+        }
+        _ => vec![params.clone()],
+    }
+}
+
+type Callback<R> = Option<Arc<dyn Fn(&R) -> ControlFlow<()> + Send + Sync>>;
+
+/// Who is asked whether to go on.
+#[derive(Clone, Default)]
+struct Callbacks {
+    step: Callback<StepReport>,
+    epoch: Callback<EpochReport>,
+}
+
+impl Callbacks {
+    fn step(&self, report: &StepReport) -> ControlFlow<()> {
+        self.step.as_ref().map_or(ControlFlow::Continue(()), |callback| callback(report))
+    }
+
+    fn epoch(&self, report: &EpochReport) -> ControlFlow<()> {
+        self.epoch.as_ref().map_or(ControlFlow::Continue(()), |callback| callback(report))
+    }
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks")
+            .field("step", &self.step.is_some())
+            .field("epoch", &self.epoch.is_some())
+            .finish()
+    }
+}
 
 /// Learns an encoder from vectors.
 ///
@@ -38,13 +102,76 @@ use crate::params::Params;
 #[derive(Clone, Debug)]
 pub struct Trainer {
     params: Params,
+    model: Option<Model>,
+    callbacks: Callbacks,
+    checkpoints: Option<Checkpoints>,
 }
 
 impl Trainer {
     /// A trainer with these parameters.
     #[must_use]
     pub fn new(params: Params) -> Self {
-        Self { params }
+        Self { params, model: None, callbacks: Callbacks::default(), checkpoints: None }
+    }
+
+    /// Starts from a model, whose architecture the parameters must describe
+    /// ([`Model::fine_tune`]) with `init` model. A projector must have been retained, unless none
+    /// is wanted.
+    ///
+    /// ```
+    /// use twinlearn::{Context, Loss, Matrix, Params, Trainer};
+    /// let data = (0..200 * 8).map(|i| ((i * 7919) % 101) as f32 * 0.01).collect();
+    /// let x = Matrix::new(200, 8, data)?;
+    /// let ctx = Context::new()?;
+    /// let params = Params::builder().n_components(2).loss(Loss::KL).batch_size(64).epochs(2);
+    /// let model = Trainer::new(params.build()?).fit(&ctx, &x)?.model;
+    /// let params = model.fine_tune().learning_rate(1e-3).batch_size(64).epochs(2).build()?;
+    /// let tuned = Trainer::new(params).warm_start(model).fit(&ctx, &x)?.model;
+    /// # let _ = tuned;
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn warm_start(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Calls `callback` after every step. Where it breaks, training ends as after a last epoch.
+    #[must_use]
+    pub fn on_step(
+        mut self,
+        callback: impl Fn(&StepReport) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.step = Some(Arc::new(callback));
+        self
+    }
+
+    /// Calls `callback` after every epoch. Where it breaks, training ends.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use twinlearn::{Params, Trainer};
+    /// let trainer = Trainer::new(Params::builder().build()?).on_epoch(|report| {
+    ///     if report.recall > Some(0.9) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// });
+    /// # let _ = trainer;
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_epoch(
+        mut self,
+        callback: impl Fn(&EpochReport) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.epoch = Some(Arc::new(callback));
+        self
+    }
+
+    /// Keeps the run in a folder, to go on with it when it was broken off: it ends with the bits
+    /// that it would have had.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
     }
 
     /// Builds the neighbour graph of `x` and learns from it.
@@ -54,7 +181,7 @@ impl Trainer {
     /// row is all zeros under cosine, `n_components` is above the dimension of `x` (with a PCA
     /// start), or the work is cancelled.
     pub fn fit(&self, ctx: &Context, x: &dyn Vectors) -> Result<Fit> {
-        fit::fit(&self.params, ctx, x, None)
+        fit::fit(self, ctx, x, None)
     }
 
     /// Learns from a graph computed before. Each row needs at least `n_neighbors` neighbours; the
@@ -63,6 +190,6 @@ impl Trainer {
     /// # Errors
     /// As [`fit`](Self::fit), and when the graph has another number of rows or too few columns.
     pub fn fit_with_graph(&self, ctx: &Context, x: &dyn Vectors, graph: KnnGraph) -> Result<Fit> {
-        fit::fit(&self.params, ctx, x, Some(graph))
+        fit::fit(self, ctx, x, Some(graph))
     }
 }

@@ -9,6 +9,8 @@ use crate::error::Result;
 use crate::evaluation::recall_at_k;
 use crate::knn::{Metric, search_of_checked};
 use crate::linalg::Matrix;
+use crate::model::encode;
+use crate::nn::Network;
 use crate::params::Params;
 use crate::random::{Purpose, generator};
 
@@ -107,6 +109,12 @@ impl<'a> Watch<'a> {
 
     pub(super) fn n_rows(&self) -> usize {
         self.held_out.n_rows()
+    }
+
+    /// recall@k by an encoder.
+    pub(super) fn recall_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<f64> {
+        let encoder = encoder.folded();
+        self.recall(ctx, &|ctx, x| encode(ctx, &encoder, x))
     }
 
     /// recall@k after a reduction.

@@ -1,83 +1,23 @@
 //! What a run is told: an unchecked builder becomes validated parameters.
 
+mod builder;
+mod options;
+
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::knn::{KnnApproximation, KnnMethod, KnnParams, Metric, check_method};
-use crate::names::named;
 use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 
-/// A set of defaults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Recipe {
-    /// Ours: a linear encoder starts from PCA, and few epochs refine it.
-    #[default]
-    Default,
-    /// The paper's code: random start, batches of 1024, 100 epochs, neighbours by inner product.
-    Reference,
-}
+pub use builder::ParamsBuilder;
+pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
-/// Where the encoder starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// The first principal axes, each divided by σ^`pca_power`; for linear encoders.
-    Pca,
-    /// The first axes that rows share with their neighbours, each divided by s^(`pca_power`/2), s
-    /// the covariance along it; for linear encoders.
-    Spectral,
-    /// Weights and biases uniform within ±1/√fan_in.
-    Random,
-}
-
-/// What training minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Loss {
-    /// Barlow Twins: the cross-correlation of the projected views should be the identity.
-    #[default]
-    BT,
-    /// Neighbourhood KL: an anchor should see the batch in the reduced space as it sees it in the
-    /// input space. No projector.
-    KL,
-}
-
-/// What changes the weights by their gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Optimizer {
-    /// LARS, momentum 0.9. The learning rate is for a batch of 256 and scaled by the batch.
-    #[default]
-    Lars,
-    /// AdamW. The learning rate is taken as it is.
-    AdamW,
-}
-
-named!(Loss, "loss", "BT or KL", BT = "BT", KL = "KL");
-named!(Optimizer, "optimizer", "lars or adamw", Lars = "lars", AdamW = "adamw");
-named!(Recipe, "recipe", "default or reference", Default = "default", Reference = "reference");
-/// How the encoder is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Solver {
-    /// Stochastic gradient steps on the loss.
-    #[default]
-    Sgd,
-    /// The closed form: a spectral start and no training; for linear encoders.
-    Spectral,
-}
-
-named!(
-    Init,
-    "init",
-    "pca, spectral or random",
-    Pca = "pca",
-    Spectral = "spectral",
-    Random = "random"
-);
-named!(Solver, "solver", "sgd or spectral", Sgd = "sgd", Spectral = "spectral");
+/// The default τ.
+const TAU: f64 = 0.05;
+/// The default size of the noise of gaussian pairs.
+const NOISE: f64 = 0.5;
 
 /// Everything that decides what is learned, as the model file records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +40,8 @@ pub struct Hyperparameters {
     pub knn_approximation: Option<KnnApproximation>,
     /// The encoder, D → d.
     pub encoder: NetworkSpec,
-    /// The projector that training puts after the encoder; none trains the encoder directly.
+    /// The projector that training puts after the encoder; none trains the encoder directly. With
+    /// loss MSE its output has D dimensions, else as many as its last hidden layer (d if linear).
     pub projector: Option<NetworkSpec>,
     /// The normalisation in hidden layers.
     pub norm_layer: NormLayer,
@@ -123,6 +64,12 @@ pub struct Hyperparameters {
     /// Whether the KL loss's targets are cosines about the mean of the training rows.
     #[serde(default)]
     pub centre_target: bool,
+    /// Whether a row is paired with itself and noise, instead of with a neighbour.
+    #[serde(default)]
+    pub gaussian: bool,
+    /// The root mean square length of that noise, in units of the rows' distance from their mean.
+    #[serde(default = "default_noise")]
+    pub noise: f64,
     /// Passes over the anchors, at most.
     pub epochs: usize,
     /// Epochs over which the learning rate rises.
@@ -186,6 +133,21 @@ impl Params {
             .seed(self.seed)
     }
 
+    /// The output width of a projector, for inputs of `n_features` dimensions.
+    pub(crate) fn projector_width(&self, projector: &NetworkSpec, n_features: usize) -> usize {
+        match self.loss {
+            Loss::MSE => n_features,
+            _ => projector.projector_width(self.n_components),
+        }
+    }
+
+    /// These parameters with changes; what they say must fit together as before.
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Hyperparameters)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.0);
+        changed
+    }
+
     /// How many of `n_rows` rows are held out of training.
     #[must_use]
     pub fn n_validation(&self, n_rows: usize) -> usize {
@@ -216,8 +178,17 @@ impl TryFrom<Hyperparameters> for Params {
         positive("learning_rate", h.learning_rate)?;
         positive("scale_loss", h.scale_loss)?;
         positive("tau", h.tau)?;
-        if let (Loss::KL, Some(projector)) = (h.loss, &h.projector) {
-            return Err(Error::invalid("projector", "none with loss KL", projector));
+        positive("noise", h.noise)?;
+        match (h.loss, &h.projector) {
+            (Loss::KL | Loss::Auto, Some(projector)) => {
+                let expected = format_args!("none with loss {}", h.loss);
+                return Err(Error::invalid("projector", expected, projector));
+            }
+            (Loss::MSE, None) => {
+                let expected = "one that gives back the vectors with loss MSE";
+                return Err(Error::invalid("projector", expected, "none"));
+            }
+            _ => {}
         }
         if !(h.lambd >= 0.0 && h.lambd.is_finite()) {
             return Err(Error::invalid("lambd", "a finite number from 0", h.lambd));
@@ -240,25 +211,40 @@ impl TryFrom<Hyperparameters> for Params {
         {
             return Err(Error::invalid("validation_fraction", "a number from 0 to 0.9", share));
         }
-        if h.init != Init::Random && h.encoder.kind() != NetworkKind::Linear {
+        if matches!(h.init, Init::Pca | Init::Spectral)
+            && !h.encoder.carries(h.n_components, h.norm_layer)
+        {
             return Err(Error::invalid(
                 "init",
                 format_args!(
-                    "random for the encoder {} ({} starts linear ones)",
-                    h.encoder, h.init
+                    "random for the encoder {} with {} and d = {} (batch norm and wider hidden \
+                     layers would carry a {} start)",
+                    h.encoder, h.norm_layer, h.n_components, h.init
                 ),
                 h.init,
             ));
         }
-        if h.solver == Solver::Spectral && h.init != Init::Spectral {
-            return Err(Error::invalid("init", "spectral with solver spectral", h.init));
+        if h.gaussian && h.init == Init::Spectral {
+            return Err(Error::invalid("init", "pca, random or model with gaussian pairs", h.init));
+        }
+        if h.solver == Solver::Spectral {
+            if h.init != Init::Spectral {
+                return Err(Error::invalid("init", "spectral with solver spectral", h.init));
+            }
+            if h.encoder.kind() != NetworkKind::Linear {
+                return Err(Error::invalid("encoder", "linear with solver spectral", h.encoder));
+            }
         }
         Ok(Self(h))
     }
 }
 
 fn default_tau() -> f64 {
-    0.05
+    TAU
+}
+
+fn default_noise() -> f64 {
+    NOISE
 }
 
 fn at_least(name: &str, value: usize, least: usize) -> Result<()> {
@@ -273,151 +259,6 @@ fn positive(name: &str, value: f64) -> Result<()> {
         return Err(Error::invalid(name, "a finite number above 0", value));
     }
     Ok(())
-}
-
-macro_rules! builder {
-    ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// Parameters not yet checked; [`build`](Self::build) checks them.
-        #[derive(Clone, Debug, Default)]
-        pub struct ParamsBuilder {
-            $($field: Option<$type>,)+
-        }
-
-        impl ParamsBuilder {
-            $(
-                $(#[$doc])*
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = Some($field);
-                    self
-                }
-            )+
-        }
-    };
-}
-
-builder! {
-    /// The defaults for everything else; default: [`Recipe::Default`].
-    recipe: Recipe,
-    /// d; default 32.
-    n_components: usize,
-    /// k; default 5.
-    n_neighbors: usize,
-    /// Default: cosine; inner product in the reference recipe.
-    metric: Metric,
-    /// Default: auto.
-    knn_method: KnnMethod,
-    /// Default: none.
-    knn_approximation: KnnApproximation,
-    /// Default: `linear`.
-    encoder: NetworkSpec,
-    /// Default: `mlp-1-2048`; `mlp-2-2048` in the reference recipe; none with loss KL. `None`
-    /// trains without one.
-    projector: Option<NetworkSpec>,
-    /// Default: sgd.
-    solver: Solver,
-    /// Default: BT.
-    loss: Loss,
-    /// Default: lars; adamw with loss KL.
-    optimizer: Optimizer,
-    /// τ; default 0.05.
-    tau: f64,
-    /// Default: false.
-    centre_target: bool,
-    /// Default: BN.
-    norm_layer: NormLayer,
-    /// Default: pca for a linear encoder, spectral with solver spectral; random for others and in
-    /// the reference recipe.
-    init: Init,
-    /// γ of a PCA or spectral start; default 0.5.
-    pca_power: f64,
-    /// Default 8; 100 in the reference recipe.
-    epochs: usize,
-    /// Default 1 (0 when there is only one epoch); 10 in the reference recipe.
-    warmup_epochs: usize,
-    /// Default 256; 1024 in the reference recipe.
-    batch_size: usize,
-    /// Default 0.2 with LARS, for a batch of 256; 0.01 with AdamW.
-    learning_rate: f64,
-    /// λ; default 3.9e-3.
-    lambd: f64,
-    /// s; default 1/32.
-    scale_loss: f64,
-    /// γ of the output; default 0.
-    whiten: f64,
-    /// See [`Hyperparameters::validation_fraction`].
-    validation_fraction: f64,
-    /// Default: false.
-    retain_projector: bool,
-    /// Default 0.
-    seed: u64,
-}
-
-impl ParamsBuilder {
-    /// Fills in the recipe's defaults and checks everything.
-    ///
-    /// # Errors
-    /// When a value is out of range or two of them contradict each other; the message names the
-    /// parameter, what was expected and what came.
-    pub fn build(self) -> Result<Params> {
-        let recipe = self.recipe.unwrap_or_default();
-        let reference = recipe == Recipe::Reference;
-        let encoder = self.encoder.unwrap_or_else(NetworkSpec::linear);
-        let linear = encoder.kind() == NetworkKind::Linear;
-        let epochs = self.epochs.unwrap_or(if reference { 100 } else { 8 });
-        let default_projector = if reference { "mlp-2-2048" } else { "mlp-1-2048" };
-        let loss = self.loss.unwrap_or_default();
-        let solver = self.solver.unwrap_or_default();
-        let default_init = match solver {
-            Solver::Spectral => Init::Spectral,
-            Solver::Sgd if linear && !reference => Init::Pca,
-            Solver::Sgd => Init::Random,
-        };
-        let optimizer = self.optimizer.unwrap_or(match loss {
-            Loss::BT => Optimizer::Lars,
-            Loss::KL => Optimizer::AdamW,
-        });
-        let projector = match self.projector {
-            Some(projector) => projector,
-            None if loss == Loss::KL => None,
-            None => Some(default_projector.parse()?),
-        };
-        Hyperparameters {
-            recipe,
-            n_components: self.n_components.unwrap_or(32),
-            n_neighbors: self.n_neighbors.unwrap_or(5),
-            metric: self.metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
-            knn_method: self.knn_method.unwrap_or_default(),
-            knn_approximation: self.knn_approximation,
-            init: self.init.unwrap_or(default_init),
-            encoder,
-            projector,
-            norm_layer: self.norm_layer.unwrap_or_default(),
-            pca_power: self.pca_power.unwrap_or(0.5),
-            epochs,
-            warmup_epochs: self.warmup_epochs.unwrap_or(match recipe {
-                Recipe::Reference => 10,
-                Recipe::Default => usize::from(epochs > 1),
-            }),
-            batch_size: self.batch_size.unwrap_or(if reference { 1024 } else { 256 }),
-            solver,
-            loss,
-            optimizer,
-            tau: self.tau.unwrap_or(default_tau()),
-            centre_target: self.centre_target.unwrap_or(false),
-            learning_rate: self.learning_rate.unwrap_or(match optimizer {
-                Optimizer::Lars => 0.2,
-                Optimizer::AdamW => 0.01,
-            }),
-            lambd: self.lambd.unwrap_or(3.9e-3),
-            scale_loss: self.scale_loss.unwrap_or(1.0 / 32.0),
-            whiten: self.whiten.unwrap_or(0.0),
-            validation_fraction: self.validation_fraction,
-            retain_projector: self.retain_projector.unwrap_or(false),
-            seed: self.seed.unwrap_or(0),
-        }
-        .try_into()
-    }
 }
 
 #[cfg(test)]
@@ -441,6 +282,15 @@ mod tests {
         assert_eq!((&p.projector, p.init, p.tau), (&None, Init::Pca, 0.05));
         let p = Params::builder().solver(Solver::Spectral).build().unwrap();
         assert_eq!((p.init, p.loss), (Init::Spectral, Loss::BT));
+        // An encoder that can carry a PCA start gets one.
+        let init = |spec: &str, norm| {
+            let b = Params::builder().encoder(spec.parse().unwrap()).norm_layer(norm);
+            b.n_components(32).build().unwrap().init
+        };
+        assert_eq!(init("mlp-1-64", NormLayer::Batch), Init::Pca);
+        assert_eq!(init("mlp-1-63", NormLayer::Batch), Init::Random);
+        assert_eq!(init("flinear-1-32", NormLayer::Batch), Init::Pca);
+        assert_eq!(init("flinear-1-32", NormLayer::Layer), Init::Random);
     }
 
     #[test]
@@ -457,8 +307,9 @@ mod tests {
             "learning_rate: expected a finite number above 0, got NaN"
         );
         assert_eq!(
-            error(b().encoder("mlp-1-8".parse().unwrap()).init(Init::Pca)),
-            "init: expected random for the encoder mlp-1-8 (pca starts linear ones), got pca"
+            error(b().encoder("mlp-1-8".parse().unwrap()).n_components(5).init(Init::Pca)),
+            "init: expected random for the encoder mlp-1-8 with BN and d = 5 (batch norm and wider \
+             hidden layers would carry a pca start), got pca"
         );
         let projector = Some("mlp-1-8".parse().unwrap());
         assert_eq!(
@@ -469,6 +320,14 @@ mod tests {
             error(b().solver(Solver::Spectral).init(Init::Pca)),
             "init: expected spectral with solver spectral, got pca"
         );
+        assert_eq!(
+            error(b().loss(Loss::MSE).projector(None)),
+            "projector: expected one that gives back the vectors with loss MSE, got none"
+        );
+        assert_eq!(
+            error(b().gaussian(true).init(Init::Spectral)),
+            "init: expected pca, random or model with gaussian pairs, got spectral"
+        );
         assert_eq!(error(b().tau(0.0)), "tau: expected a finite number above 0, got 0");
         assert_eq!(error(b().whiten(-1.0)), "whiten: expected a number from 0 to 4, got -1");
         assert_eq!(
@@ -477,7 +336,7 @@ mod tests {
         );
         assert_eq!(
             "x".parse::<Init>().unwrap_err().to_string(),
-            "init: expected pca, spectral or random, got \"x\""
+            "init: expected pca, spectral, random or model, got \"x\""
         );
     }
 

@@ -1,0 +1,138 @@
+//! Training as files that grow while it goes on: JSON lines, and events for TensorBoard.
+//!
+//! A write that fails is told once, and training goes on without the log.
+#![allow(clippy::print_stderr)]
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use tfrecord::{EventWriter, EventWriterConfig};
+use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
+
+use crate::ui::lock;
+
+/// The logs that are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Logs<'a> {
+    /// A file of JSON lines, one for each step.
+    pub(crate) steps: Option<&'a Path>,
+    /// A folder for event files.
+    pub(crate) tensorboard: Option<&'a Path>,
+}
+
+impl Logs<'_> {
+    pub(crate) fn open(self) -> Result<Vec<Box<dyn Log>>> {
+        let mut logs: Vec<Box<dyn Log>> = Vec::new();
+        if let Some(path) = self.steps {
+            // An unwritable place is told now, not after the graph.
+            drop(OutputFile::create(path)?);
+            logs.push(Box::new(JsonLines(Growing::new(path))));
+        }
+        if let Some(folder) = self.tensorboard {
+            let fail = |source| Error::Io { path: folder.to_owned(), action: "create", source };
+            std::fs::create_dir_all(folder).map_err(fail)?;
+            drop(OutputFile::create(folder.join("events"))?);
+            logs.push(Box::new(Events(Growing::new(folder))));
+        }
+        Ok(logs)
+    }
+}
+
+/// Takes note of training.
+pub(crate) trait Log: Send + Sync {
+    fn step(&self, report: &StepReport);
+    fn epoch(&self, report: &EpochReport);
+}
+
+/// Something written to as long as that works. It begins with the first note, so that a run
+/// refused before it leaves an older log as it was.
+struct Growing<W> {
+    path: PathBuf,
+    state: Mutex<State<W>>,
+}
+
+enum State<W> {
+    Waiting,
+    Open(W),
+    Failed,
+}
+
+impl<W> Growing<W> {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), state: Mutex::new(State::Waiting) }
+    }
+
+    fn write<E: std::fmt::Display>(
+        &self,
+        open: impl FnOnce(&Path) -> std::result::Result<W, E>,
+        write: impl FnOnce(&mut W) -> std::result::Result<(), E>,
+    ) {
+        let mut state = lock(&self.state);
+        // What is taken out comes back only if it still works.
+        let result = match std::mem::replace(&mut *state, State::Failed) {
+            State::Failed => return,
+            State::Open(writer) => Ok(writer),
+            State::Waiting => open(&self.path),
+        };
+        match result.and_then(|mut writer| write(&mut writer).map(|()| writer)) {
+            Ok(writer) => *state = State::Open(writer),
+            Err(e) => eprintln!("warning: {}: cannot write the log: {e}", self.path.display()),
+        }
+    }
+}
+
+struct JsonLines(Growing<BufWriter<File>>);
+
+impl Log for JsonLines {
+    fn step(&self, report: &StepReport) {
+        let open = |path: &Path| File::create(path).map(BufWriter::new);
+        self.0.write(open, |file| -> io::Result<()> {
+            serde_json::to_writer(&mut *file, report)?;
+            file.write_all(b"\n")?;
+            file.flush()
+        });
+    }
+
+    fn epoch(&self, _: &EpochReport) {}
+}
+
+struct Events(Growing<EventWriter<BufWriter<File>>>);
+
+impl Events {
+    fn scalars(&self, step: usize, values: &[(&str, f64)]) {
+        let open = |folder: &Path| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            // TensorBoard knows its files by this name.
+            let name = format!("events.out.tfevents.{:010}.twinlearn", now.as_secs());
+            EventWriter::create(folder.join(name), EventWriterConfig::default())
+        };
+        let write = |events: &mut EventWriter<_>| {
+            values
+                .iter()
+                .try_for_each(|&(tag, value)| events.write_scalar(tag, step as i64, value as f32))
+        };
+        self.0.write(open, write);
+    }
+}
+
+impl Log for Events {
+    fn step(&self, r: &StepReport) {
+        let values = [
+            ("step/loss", r.loss),
+            ("step/on_diagonal", r.on_diagonal),
+            ("step/off_diagonal", r.off_diagonal),
+            ("step/learning_rate", r.learning_rate),
+            ("step/rows_per_second", r.rows_per_second),
+        ];
+        self.scalars(r.step, &values);
+    }
+
+    fn epoch(&self, r: &EpochReport) {
+        let mut values = vec![("epoch/loss", r.loss)];
+        values.extend(r.recall.map(|recall| ("epoch/recall", recall)));
+        self.scalars(r.step, &values);
+    }
+}

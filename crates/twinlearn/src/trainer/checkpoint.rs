@@ -1,0 +1,354 @@
+//! What a run keeps in its folder, to go on from after it was broken off.
+//!
+//! `latest.safetensors` holds everything that later steps depend on, as it was at the end of an
+//! epoch: networks, optimiser, the best moment so far. Random numbers need no state: each epoch
+//! has streams of its own. `knn.npy` is the graph, `best.safetensors` the model of the best moment,
+//! `final.safetensors` the model of the whole run.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::run::{Best, Progress};
+use super::step::{Learner, Networks};
+use crate::context::Context;
+use crate::data::{
+    Mismatch, Named, OutputFile, Tensors, checksum, read_npy_integers, tensors_to_bytes,
+    write_npy_integers,
+};
+use crate::error::{Error, Result};
+use crate::knn::KnnGraph;
+use crate::model::Model;
+use crate::params::{Hyperparameters, Params};
+
+const SCHEMA_VERSION: u32 = 1;
+
+/// Where and how often a run is kept.
+///
+/// ```
+/// use twinlearn::{Checkpoints, Params, Trainer};
+/// let trainer = Trainer::new(Params::builder().build()?)
+///     .checkpoints(Checkpoints::new("runs/first").every(2).resume(true));
+/// # let _ = trainer;
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    every: usize,
+    resume: bool,
+}
+
+impl Checkpoints {
+    /// In this folder, which is made where there is none, after every epoch, for a new run.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), every: 1, resume: false }
+    }
+
+    /// After every so many epochs; the last one is always kept. 0 counts as 1.
+    #[must_use]
+    pub fn every(mut self, epochs: usize) -> Self {
+        self.every = epochs.max(1);
+        self
+    }
+
+    /// Whether to go on with the run in the folder. Where there is none yet, one begins.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+}
+
+/// By what a run is known again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) n_rows: usize,
+    pub(super) n_features: usize,
+    /// CRC-32 of the rows, of the graph and of the model that it starts from.
+    pub(super) rows: u32,
+    pub(super) graph: Option<u32>,
+    pub(super) model: Option<u32>,
+    pub(super) hyperparameters: Hyperparameters,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    schema_version: u32,
+    producer: String,
+    /// Of the arrays and of `state`.
+    checksum: u32,
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    identity: Identity,
+    progress: Progress,
+    /// The optimiser's count of steps.
+    count: Option<u32>,
+    best: Option<BestRecord>,
+    best_has_projector: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BestRecord {
+    recall: f64,
+    candidate: usize,
+    step: usize,
+    epoch: usize,
+}
+
+/// The folder of a run.
+pub(super) struct Keeper<'a> {
+    options: &'a Checkpoints,
+    pub(super) identity: Identity,
+    /// What `latest` held when the run was taken up.
+    latest: Option<Vec<u8>>,
+}
+
+impl<'a> Keeper<'a> {
+    /// Opens the folder; a run in it must be the one that `identity`, still without a graph, says.
+    pub(super) fn open(
+        ctx: &Context,
+        options: &'a Checkpoints,
+        identity: Identity,
+    ) -> Result<Self> {
+        let folder = &options.folder;
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
+        let mut keeper = Self { options, identity, latest: None };
+        let path = keeper.path("latest.safetensors");
+        if !path.exists() {
+            if options.resume {
+                ctx.warn(&format!("{}: no checkpoint yet: a new run begins", folder.display()));
+            }
+            return Ok(keeper);
+        }
+        if !options.resume {
+            return Err(Error::file(folder, "a folder without a run (or resume)", "a checkpoint"));
+        }
+        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
+        let (metadata, _) = parse(&bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
+        let producer = producer();
+        if metadata.producer != producer {
+            ctx.warn(&format!(
+                "{}: written by {}: {producer} may end with other last bits",
+                path.display(),
+                metadata.producer
+            ));
+        }
+        keeper.same(&path, &metadata.state.identity)?;
+        keeper.latest = Some(bytes);
+        Ok(keeper)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.options.folder.join(name)
+    }
+
+    /// Refuses what another run left. The graph is compared when it is known.
+    fn same(&self, path: &Path, kept: &Identity) -> Result<()> {
+        let own = &self.identity;
+        let fail = |expected: String, actual: String| Err(Error::file(path, expected, actual));
+        if (own.n_rows, own.n_features) != (kept.n_rows, kept.n_features) {
+            return fail(
+                format!("a run on {} × {} vectors", own.n_rows, own.n_features),
+                format!("one on {} × {}", kept.n_rows, kept.n_features),
+            );
+        }
+        if own.rows != kept.rows {
+            return fail("a run on these vectors".into(), "one on vectors of other values".into());
+        }
+        if own.model != kept.model {
+            return fail("a run from this start".into(), "one from another model".into());
+        }
+        if let (Some(own), Some(kept)) = (own.graph, kept.graph)
+            && own != kept
+        {
+            return fail("a run on this neighbour graph".into(), "one on another".into());
+        }
+        let json = |h: &Hyperparameters| serde_json::to_value(h).unwrap_or_default();
+        let (own, kept) = (json(&own.hyperparameters), json(&kept.hyperparameters));
+        let names = own.as_object().into_iter().flat_map(|own| own.keys());
+        for name in names {
+            if own.get(name) != kept.get(name) {
+                let of = |v: &serde_json::Value| match v.get(name) {
+                    Some(serde_json::Value::String(text)) => text.clone(),
+                    Some(value) => value.to_string(),
+                    None => "none".to_owned(),
+                };
+                return fail(format!("a run with {name} {}", of(&own)), of(&kept));
+            }
+        }
+        Ok(())
+    }
+
+    /// The graph of the run that is taken up, if it is there.
+    pub(super) fn graph(&self) -> Result<Option<KnnGraph>> {
+        let path = self.path("knn.npy");
+        if self.latest.is_none() || !path.exists() {
+            return Ok(None);
+        }
+        let (_, indices) = read_npy_integers(&path)?;
+        KnnGraph::from_indices(self.identity.n_rows, &indices).map(Some)
+    }
+
+    /// Takes note of the graph and, where it is the run's own, keeps it.
+    pub(super) fn set_graph(&mut self, graph: &KnnGraph, given: bool) -> Result<()> {
+        let mut hasher = crc32fast::Hasher::new();
+        for row in 0..graph.n_rows() {
+            let list = graph.neighbors(row);
+            hasher.update(&(list.len() as u64).to_le_bytes());
+            hasher.update(bytemuck::cast_slice(list));
+        }
+        self.identity.graph = Some(hasher.finalize());
+        if let Some(bytes) = &self.latest {
+            let path = self.path("latest.safetensors");
+            let (metadata, _) = parse(bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
+            self.same(&path, &metadata.state.identity)?;
+        } else if !given {
+            let file = OutputFile::create(self.path("knn.npy"))?;
+            write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the end of this epoch (counted from 1) is one to keep.
+    pub(super) fn is_due(&self, epoch: usize) -> bool {
+        epoch.is_multiple_of(self.options.every)
+    }
+
+    /// Writes `latest`.
+    pub(super) fn save(
+        &self,
+        progress: &Progress,
+        learner: &mut Learner,
+        best: Option<&mut Best>,
+    ) -> Result<()> {
+        let (count, mut arrays) = learner.state_mut();
+        let count = count.copied();
+        let mut record = None;
+        let mut best_has_projector = false;
+        if let Some(best) = best {
+            let Best { recall, candidate, step, epoch, networks } = best;
+            record = Some(BestRecord {
+                recall: *recall,
+                candidate: *candidate,
+                step: *step,
+                epoch: *epoch,
+            });
+            best_has_projector = networks.projector.is_some();
+            arrays.extend(networks.arrays_mut("best"));
+        }
+        let arrays: Vec<Named<&[f32]>> =
+            arrays.into_iter().map(|(name, shape, values)| (name, shape, &*values)).collect();
+        let state = State {
+            identity: self.identity.clone(),
+            progress: progress.clone(),
+            count,
+            best: record,
+            best_has_projector,
+        };
+        let fail = |e| Error::invalid("checkpoint", "values that can be stored", e);
+        let checksum = seal(&state, checksum(&arrays)).map_err(fail)?;
+        let metadata =
+            Metadata { schema_version: SCHEMA_VERSION, producer: producer(), checksum, state };
+        let json = serde_json::to_string(&metadata).map_err(fail)?;
+        self.write("latest.safetensors", &tensors_to_bytes(&arrays, json)?)
+    }
+
+    /// Writes a model.
+    pub(super) fn save_model(&self, name: &str, model: &Model) -> Result<()> {
+        self.write(name, &model.to_bytes()?)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut file = OutputFile::create(self.path(name))?;
+        file.write_all(bytes)?;
+        file.commit()
+    }
+
+    /// Where the run that is taken up was.
+    pub(super) fn progress(&self) -> Result<Option<Progress>> {
+        self.read(|metadata, _| Ok(metadata.state.progress))
+    }
+
+    /// Brings learner and best moment to where they were. `like` are networks of the best's shape.
+    pub(super) fn restore(
+        &self,
+        learner: &mut Learner,
+        like: &Networks,
+    ) -> Result<Option<Option<Best>>> {
+        self.read(|metadata, mut file| {
+            let (count, arrays) = learner.state_mut();
+            for (name, shape, values) in arrays {
+                file.fill(&name, &shape, values)?;
+            }
+            if let (Some(count), Some(kept)) = (count, metadata.state.count) {
+                *count = kept;
+            }
+            let Some(record) = metadata.state.best else {
+                file.finish()?;
+                return Ok(None);
+            };
+            let mut networks = like.clone();
+            networks.projector = networks.projector.filter(|_| metadata.state.best_has_projector);
+            for (name, shape, values) in networks.arrays_mut("best") {
+                file.fill(&name, &shape, values)?;
+            }
+            file.finish()?;
+            let BestRecord { recall, candidate, step, epoch } = record;
+            Ok(Some(Best { networks, recall, candidate, step, epoch }))
+        })
+    }
+
+    fn read<R>(
+        &self,
+        work: impl FnOnce(Metadata, Tensors<'_>) -> std::result::Result<R, Mismatch>,
+    ) -> Result<Option<R>> {
+        let Some(bytes) = &self.latest else { return Ok(None) };
+        let result = parse(bytes).and_then(|(metadata, file)| work(metadata, file));
+        let path = self.path("latest.safetensors");
+        result.map(Some).map_err(|(expected, actual)| Error::file(&path, expected, actual))
+    }
+}
+
+fn producer() -> String {
+    concat!("twinlearn ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// CRC-32 of the arrays' and of the state.
+fn seal(state: &State, arrays: u32) -> serde_json::Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&arrays.to_le_bytes());
+    hasher.update(serde_json::to_string(state)?.as_bytes());
+    Ok(hasher.finalize())
+}
+
+fn parse(bytes: &[u8]) -> std::result::Result<(Metadata, Tensors<'_>), Mismatch> {
+    let foreign = |actual: String| ("a checkpoint of twinlearn".to_owned(), actual);
+    let file = Tensors::parse(bytes).map_err(foreign)?;
+    let metadata: Metadata =
+        serde_json::from_str(&file.json).map_err(|e| foreign(format!("metadata with {e}")))?;
+    if metadata.schema_version != SCHEMA_VERSION {
+        let expected = format!("a checkpoint of schema version {SCHEMA_VERSION}");
+        return Err((expected, metadata.schema_version.to_string()));
+    }
+    let sealed = seal(&metadata.state, file.checksum()).map_err(|e| foreign(e.to_string()))?;
+    if sealed != metadata.checksum {
+        let expected = format!("contents with the checksum {:08x}", metadata.checksum);
+        return Err((expected, format!("{sealed:08x}: the file is damaged")));
+    }
+    Ok((metadata, file))
+}
+
+/// By what the model that a run starts from is known again.
+pub(super) fn model_checksum(model: &Model) -> Result<u32> {
+    Ok(crc32fast::hash(&model.to_bytes()?))
+}
+
+/// What [`Params`] say, to be compared.
+pub(super) fn hyperparameters(params: &Params) -> Hyperparameters {
+    Hyperparameters::clone(params)
+}

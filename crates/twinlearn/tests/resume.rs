@@ -1,0 +1,193 @@
+//! Runs that are broken off, stopped, taken up again, and gone on from.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use twinlearn::{
+    CancelToken, Checkpoints, Context, Error, Event, Fit, Loss, Matrix, Model, NormLayer,
+    NpyVectors, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
+};
+
+/// 1000 sentence embeddings of dimension 384.
+fn rows() -> Matrix {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let x = NpyVectors::open(root.join("../../data/train_x.npy")).unwrap();
+    let mut rows = vec![0.0; 1000 * 384];
+    x.read_rows(0, &mut rows).unwrap();
+    Matrix::new(1000, 384, rows).unwrap()
+}
+
+/// Cancels at a step.
+struct Breaker {
+    token: CancelToken,
+    at: usize,
+    steps: AtomicUsize,
+}
+
+impl Observer for Breaker {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Step(_) = event
+            && self.steps.fetch_add(1, Ordering::Relaxed) + 1 == self.at
+        {
+            self.token.cancel();
+        }
+    }
+}
+
+fn trainer(params: &ParamsBuilder, folder: &Path, resume: bool) -> Trainer {
+    let checkpoints = Checkpoints::new(folder).resume(resume);
+    Trainer::new(params.clone().build().unwrap()).checkpoints(checkpoints)
+}
+
+/// A run that is broken off at this step, then taken up.
+fn broken(params: &ParamsBuilder, x: &Matrix, at: usize, folder: &Path) -> Fit {
+    let token = CancelToken::default();
+    let breaker = Breaker { token: token.clone(), at, steps: AtomicUsize::new(0) };
+    let ctx = Context::with_threads(2).unwrap().observer(Arc::new(breaker)).cancel_token(token);
+    let result = trainer(params, folder, false).fit(&ctx, x);
+    assert!(matches!(result, Err(Error::Cancelled)));
+    trainer(params, folder, true).fit(&Context::with_threads(1).unwrap(), x).unwrap()
+}
+
+#[test]
+fn a_run_taken_up_ends_with_the_same_bits() {
+    let x = rows();
+    let projector: Option<twinlearn::NetworkSpec> = Some("mlp-1-64".parse().unwrap());
+    let base = || Params::builder().n_components(8).batch_size(100).epochs(4).seed(7);
+    let bt = || base().projector(projector.clone());
+    let cases = [
+        ("BT, LARS, retained", bt().retain_projector(true).learning_rate(1.0)),
+        ("BT, AdamW, mlp", bt().optimizer(Optimizer::AdamW).encoder("mlp-1-32".parse().unwrap())),
+        ("BT, LN", bt().encoder("mlp-1-32".parse().unwrap()).norm_layer(NormLayer::Layer)),
+        ("KL, whitened", base().loss(Loss::KL).whiten(0.5)),
+        ("MSE, gaussian", bt().loss(Loss::MSE).gaussian(true)),
+        ("auto", base().loss(Loss::Auto)),
+        ("BT, nothing held out", bt().validation_fraction(0.0)),
+    ];
+    for (name, params) in cases {
+        let plain = Trainer::new(params.clone().build().unwrap());
+        let plain = plain.fit(&Context::with_threads(2).unwrap(), &x).unwrap();
+        let wanted = plain.model.to_bytes().unwrap();
+        // 9 steps an epoch (10 with nothing held out): within the first, at an end, and later.
+        for at in [1, 5, 9, 10, 23, 30] {
+            if at >= plain.report.training.steps {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let fit = broken(&params, &x, at, folder.path());
+            assert!(fit.model.to_bytes().unwrap() == wanted, "{name}, broken off at step {at}");
+            assert_eq!(fit.report.training, plain.report.training, "{name} at {at}");
+            let last = Model::load(folder.path().join("final.safetensors")).unwrap();
+            assert!(last.to_bytes().unwrap() == wanted);
+            // Once more, when there is nothing left to do.
+            let again = trainer(&params, folder.path(), true);
+            let again = again.fit(&Context::with_threads(2).unwrap(), &x).unwrap();
+            assert!(again.model.to_bytes().unwrap() == wanted, "{name}, done");
+        }
+    }
+}
+
+#[test]
+fn only_the_same_run_is_taken_up() {
+    let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let params = Params::builder().n_components(8).loss(Loss::KL).epochs(2);
+    trainer(&params, path, false).fit(&ctx, &x).unwrap();
+    let refused = |params: &ParamsBuilder, x: &Matrix, resume| {
+        trainer(params, path, resume).fit(&ctx, x).unwrap_err().to_string()
+    };
+    let error = refused(&params, &x, false);
+    assert!(
+        error.ends_with("expected a folder without a run (or resume), got a checkpoint"),
+        "{error}"
+    );
+    let error = refused(&params.clone().seed(1), &x, true);
+    assert!(error.ends_with("expected a run with seed 1, got 0"), "{error}");
+    let mut other = x.clone();
+    other.as_mut_slice()[70_000] += 0.25;
+    let error = refused(&params, &other, true);
+    assert!(
+        error.ends_with("a run on these vectors, got one on vectors of other values"),
+        "{error}"
+    );
+
+    // One flipped bit anywhere among the numbers is noticed.
+    let latest = path.join("latest.safetensors");
+    let good = std::fs::read(&latest).unwrap();
+    let mut bad = good.clone();
+    let at = bad.len() - 1001;
+    bad[at] ^= 4;
+    std::fs::write(&latest, &bad).unwrap();
+    let error = refused(&params, &x, true);
+    assert!(error.contains("contents with the checksum") && error.ends_with("damaged"), "{error}");
+    std::fs::write(&latest, &good[..good.len() / 2]).unwrap();
+    let error = refused(&params, &x, true);
+    assert!(error.contains("expected a checkpoint of twinlearn"), "{error}");
+    // A checkpoint is not taken for a model.
+    std::fs::write(&latest, &good).unwrap();
+    let error = Model::load(&latest).unwrap_err().to_string();
+    assert!(error.contains("expected a twinlearn model"), "{error}");
+    assert!(trainer(&params, path, true).fit(&ctx, &x).is_ok());
+}
+
+#[test]
+fn a_callback_ends_training() {
+    let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
+    let params = || Params::builder().n_components(8).loss(Loss::KL).batch_size(100).epochs(6);
+    let trainer = || Trainer::new(params().build().unwrap());
+    let go_on = |go_on| if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let by_step = trainer().on_step(move |r| go_on(r.step < 13)).fit(&ctx, &x).unwrap();
+    assert_eq!(by_step.report.training.steps, 13);
+    let by_epoch = trainer().on_epoch(move |r| go_on(r.epoch < 2)).fit(&ctx, &x).unwrap();
+    assert_eq!(by_epoch.report.training.steps, 18);
+    // What was found until then is not lost.
+    let v = by_epoch.report.validation.unwrap();
+    assert!(v.recall > v.start_recall.unwrap(), "{v:?}");
+    // A stop does not end the run for good: what is kept goes on from the last whole epoch.
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Checkpoints::new(folder.path());
+    let stopped = trainer().checkpoints(kept.clone()).on_step(move |r| go_on(r.step < 13));
+    stopped.fit(&ctx, &x).unwrap();
+    let resumed = trainer().checkpoints(kept.resume(true)).fit(&ctx, &x).unwrap();
+    let whole = trainer().fit(&ctx, &x).unwrap();
+    assert!(resumed.model.to_bytes().unwrap() == whole.model.to_bytes().unwrap());
+}
+
+#[test]
+fn a_model_is_gone_on_from() {
+    let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
+    let projector = Some("mlp-1-64".parse().unwrap());
+    let params = Params::builder().n_components(8).projector(projector).batch_size(100).epochs(2);
+    let params = params.validation_fraction(0.0);
+    let first = Trainer::new(params.clone().retain_projector(true).build().unwrap());
+    let first = first.fit(&ctx, &x).unwrap();
+    let tuned = || first.model.fine_tune().batch_size(100).epochs(2).validation_fraction(0.0);
+    let fit = |model: &Model, params: ParamsBuilder| {
+        Trainer::new(params.build().unwrap()).warm_start(model.clone()).fit(&ctx, &x)
+    };
+    // Where the first run ended, the second begins.
+    let second = fit(&first.model, tuned().learning_rate(1e-9)).unwrap();
+    let z = |model: &Model| model.transform(&ctx, &x, false).unwrap();
+    let (a, b) = (z(&first.model), z(&second.model));
+    let far = a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far < 1e-3, "{far}");
+    assert!(second.report.training.final_loss < first.report.training.final_loss);
+
+    let error = |model: &Model, params| fit(model, params).unwrap_err().to_string();
+    let bare = Trainer::new(params.build().unwrap()).fit(&ctx, &x).unwrap().model;
+    assert_eq!(
+        error(&bare, tuned()),
+        "model: expected one that retained its projector mlp-1-64 (or projector none), got no \
+         projector"
+    );
+    assert!(fit(&bare, tuned().projector(None)).is_ok());
+    assert_eq!(
+        error(&first.model, tuned().n_components(9)),
+        "model: expected the encoder linear from 384 to 9 with BN, got linear from 384 to 8 with BN"
+    );
+    let error = Trainer::new(tuned().build().unwrap()).fit(&ctx, &x).unwrap_err().to_string();
+    assert_eq!(error, "init: expected a model to start from with init model, got none");
+}
