@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults bench-knn bench-quality clean
+.PHONY: quickstart test test-rust test-python lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -52,11 +52,15 @@ bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hn
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/knn.py $(BINARY) $(WORDNET) benchmarks/results
 
-bench-quality: $(VENV)/.dev ## What reduced vectors keep, beside PCA; QUICK=--quick for five minutes
+bench-train: .venv-bench/.train ## A training step beside PyTorch's
 	$(CARGO) build --release --locked
-	env -u OPENBLAS_CORETYPE $(VENV)/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/train.py $(BINARY) benchmarks/results
 
-.venv-bench/.knn: benchmarks/requirements-knn.txt
+bench-quality: .venv-bench/.train ## What reduced vectors keep, beside PCA; QUICK=--quick for five minutes
+	$(CARGO) build --release --locked
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
+
+.venv-bench/.%: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	touch $@

@@ -1,5 +1,10 @@
 """The reference recipe in plain PyTorch, written from the paper's formulas, for comparison.
 
+    python benchmarks/reference.py steps X.npy -d D --projector P --batch B --steps N
+    python benchmarks/reference.py fit X.npy KNN.npy -d D --projector P --batch B --epochs E --to W.npz
+
+The first prints the seconds of each step, the second those of the whole training, as JSON.
+
 No line is taken from the authors' code: networks, loss and LARS follow arXiv 2110.09455, 2103.03230
 and 1708.03888. Both views go through the networks one after the other and the loss forms the whole
 cross-correlation matrix, as one writes it in PyTorch.
@@ -7,8 +12,13 @@ cross-correlation matrix, as one writes it in PyTorch.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import time
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -99,3 +109,49 @@ class Trainer:
                 partners = graph[anchors, drawn]
                 self.step(x[anchors], x[partners], rate(step, warmup, total, batch))
                 step += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["steps", "fit"])
+    parser.add_argument("x", type=Path)
+    parser.add_argument("knn", type=Path, nargs="?")
+    parser.add_argument("-d", type=int, required=True)
+    parser.add_argument("--projector", required=True)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--to", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    x = torch.from_numpy(np.load(args.x).astype(np.float32, copy=False))
+    trainer = Trainer(x.shape[1], args.d, args.projector)
+    if args.what == "steps":
+        seconds = []
+        for _ in range(args.steps):
+            start = time.perf_counter()
+            anchors = torch.randint(len(x), (2, args.batch))
+            trainer.step(x[anchors[0]], x[anchors[1]], 0.1)
+            seconds.append(time.perf_counter() - start)
+        side = torch.ones(2048, 2048)
+        rates = []
+        for _ in range(5):
+            start = time.perf_counter()
+            side @ side
+            rates.append(2 * 2048**3 / (time.perf_counter() - start) / 1e9)
+        result = {"seconds": seconds, "gemm_gflops": max(rates), "torch": torch.__version__}
+    else:
+        start = time.perf_counter()
+        graph = torch.from_numpy(np.load(args.knn).astype(np.int64))
+        trainer.fit(x, graph, args.batch, args.epochs, seed=0)
+        result = {"seconds": time.perf_counter() - start, "torch": torch.__version__}
+        layer = trainer.encoder[0]
+        assert isinstance(layer, nn.Linear)
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        np.savez(args.to, weight=weight, bias=bias)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -45,7 +45,7 @@ impl InputFrame {
         self.shift(network, 1.0);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), self.scale);
-        self.scale_output(network, self.gain);
+        network.scale_output(self.gain);
         if let Some(projector) = projector {
             scale(projector.blocks[0].weight.as_mut_slice(), 1.0 / self.gain);
         }
@@ -53,7 +53,7 @@ impl InputFrame {
 
     /// The inverse of [`enter`](Self::enter).
     pub(crate) fn leave(&self, network: &mut Network<f32>, projector: Option<&mut Network<f32>>) {
-        self.scale_output(network, 1.0 / self.gain);
+        network.scale_output(1.0 / self.gain);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), 1.0 / self.scale);
         self.shift(network, -1.0);
@@ -89,10 +89,13 @@ impl InputFrame {
             add(running_mean, -sign);
         }
     }
+}
 
-    fn scale_output(&self, network: &mut Network<f32>, factor: f64) {
-        let last = network.blocks.len() - 1;
-        let block = &mut network.blocks[last];
+impl Network<f32> {
+    /// Multiplies what it gives.
+    pub(crate) fn scale_output(&mut self, factor: f64) {
+        let last = self.blocks.len() - 1;
+        let block = &mut self.blocks[last];
         scale(block.weight.as_mut_slice(), factor);
         scale(block.bias.as_deref_mut().unwrap_or_default(), factor);
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::run::{Best, Progress};
-use super::step::{Learner, Networks};
+use super::step::Learner;
 use crate::context::Context;
 use crate::data::{
     Mismatch, Named, OutputFile, Tensors, checksum, read_npy_integers, tensors_to_bytes,
@@ -274,12 +274,8 @@ impl<'a> Keeper<'a> {
         self.read(|metadata, _| Ok(metadata.state.progress))
     }
 
-    /// Brings learner and best moment to where they were. `like` are networks of the best's shape.
-    pub(super) fn restore(
-        &self,
-        learner: &mut Learner,
-        like: &Networks,
-    ) -> Result<Option<Option<Best>>> {
+    /// Brings learner and best moment to where they were.
+    pub(super) fn restore(&self, learner: &mut Learner) -> Result<Option<Option<Best>>> {
         self.read(|metadata, mut file| {
             let (count, arrays) = learner.state_mut();
             for (name, shape, values) in arrays {
@@ -292,8 +288,7 @@ impl<'a> Keeper<'a> {
                 file.finish()?;
                 return Ok(None);
             };
-            let mut networks = like.clone();
-            networks.projector = networks.projector.filter(|_| metadata.state.best_has_projector);
+            let mut networks = learner.networks(metadata.state.best_has_projector);
             for (name, shape, values) in networks.arrays_mut("best") {
                 file.fill(&name, &shape, values)?;
             }

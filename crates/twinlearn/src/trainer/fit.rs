@@ -137,7 +137,7 @@ pub(super) fn fit(
     };
     let trained = match params.solver {
         Solver::Spectral => run.start(networks)?,
-        Solver::Sgd => clock.time(Stage::Train, || run.train(&networks))?,
+        Solver::Sgd => clock.time(Stage::Train, || run.train(networks))?,
     };
     let Trained { params, networks, mut record, start_recall, recall: mut kept } = trained;
     let Networks { mut encoder, projector } = networks;

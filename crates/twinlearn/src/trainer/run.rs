@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::linalg::Matrix;
 use crate::model::{Model, TrainingRecord};
 use crate::nn::{InputFrame, Network};
-use crate::objective::Objective;
+use crate::objective::{LossParts, Objective};
 use crate::optimiser::{LarsConfig, OptimiserKind};
 use crate::pairs::Pairs;
 use crate::params::{Loss, Optimizer, Params, Recipe};
@@ -109,7 +109,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn train(&self, start: &Networks) -> Result<Trained> {
+    pub(super) fn train(&self, start: Networks) -> Result<Trained> {
         let Self { params, ctx, pairs, .. } = self;
         let batch = params.batch_size.min(pairs.len());
         if batch < params.batch_size {
@@ -122,7 +122,7 @@ impl Run<'_> {
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
         let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
-            networks: self.kept(start),
+            networks: self.kept(&start),
             recall,
             candidate: 0,
             step: 0,
@@ -134,21 +134,25 @@ impl Run<'_> {
         let mut progress = resumed.unwrap_or_else(|| fresh.clone());
         let candidates = candidates(params);
         let total = candidates.len() * params.epochs * (pairs.len() / batch);
-        let mut last = None;
+        let (mut start, mut last) = (Some(start), None);
         ctx.stage(Stage::Train, total, || {
             while let Some(params) = candidates.get(progress.candidate) {
-                let (objective, frame) = objective(params, &start.encoder, self.pca);
+                let is_last = progress.candidate + 1 == candidates.len();
+                // Projectors may be large: only what another candidate needs is copied.
+                let begins = if is_last { start.take() } else { start.clone() };
+                let Some(begins) = begins else { break };
+                let (objective, frame) = objective(params, &begins.encoder, self.pca);
                 let kind = optimiser(params.optimizer);
-                let mut learner = Learner::new(start.clone(), batch, objective, kind, frame);
+                let mut learner = Learner::new(begins, batch, objective, kind, frame);
                 if let (true, Some(keeper)) = (restores, self.keeper)
-                    && let Some(kept) = keeper.restore(&mut learner, start)?
+                    && let Some(kept) = keeper.restore(&mut learner)?
                 {
                     best = kept;
                 }
                 restores = false;
                 let next = self.candidate(params, batch, &mut learner, &mut progress, &mut best)?;
-                last = Some(learner.networks(true));
-                if matches!(next, Next::End) || progress.candidate + 1 == candidates.len() {
+                if matches!(next, Next::End) || is_last {
+                    last = best.is_none().then(|| learner.into_networks());
                     break;
                 }
                 let Progress { candidate, steps, last_epoch_loss, .. } = progress;
@@ -166,7 +170,7 @@ impl Run<'_> {
                 let recall = self.recall(&networks.encoder)?;
                 (candidates[progress.candidate].clone(), networks, recall, progress.steps)
             }
-            (None, None) => (self.params.clone(), start.clone(), start_recall, 0),
+            (None, None) => unreachable!("a candidate was trained"),
         };
         let record = self.record(batch, &progress, step);
         Ok(Trained { params, networks, record, start_recall, recall })
@@ -208,9 +212,21 @@ impl Run<'_> {
                 let mut flow = ControlFlow::Continue(());
                 let (mut loss, mut steps) = (0.0, 0);
                 while steps < per_epoch && flow.is_continue() {
+                    let begun = Instant::now();
                     let rows = feed.next()?;
-                    let rate = schedule.at(epoch * per_epoch + steps);
-                    let report = self.step(learner, &rows, rate, progress.steps + 1, epoch)?;
+                    let (step, rate) = (progress.steps + 1, schedule.at(epoch * per_epoch + steps));
+                    let parts = self.step(learner, &rows, step, rate)?;
+                    let report = StepReport {
+                        step,
+                        epoch,
+                        loss: parts.total,
+                        on_diagonal: parts.on_diagonal,
+                        off_diagonal: parts.off_diagonal,
+                        learning_rate: rate,
+                        rows_per_second: batch as f64 / begun.elapsed().as_secs_f64(),
+                    };
+                    self.ctx.emit(&Event::Step(&report));
+                    self.ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
                     feed.give_back(rows);
                     loss += report.loss;
                     steps += 1;
@@ -227,37 +243,23 @@ impl Run<'_> {
         })
     }
 
-    /// One step, told.
     fn step(
         &self,
         learner: &mut Learner,
         rows: &Matrix,
-        learning_rate: f64,
         step: usize,
-        epoch: usize,
-    ) -> Result<StepReport> {
+        learning_rate: f64,
+    ) -> Result<LossParts> {
         self.ctx.check_cancelled()?;
-        let start = Instant::now();
         let loss = learner.step(self.ctx, rows, learning_rate);
-        if !loss.total.is_finite() {
-            return Err(Error::invalid(
-                "training",
-                "a finite loss (a lower learning_rate may help)",
-                format_args!("{} at step {step}", loss.total),
-            ));
+        if loss.total.is_finite() {
+            return Ok(loss);
         }
-        let report = StepReport {
-            step,
-            epoch,
-            loss: loss.total,
-            on_diagonal: loss.on_diagonal,
-            off_diagonal: loss.off_diagonal,
-            learning_rate,
-            rows_per_second: rows.rows() as f64 / 2.0 / start.elapsed().as_secs_f64(),
-        };
-        self.ctx.emit(&Event::Step(&report));
-        self.ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
-        Ok(report)
+        Err(Error::invalid(
+            "training",
+            "a finite loss (a lower learning_rate may help)",
+            format_args!("{} at step {step}", loss.total),
+        ))
     }
 
     /// What follows an epoch (counted from 1), which a callback may have broken off.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
-use crate::params::{Init, Params};
+use crate::params::{Init, Loss, Params};
 use crate::pca::Pca;
 use crate::random::{Purpose, generator};
 use crate::spectral::neighbour_map;
@@ -40,7 +40,13 @@ pub(super) fn networks(
     };
     let projector = params.projector.as_ref().map(|spec| {
         let mut rng = generator(params.seed, Purpose::Init, 1);
-        Network::random(spec, norm, d, params.projector_width(spec, x.dim()), &mut rng)
+        let width = params.projector_width(spec, x.dim());
+        let mut projector = Network::random(spec, norm, d, width, &mut rng);
+        if params.loss == Loss::MSE {
+            // What is given back should begin no larger than rows of length 1.
+            projector.scale_output(1.0 / (width as f64).sqrt());
+        }
+        projector
     });
     Ok(Networks { encoder, projector })
 }

@@ -101,6 +101,15 @@ impl Learner {
         networks
     }
 
+    /// [`networks`](Self::networks) at the end, when nothing else is needed any more.
+    pub(super) fn into_networks(self) -> Networks {
+        let Self { mut networks, frame, .. } = self;
+        if let Some(frame) = frame {
+            frame.leave(&mut networks.encoder, networks.projector.as_mut());
+        }
+        networks
+    }
+
     /// The coordinates that its input must be in, if not those of X.
     pub(super) fn frame(&self) -> Option<&InputFrame> {
         self.frame.as_ref()
