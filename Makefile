@@ -43,9 +43,9 @@ format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(VENV)/bin/ruff format $(SOURCES)
 	$(VENV)/bin/ruff check --fix $(SOURCES)
 
-bench-defaults: ## Held-out recall around the defaults
+bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 	$(CARGO) build --release --locked
-	$(PYTHON) benchmarks/defaults.py $(BINARY) data/train_x.npy benchmarks/results
+	$(VENV)/bin/python benchmarks/defaults.py $(BINARY) $(WORDNET) benchmarks/results
 
 # OPENBLAS_CORETYPE, where set, would hold FAISS back.
 bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib

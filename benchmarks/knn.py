@@ -12,7 +12,6 @@ For cosine the others get rows of length 1. Recall is the share of the exact 10 
 
 from __future__ import annotations
 
-import gzip
 import importlib.metadata
 import json
 import statistics
@@ -32,12 +31,12 @@ import numba
 import numpy as np
 import pynndescent
 from big_file import write
+from common import fashion_mnist, machine
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 THREADS = 2
 REPEATS = 3
 K = 10
@@ -232,25 +231,18 @@ def growth(binary: str, x: Rows, folder: Path) -> dict[str, Any]:
     return {"runs": runs, "exponent": round(exponent, 3)}
 
 
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0]}, {len(models)} cores" if models else "unknown"
-
-
 def main() -> None:
     binary, wordnet, results = sys.argv[1:]
     faiss.omp_set_num_threads(THREADS)
     numba.set_num_threads(THREADS)
     words = np.load(wordnet).astype(np.float32)
-    images = np.frombuffer(gzip.decompress(FASHION.read_bytes()), np.uint8, offset=16)
+    fashion, _ = fashion_mnist("train")
     noise = np.random.default_rng(0).standard_normal((30_000, 512), dtype=np.float32)
     descent(words[:3000], 11)  # compiles
     packages = ["faiss-cpu", "pynndescent", "hnswlib", "numba", "numpy"]
     version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fashion = images.reshape(-1, 784).astype(np.float32)
         record = {
             "command": "make bench-knn",
             "machine": machine(),

@@ -18,7 +18,6 @@ recipe (`reference.py`, PyTorch, the paper's settings but 20 epochs) runs on Wor
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import subprocess
 import sys
@@ -29,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import fashion_mnist, machine
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Reduce = Callable[[str], Rows]
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
 DIMENSIONS = [16, 32, 64, 128]
 MLP = ["--encoder", "mlp-1-1024"]
 REFERENCE_EPOCHS = 20
@@ -93,18 +92,9 @@ class WordNet(Set):
 
 class Fashion(Set):
     def __init__(self, binary: str, folder: Path) -> None:
-        def read(name: str, offset: int) -> NDArray[np.uint8]:
-            return np.frombuffer(
-                gzip.decompress((FASHION / name).read_bytes()), np.uint8, offset=offset
-            )
-
-        files = {"train": "train", "test": "t10k"}
-        arrays = {
-            key: read(f"{f}-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype(np.float32)
-            for key, f in files.items()
-        }
-        self.train_labels = read("train-labels-idx1-ubyte.gz", 8)
-        self.test_labels = read("t10k-labels-idx1-ubyte.gz", 8)
+        train, self.train_labels = fashion_mnist("train")
+        test, self.test_labels = fashion_mnist("t10k")
+        arrays = {"train": train, "test": test}
         super().__init__(binary, "Fashion-MNIST", arrays, folder)
 
     def second(self, base: Rows, found: Ids, reduce: Reduce) -> tuple[str, float]:
@@ -197,18 +187,10 @@ def main() -> None:
     args = parser.parse_args()
     dimensions, seeds = ([64], 1) if args.quick else (DIMENSIONS, 3)
     binary = str(args.binary.resolve())
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown",
-    )
     version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
     record: dict[str, Any] = {
         "command": "make bench-quality",
-        "machine": cpu,
+        "machine": machine(),
         "versions": {"twinlearn": version.stdout.split()[-1], "numpy": np.__version__},
         "sets": {},
     }

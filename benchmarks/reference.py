@@ -1,7 +1,7 @@
 """The reference recipe in plain PyTorch, written from the paper's formulas, for comparison.
 
     python benchmarks/reference.py steps X.npy -d D --projector P --batch B --steps N
-    python benchmarks/reference.py fit X.npy KNN.npy -d D --projector P --batch B --epochs E --to W.npz
+    python benchmarks/reference.py fit X.npy KNN.npy -d D --projector P --epochs E --to W.npz
 
 The first prints the seconds of each step, the second those of the whole training, as JSON.
 
@@ -56,18 +56,21 @@ class Lars:
         self.parameters = parameters
         self.momenta = [torch.zeros_like(p) for p in parameters]
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
-        for p, m in zip(self.parameters, self.momenta, strict=True):
-            g = p.grad
-            assert g is not None
-            if p.ndim > 1:
-                g = g.add(p, alpha=WEIGHT_DECAY)
-                sizes = float(p.norm()), float(g.norm())
-                g.mul_(ETA * sizes[0] / sizes[1] if min(sizes) > 0 else 1.0)
-            m.mul_(MOMENTUM).add_(g)
-            p.sub_(m, alpha=rate)
-            p.grad = None
+        with torch.no_grad():
+            for p, m in zip(self.parameters, self.momenta, strict=True):
+                self.change(p, m, rate)
+
+    def change(self, p: nn.Parameter, m: torch.Tensor, rate: float) -> None:
+        g = p.grad
+        assert g is not None
+        if p.ndim > 1:
+            g = g.add(p, alpha=WEIGHT_DECAY)
+            sizes = float(p.norm()), float(g.norm())
+            g.mul_(ETA * sizes[0] / sizes[1] if min(sizes) > 0 else 1.0)
+        m.mul_(MOMENTUM).add_(g)
+        p.sub_(m, alpha=rate)
+        p.grad = None
 
 
 def rate(step: int, warmup: int, total: int, batch: int) -> float:
@@ -92,7 +95,7 @@ class Trainer:
     def step(self, first: torch.Tensor, second: torch.Tensor, rate: float) -> float:
         first, second = (self.projector(self.encoder(x)) for x in (first, second))
         loss = barlow_twins(first, second)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimiser.step(rate)
         return float(loss.detach())
 

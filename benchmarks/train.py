@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from common import machine
 
 THREADS, ROUNDS, STEPS, ROWS = 2, 3, 7, 8192
 # D, d, projector, batch; the last two are steps of loss KL.
@@ -89,17 +90,13 @@ def ours(binary: str, folder: Path, case: tuple[int, int, str, int]) -> tuple[li
 
 def main() -> None:
     binary, results = sys.argv[1:]
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown",
-    )
     script = str(Path(__file__).with_name("reference.py"))
     rates: list[float] = []
-    record: dict[str, Any] = {"command": "make bench-train", "machine": cpu, "threads": THREADS}
+    record: dict[str, Any] = {
+        "command": "make bench-train",
+        "machine": machine(),
+        "threads": THREADS,
+    }
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).parents[2]
 BINARY = Path(os.environ["TWINLEARN"]).resolve()
@@ -114,3 +115,31 @@ def test_a_pca_start_is_numpys_pca(tmp_path: Path) -> None:
     _, _, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
     own = named["encoder.0.weight"] / np.linalg.norm(named["encoder.0.weight"], axis=1)[:, None]
     np.testing.assert_allclose(np.abs((own * axes[:6]).sum(1)), 1, atol=1e-4)
+
+
+def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
+    events, log = tmp_path / "events", tmp_path / "log.jsonl"
+    args = ("--loss", "KL", "-d", 8, "--epochs", 3, "--tensorboard", events, "--log", log)
+    run("fit", TEST, "-o", tmp_path / "m.safetensors", *args)
+    steps = [json.loads(line) for line in log.read_text().splitlines()]
+    told = EventAccumulator(str(events))
+    told.Reload()
+    losses = told.Scalars("step/loss")
+    assert [event.step for event in losses] == [step["step"] for step in steps]
+    wanted = [np.float32(step["loss"]) for step in steps]
+    assert [np.float32(event.value) for event in losses] == wanted
+    recalls = told.Scalars("epoch/recall")
+    assert [event.step for event in recalls] == [3, 6, 9]
+    assert all(0 < event.value < 1 for event in recalls)
+
+
+def test_checkpoints_are_arrays_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run("fit", TEST, "-d", 8, "--loss", "KL", "--epochs", 2, "--output-folder", folder)
+    named, metadata = arrays(folder / "latest.safetensors")
+    assert named["training.encoder.0.weight"].shape == (8, 384)
+    assert named["best.encoder.0.weight"].shape == (8, 384)
+    # First and second moments of weight, bias and the loss's own scale.
+    assert [named[f"optimizer.{i}"].shape[0] for i in range(6)] == [3072, 3072, 8, 8, 1, 1]
+    assert metadata["state"]["progress"]["epoch"] == 2
+    assert np.load(folder / "knn.npy").shape == (1000, 5)

@@ -137,7 +137,21 @@ fn bad_parameters_are_named() {
             "warmup_epochs: expected fewer than epochs (4), got 4",
         ),
         (&["--batch-size", "1"], "batch_size: expected at least 2, got 1"),
-        (&["--loss", "MSE"], "loss: expected BT or KL, got \"MSE\""),
+        (&["--loss", "L2"], "loss: expected BT, KL, MSE or auto, got \"L2\""),
+        (
+            &["--loss", "MSE", "--projector", "none"],
+            "projector: expected one that gives back the vectors with loss MSE, got none",
+        ),
+        (&["--noise", "0"], "noise: expected a finite number above 0, got 0"),
+        (
+            &["--gaussian", "--save-knn", "g.npy"],
+            "save_knn: expected no graph to save with gaussian pairs, got g.npy",
+        ),
+        (
+            &["--loss", "auto"],
+            "validation_fraction: expected rows held out with loss auto, to choose by (by default \
+             from 100 rows on), got none",
+        ),
         (&["--solver", "svd"], "solver: expected sgd or spectral, got \"svd\""),
         (&["--optimizer", "sgd"], "optimizer: expected lars or adamw, got \"sgd\""),
         (&["--whiten", "9"], "whiten: expected a number from 0 to 4, got 9"),

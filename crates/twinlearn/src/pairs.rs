@@ -1,10 +1,8 @@
 //! Who may be paired with whom: the lists that training draws partners from.
 
-use rand::Rng;
-
 use crate::error::{Error, Result};
 use crate::knn::KnnGraph;
-use crate::random::{Purpose, generator};
+use crate::random::{Purpose, below, generator};
 
 /// For each anchor the rows it may be paired with, as one flat list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,16 +72,6 @@ impl Pairs {
             (anchor, choices[below(&mut rng, choices.len() as u32) as usize])
         };
         order.into_iter().map(pair).collect()
-    }
-}
-
-/// A uniform number below `n`, by Lemire's multiplication with rejection (arXiv 1805.10941).
-pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
-    loop {
-        let product = u64::from(rng.next_u32()) * u64::from(n);
-        if product as u32 >= n.wrapping_neg() % n {
-            return (product >> 32) as u32;
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use rand::Rng;
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatMut, MatRef, Matrix, column_sums, gram, matmul, symmetric_eigen};
+use crate::linalg::{
+    MatMut, MatRef, Matrix, add_product, column_sums, gram, matmul, symmetric_eigen,
+};
 use crate::random::{Purpose, generator};
 
 /// Rows read at once.
@@ -227,9 +229,7 @@ fn covariance(ctx: &Context, x: &dyn Vectors, mean: &[f64]) -> Result<Matrix<f64
             row.iter_mut().zip(mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
         });
         gram(ctx, MatRef::new(rows.as_slice(), run.len(), dim).t(), part.view_mut());
-        ctx.for_each_chunk(total.as_mut_slice(), dim, |i, total| {
-            total.iter_mut().zip(part.row(i)).for_each(|(t, &p)| *t += f64::from(p));
-        });
+        add_product(ctx, &mut total, &part);
         ctx.emit(&Event::StageProgress { stage: Stage::Pca, done: run.end });
     }
     let n = x.n_rows() as f64;

@@ -3,7 +3,7 @@
 //! A stream is named by what it is for and a counter, so that nothing that happened before an
 //! epoch is needed to draw that epoch again.
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What random numbers are drawn for. The values are part of what a seed means: never reuse one.
@@ -33,4 +33,29 @@ pub(crate) fn generator(seed: u64, purpose: Purpose, round: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(u64::from(purpose as u8) << 32 | u64::from(round));
     rng
+}
+
+/// A uniform number below `n`, by Lemire's multiplication with rejection (arXiv 1805.10941).
+pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
+    loop {
+        let product = u64::from(rng.next_u32()) * u64::from(n);
+        if product as u32 >= n.wrapping_neg() % n {
+            return (product >> 32) as u32;
+        }
+    }
+}
+
+/// `count` of the numbers below `n`, rising; every subset is equally likely (selection sampling,
+/// Knuth, TAOCP 3.4.2, S).
+pub(crate) fn subset(rng: &mut impl Rng, n: usize, count: usize) -> Vec<u32> {
+    let mut missing = count as u64;
+    let mut chosen = Vec::with_capacity(count);
+    for id in 0..n {
+        let left = (n - id) as u64;
+        if (u64::from(rng.next_u32()) * left) >> 32 < missing {
+            missing -= 1;
+            chosen.push(id as u32);
+        }
+    }
+    chosen
 }

@@ -8,7 +8,7 @@
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatRef, Matrix, matmul, symmetric_eigen};
+use crate::linalg::{MatRef, Matrix, add_product, matmul, symmetric_eigen};
 use crate::pairs::Pairs;
 use crate::pca::LinearMap;
 
@@ -68,9 +68,7 @@ fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Re
             MatRef::new(others.as_slice(), run.len(), dim),
         );
         matmul(ctx, 1.0, rows.t(), others, 0.0, part.view_mut());
-        ctx.for_each_chunk(total.as_mut_slice(), dim, |i, total| {
-            total.iter_mut().zip(part.row(i)).for_each(|(t, &p)| *t += f64::from(p));
-        });
+        add_product(ctx, &mut total, &part);
         ctx.emit(&Event::StageProgress { stage: Stage::Spectral, done: run.end });
     }
     let mut symmetric = Matrix::zeros(dim, dim);

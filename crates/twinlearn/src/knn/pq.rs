@@ -11,8 +11,6 @@
 
 use std::ops::Range;
 
-use rand::Rng;
-
 use super::exact;
 use super::frame::{Frame, row_norms};
 use super::metric::Metric;
@@ -21,8 +19,7 @@ use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::kernels::scan::TILE;
 use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
-use crate::pairs::below;
-use crate::random::{Purpose, generator};
+use crate::random::{Purpose, below, generator, subset};
 
 /// Leading axes that are coded.
 const AXES: usize = 128;
@@ -104,8 +101,9 @@ impl Quantiser {
     fn train(ctx: &Context, rows: &Matrix, parts: usize, seed: u64) -> Result<Self> {
         let (n, dim) = (rows.rows(), rows.cols());
         let count = (n / 10).clamp(SAMPLE.start, SAMPLE.end).min(n);
+        let chosen = subset(&mut generator(seed, Purpose::Quantiser, u32::MAX), n, count);
         let sample: Vec<f32> =
-            sample(n, count, seed).iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
+            chosen.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
         let groups = deal(&variances(&sample, dim), parts);
         let books = ctx.try_map(parts, |s| {
             let columns = groups[s].clone();
@@ -200,21 +198,6 @@ impl Vectors for Decoded<'_> {
     }
 }
 
-/// `count` of `n` row numbers, rising; every subset is equally likely (Knuth, TAOCP 3.4.2, S).
-fn sample(n: usize, count: usize, seed: u64) -> Vec<u32> {
-    let mut rng = generator(seed, Purpose::Quantiser, u32::MAX);
-    let mut missing = count as u64;
-    let mut chosen = Vec::with_capacity(count);
-    for id in 0..n {
-        let left = (n - id) as u64;
-        if (u64::from(rng.next_u32()) * left) >> 32 < missing {
-            missing -= 1;
-            chosen.push(id as u32);
-        }
-    }
-    chosen
-}
-
 fn pick_columns(rows: &[f32], dim: usize, columns: &[usize]) -> Vec<f32> {
     rows.chunks_exact(dim).flat_map(|row| columns.iter().map(|&c| row[c])).collect()
 }
@@ -295,6 +278,8 @@ fn k_means(ctx: &Context, points: &[f32], width: usize, seed: u64, book: u32) ->
 
 #[cfg(test)]
 mod tests {
+    use rand::Rng;
+
     use super::*;
 
     /// The squared error of rows as their codes of so many bytes tell them.

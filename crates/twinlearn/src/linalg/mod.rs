@@ -18,4 +18,4 @@ pub use matrix::Matrix;
 pub(crate) use matrix::{MatMut, MatRef};
 pub(crate) use product::{gram, matmul, matmul_here};
 pub(crate) use real::Real;
-pub(crate) use sums::{LANES, dot, dot_here, scale_to_unit};
+pub(crate) use sums::{LANES, add_product, dot, dot_here, scale_to_unit};

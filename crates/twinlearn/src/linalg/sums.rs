@@ -1,7 +1,7 @@
 //! Long sums in `f64`, in an order fixed by the length alone.
 
 use crate::context::{Context, runs};
-use crate::linalg::{Real, vectorised};
+use crate::linalg::{Matrix, Real, vectorised};
 
 /// Elements a task sums at once.
 const CHUNK: usize = 1 << 15;
@@ -21,6 +21,14 @@ pub(crate) fn dot<T: Real>(ctx: &Context, a: &[T], b: &[T]) -> f64 {
         );
     });
     parts.iter().sum()
+}
+
+/// Adds a product in `f32` to a sum of such in `f64`.
+pub(crate) fn add_product(ctx: &Context, total: &mut Matrix<f64>, part: &Matrix) {
+    let cols = part.cols();
+    ctx.for_each_chunk(total.as_mut_slice(), cols, |i, total| {
+        total.iter_mut().zip(part.row(i)).for_each(|(t, &p)| *t += f64::from(p));
+    });
 }
 
 /// Scales a row to length 1, unless it is zero; returns its length. The length is taken in `f64`, so

@@ -2,6 +2,8 @@
 
 mod file;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};
@@ -48,14 +50,29 @@ pub struct Model {
 
 /// Every row of checked vectors through a folded network.
 pub(crate) fn encode(ctx: &Context, network: &Network<f32>, x: &dyn Vectors) -> Result<Matrix> {
-    let per_block = (BLOCK_ELEMENTS / x.dim()).max(64);
     let mut out = Vec::with_capacity(x.n_rows() * network.out_width());
-    for run in runs(x.n_rows(), per_block) {
+    encode_blocks(ctx, network, x, |_, _, z| {
+        out.extend_from_slice(z.as_slice());
+        Ok(())
+    })?;
+    Matrix::new(x.n_rows(), network.out_width(), out)
+}
+
+/// Rows through a folded network, block by block: `each` gets their numbers, themselves and what
+/// becomes of them.
+fn encode_blocks(
+    ctx: &Context,
+    network: &Network<f32>,
+    x: &dyn Vectors,
+    mut each: impl FnMut(Range<usize>, &Matrix, Matrix) -> Result<()>,
+) -> Result<()> {
+    for run in runs(x.n_rows(), (BLOCK_ELEMENTS / x.dim()).max(64)) {
         ctx.check_cancelled()?;
         let rows = read_block(ctx, x, run.start, run.len())?;
-        out.extend_from_slice(network.infer(ctx, rows.view(), run.len()).as_slice());
+        let z = network.infer(ctx, rows.view(), run.len());
+        each(run, &rows, z)?;
     }
-    Matrix::new(x.n_rows(), network.out_width(), out)
+    Ok(())
 }
 
 /// About how many input elements are in memory at once while rows are transformed.
@@ -165,15 +182,11 @@ impl Model {
                 x.dim(),
             ));
         }
-        let per_block = (BLOCK_ELEMENTS / dim).max(64);
         ctx.stage(Stage::Transform, x.n_rows(), || {
-            for run in runs(x.n_rows(), per_block) {
-                ctx.check_cancelled()?;
-                let rows = read_block(ctx, x, run.start, run.len())?;
+            encode_blocks(ctx, &self.inference, x, |run, rows, mut z| {
                 for (i, row) in run.clone().zip(rows.as_slice().chunks_exact(dim)) {
                     check_row("X", i, row, false)?;
                 }
-                let mut z = self.inference.infer(ctx, rows.view(), run.len());
                 if l2_norm {
                     z.as_mut_slice().chunks_exact_mut(self.n_components()).for_each(|row| {
                         scale_to_unit(row);
@@ -181,10 +194,9 @@ impl Model {
                 }
                 sink(&z)?;
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done: run.end });
-            }
-            Ok(())
-        })?;
-        Ok(())
+                Ok(())
+            })
+        })
     }
 
     /// Name, shape and values of every stored array.

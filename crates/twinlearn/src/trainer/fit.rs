@@ -208,7 +208,8 @@ fn check_sizes(
         (false, Some(_)) => {
             return Err(Error::invalid("init", "model where one is given", params.init));
         }
-        _ => {}
+        (true, Some(model)) => start::check_model(params, dim, model)?,
+        (false, None) => {}
     }
     if params.loss == Loss::Auto && params.n_validation(n_rows) == 0 {
         return Err(Error::invalid(

@@ -24,7 +24,11 @@ pub(super) fn networks(
     let (d, norm) = (params.n_components, params.norm_layer);
     let mut rng = generator(params.seed, Purpose::Init, 0);
     let map = match (params.init, pca, model) {
-        (Init::Model, _, Some(model)) => return of_model(params, x.dim(), model),
+        (Init::Model, _, Some(model)) => {
+            let (encoder, projector) = model.networks();
+            let projector = projector.filter(|_| params.projector.is_some()).cloned();
+            return Ok(Networks { encoder: encoder.clone(), projector });
+        }
         (Init::Pca, Some(pca), _) => Some((pca, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca), _) => {
             Some((pca, neighbour_map(ctx, x, pairs, pca.mean(), d, params.pca_power)?))
@@ -51,8 +55,8 @@ pub(super) fn networks(
     Ok(Networks { encoder, projector })
 }
 
-/// The networks of a model, if they are those that `params` describe.
-fn of_model(params: &Params, dim: usize, model: &Model) -> Result<Networks> {
+/// Refuses a model that has not the networks that `params` describe.
+pub(super) fn check_model(params: &Params, dim: usize, model: &Model) -> Result<()> {
     let of = |p: &Params, features: usize| {
         format!("{} from {features} to {} with {}", p.encoder, p.n_components, p.norm_layer)
     };
@@ -60,28 +64,17 @@ fn of_model(params: &Params, dim: usize, model: &Model) -> Result<Networks> {
     if wanted != got {
         return Err(Error::invalid("model", format_args!("the encoder {wanted}"), got));
     }
-    let (encoder, projector) = model.networks();
-    let Some(spec) = &params.projector else {
-        return Ok(Networks { encoder: encoder.clone(), projector: None });
-    };
+    let (_, projector) = model.networks();
+    let (Some(spec), own) = (&params.projector, &model.params().projector) else { return Ok(()) };
     let width = params.projector_width(spec, dim);
-    match projector {
-        Some(projector)
-            if model.params().projector.as_ref() == Some(spec)
-                && projector.out_width() == width =>
-        {
-            Ok(Networks { encoder: encoder.clone(), projector: Some(projector.clone()) })
-        }
-        Some(projector) => Err(Error::invalid(
+    match (projector, own) {
+        (Some(projector), Some(own)) if own == spec && projector.out_width() == width => Ok(()),
+        (Some(projector), Some(own)) => Err(Error::invalid(
             "model",
             format_args!("the projector {spec} to {width} dimensions"),
-            format_args!(
-                "{} to {}",
-                model.params().projector.as_ref().map_or("none".to_owned(), ToString::to_string),
-                projector.out_width()
-            ),
+            format_args!("{own} to {}", projector.out_width()),
         )),
-        None => Err(Error::invalid(
+        _ => Err(Error::invalid(
             "model",
             format_args!("one that retained its projector {spec} (or projector none)"),
             "no projector",

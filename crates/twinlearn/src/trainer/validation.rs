@@ -1,6 +1,5 @@
 //! Rows held out of training, and what they say of an encoder.
 
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -12,7 +11,7 @@ use crate::linalg::Matrix;
 use crate::model::encode;
 use crate::nn::Network;
 use crate::params::Params;
-use crate::random::{Purpose, generator};
+use crate::random::{Purpose, generator, subset};
 
 /// Neighbours of a held-out row that a reduction should keep.
 const RECALL_K: usize = 10;
@@ -28,20 +27,10 @@ pub(super) struct Split {
 impl Split {
     pub(super) fn new(params: &Params, n_rows: usize) -> Self {
         // Two rows are the least that can train.
-        let mut missing = params.n_validation(n_rows).min(n_rows.saturating_sub(2));
-        let mut rng = generator(params.seed, Purpose::HoldOut, 0);
-        let (mut training, mut held_out) = (Vec::new(), Vec::with_capacity(missing));
-        // Selection sampling (Knuth, TAOCP 3.4.2, S): every subset of the size is equally likely.
-        for id in 0..n_rows as u32 {
-            let left = (n_rows - id as usize) as u64;
-            let drawn = (u64::from(rng.next_u32()) * left) >> 32;
-            if drawn < missing as u64 {
-                missing -= 1;
-                held_out.push(id);
-            } else {
-                training.push(id);
-            }
-        }
+        let count = params.n_validation(n_rows).min(n_rows.saturating_sub(2));
+        let held_out = subset(&mut generator(params.seed, Purpose::HoldOut, 0), n_rows, count);
+        let trains = |id: &u32| held_out.binary_search(id).is_err();
+        let training = (0..n_rows as u32).filter(trains).collect();
         Self { training, held_out }
     }
 

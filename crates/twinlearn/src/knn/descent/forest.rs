@@ -8,8 +8,7 @@ use crate::context::{Context, runs};
 use crate::error::Result;
 use crate::linalg::kernels::{arch, select};
 use crate::linalg::{MatMut, MatRef, matmul_here};
-use crate::pairs::below;
-use crate::random::{Purpose, generator};
+use crate::random::{Purpose, below, generator};
 
 /// About the rows of a leaf.
 const LEAF: usize = 240;

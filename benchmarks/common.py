@@ -1,0 +1,30 @@
+"""What the benchmarks share: the machine's name and Fashion-MNIST."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Of the Debian package dataset-fashion-mnist.
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+def machine() -> str:
+    """The processor's name and the number of its cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]}, {len(models)} cores" if models else "unknown"
+
+
+def fashion_mnist(part: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Images, one a row, and labels of `train` (60,000) or `t10k` (10,000)."""
+
+    def read(name: str, offset: int) -> NDArray[np.uint8]:
+        data = gzip.decompress((FASHION / f"{part}-{name}-ubyte.gz").read_bytes())
+        return np.frombuffer(data, np.uint8, offset=offset)
+
+    images = read("images-idx3", 16).reshape(-1, 784).astype(np.float32)
+    return images, read("labels-idx1", 8)
