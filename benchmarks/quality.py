@@ -142,7 +142,7 @@ def reference(data: Set, d: int) -> dict[str, Any]:
     return {**figures, "seconds": seconds, "torch": told["torch"]}
 
 
-def measure(data: Set, dimensions: list[int], seeds: int) -> dict[str, Any]:
+def measure(data: Set, dimensions: list[int], seeds: int, only: list[str]) -> dict[str, Any]:
     out: dict[str, Any] = {"raw": data.judge(lambda key: data.arrays[key])}
     print(f"\n{data.name}\n  {'raw':<28} {out['raw']}", flush=True)
     start = time.perf_counter()
@@ -152,28 +152,41 @@ def measure(data: Set, dimensions: list[int], seeds: int) -> dict[str, Any]:
     values, vectors = np.linalg.eigh(centred.T @ centred / len(train))
     std = np.sqrt(np.maximum(values[::-1], 0))
     vectors = vectors[:, ::-1]
-    seconds = round(time.perf_counter() - start, 1)
+    out["pca_seconds"] = round(time.perf_counter() - start, 1)
     for d in dimensions:
         cells: dict[str, Any] = {}
 
-        def put(name: str, cell: dict[str, Any], cells: dict[str, Any] = cells, d: int = d) -> None:
-            cells[name] = cell
+        def put(
+            name: str,
+            measured: Callable[[], dict[str, Any]],
+            cells: dict[str, Any] = cells,
+            d: int = d,
+        ) -> None:
+            if only and name not in only:
+                return
+            cell = cells[name] = measured()
             shown = {key: value for key, value in cell.items() if key != "runs"}
             print(f"  d = {d:<4} {name:<20} {shown}", flush=True)
 
+        def by_linear(weight: Rows, mean: Rows) -> Callable[[], dict[str, Any]]:
+            return lambda: linear(data, weight, mean)
+
+        def by_fit(extra: list[str], seeds: int = 1, d: int = d) -> Callable[[], dict[str, Any]]:
+            return lambda: over_seeds(data, d, extra, seeds)
+
         for power in POWERS:
             weight = vectors[:, :d] / np.maximum(std[:d], 1e-3 * std[0]) ** power
-            put(f"PCA {power}", {**linear(data, weight, mean), "seconds": seconds})
+            put(f"PCA {power}", by_linear(weight, mean))
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (train.shape[1], d))
-        put("random projection", linear(data, signs.astype(np.float32), np.zeros_like(mean)))
-        put("spectral", fitted(data, d, ["--solver", "spectral"]))
-        put("default", fitted(data, d, []))
-        put("KL", over_seeds(data, d, ["--loss", "KL"], seeds))
-        second = ["--loss", "KL", "--centre-target", "--whiten", "0.5"]
-        put("KL centred whitened", over_seeds(data, d, second, seeds))
-        put("auto", fitted(data, d, ["--loss", "auto"]))
-        put("KL mlp-1-1024", fitted(data, d, [*MLP, "--loss", "KL"]))
-        put("KL mlp centred whitened", fitted(data, d, [*MLP, *second]))
+        put("random projection", by_linear(signs.astype(np.float32), np.zeros_like(mean)))
+        put("spectral", by_fit(["--solver", "spectral"]))
+        put("default", by_fit([]))
+        put("KL", by_fit(["--loss", "KL"], seeds))
+        second = ["--loss", "KL", "--centre-target", "--whiten", "0.75"]
+        put("KL centred whitened", by_fit(second, seeds))
+        put("auto", by_fit(["--loss", "auto"]))
+        put("KL mlp-1-1024", by_fit([*MLP, "--loss", "KL"]))
+        put("KL mlp centred whitened", by_fit([*MLP, *second]))
         out[str(d)] = cells
     return out
 
@@ -184,6 +197,7 @@ def main() -> None:
     parser.add_argument("wordnet", type=Path)
     parser.add_argument("results", type=Path)
     parser.add_argument("--quick", action="store_true", help="d = 64 alone, one seed, no reference")
+    parser.add_argument("--only", nargs="*", default=[], help="cells to measure anew in the file")
     args = parser.parse_args()
     dimensions, seeds = ([64], 1) if args.quick else (DIMENSIONS, 3)
     binary = str(args.binary.resolve())
@@ -195,11 +209,18 @@ def main() -> None:
         "sets": {},
     }
     path = args.results / ("quality-quick.json" if args.quick else "quality.json")
+    if args.only:
+        record = json.loads(path.read_text())
     for make in (lambda f: WordNet(binary, args.wordnet, f), lambda f: Fashion(binary, f)):
         with tempfile.TemporaryDirectory() as name:
             data: Set = make(Path(name))
-            record["sets"][data.name] = measure(data, dimensions, seeds)
-            if isinstance(data, WordNet) and not args.quick:
+            measured = measure(data, dimensions, seeds, args.only)
+            for d, cells in measured.items() if args.only else ():
+                kept = record["sets"][data.name].get(d)
+                if isinstance(kept, dict) and isinstance(cells, dict):
+                    measured[d] = {**kept, **cells}
+            record["sets"][data.name] = measured
+            if isinstance(data, WordNet) and not args.quick and not args.only:
                 cells = record["sets"][data.name]["64"]
                 cells["reference"] = reference(data, 64)
                 print(f"  d = 64   reference {cells['reference']}", flush=True)

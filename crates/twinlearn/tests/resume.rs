@@ -81,6 +81,14 @@ fn a_run_taken_up_ends_with_the_same_bits() {
             assert_eq!(fit.report.training, plain.report.training, "{name} at {at}");
             let last = Model::load(folder.path().join("final.safetensors")).unwrap();
             assert!(last.to_bytes().unwrap() == wanted);
+            // The best model gives what the final one does, if training found a better one.
+            if fit.report.validation.is_some() && fit.report.training.best_step > Some(0) {
+                let best = Model::load(folder.path().join("best.safetensors")).unwrap();
+                let z = |model: &Model| {
+                    model.transform(&Context::with_threads(2).unwrap(), &x, false).unwrap()
+                };
+                assert!(z(&best) == z(&last), "{name}, best");
+            }
             // Once more, when there is nothing left to do.
             let again = trainer(&params, folder.path(), true);
             let again = again.fit(&Context::with_threads(2).unwrap(), &x).unwrap();

@@ -269,9 +269,18 @@ impl<'a> Keeper<'a> {
         file.commit()
     }
 
-    /// Where the run that is taken up was.
-    pub(super) fn progress(&self) -> Result<Option<Progress>> {
-        self.read(|metadata, _| Ok(metadata.state.progress))
+    /// Where the run that is taken up was, of so many candidates.
+    pub(super) fn progress(&self, candidates: usize) -> Result<Option<Progress>> {
+        self.read(|metadata, _| {
+            let State { progress, best, .. } = metadata.state;
+            let reached = [Some(progress.candidate), best.map(|best| best.candidate)];
+            match reached.into_iter().flatten().find(|&reached| reached >= candidates) {
+                None => Ok(progress),
+                Some(reached) => {
+                    Err((format!("a candidate below {candidates}"), reached.to_string()))
+                }
+            }
+        })
     }
 
     /// Brings learner and best moment to where they were.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{Identity, Keeper, hyperparameters, model_checksum};
 use super::run::{Run, Trained};
 use super::step::Networks;
-use super::validation::{Split, ValidationReport, Watch};
+use super::validation::{Split, ValidationReport, Watch, whitened};
 use super::{Trainer, start, starts};
 use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
-use crate::model::{Model, TrainingRecord, encode};
+use crate::model::{Model, TrainingRecord};
 use crate::nn::Network;
 use crate::pairs::Pairs;
 use crate::params::{Init, Loss, Params, Solver};
@@ -104,7 +104,7 @@ pub(super) fn fit(
     };
 
     let base = split.watched();
-    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params.metric))?;
+    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params))?;
     let networks =
         |params: &Params| start::networks(params, ctx, x, &pairs, pca.as_ref(), model.as_ref());
     let recall = |encoder: &Network<f32>| {
@@ -139,12 +139,11 @@ pub(super) fn fit(
         Solver::Spectral => run.start(networks)?,
         Solver::Sgd => clock.time(Stage::Train, || run.train(networks))?,
     };
-    let Trained { params, networks, mut record, start_recall, recall: mut kept } = trained;
+    let Trained { params, networks, mut record, start_recall, recall: kept } = trained;
     let Networks { mut encoder, projector } = networks;
     if params.whiten > 0.0 {
         let rows = Subset::new(x, &base)?;
         encoder = clock.time(Stage::Whiten, || whitened(ctx, &rows, encoder, params.whiten))?;
-        kept = recall(&encoder)?;
     }
     if let (Some(watch), Some(recall)) = (&watch, kept) {
         let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
@@ -246,19 +245,4 @@ fn check_sizes(
         ));
     }
     Ok(())
-}
-
-/// The encoder with its output turned to the principal axes of reduced `rows` and divided by
-/// σ^`power`. The origin stays: cosines are about it.
-fn whitened(
-    ctx: &Context,
-    rows: &dyn Vectors,
-    encoder: Network<f32>,
-    power: f64,
-) -> Result<Network<f32>> {
-    ctx.stage(Stage::Whiten, rows.n_rows(), || {
-        let reduced = encode(ctx, &encoder.folded(), rows)?;
-        let axes = Pca::fit(&ctx.quiet(), &reduced)?.projection(reduced.cols(), power)?;
-        Ok(encoder.mapped(axes.weight))
-    })
 }

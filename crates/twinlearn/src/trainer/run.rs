@@ -54,7 +54,7 @@ pub(super) struct Best {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Which of the parameter sets that are tried is trained.
-    candidate: usize,
+    pub(super) candidate: usize,
     /// Its epochs that are done.
     epoch: usize,
     /// Whether it needs no more.
@@ -129,10 +129,11 @@ impl Run<'_> {
             epoch: 0,
         });
         let fresh = Progress { peak: start_recall.unwrap_or_default(), ..Progress::default() };
-        let resumed = self.keeper.map(Keeper::progress).transpose()?.flatten();
+        let candidates = candidates(params);
+        let resumed = self.keeper.map(|keeper| keeper.progress(candidates.len())).transpose()?;
+        let resumed = resumed.flatten();
         let mut restores = resumed.is_some();
         let mut progress = resumed.unwrap_or_else(|| fresh.clone());
-        let candidates = candidates(params);
         let total = candidates.len() * params.epochs * (pairs.len() / batch);
         let (mut start, mut last) = (Some(start), None);
         ctx.stage(Stage::Train, total, || {
@@ -328,8 +329,9 @@ impl Run<'_> {
             pca_recall: None,
         });
         let Networks { encoder, projector } = best.networks.clone();
-        keeper
-            .save_model("best.safetensors", &Model::new(params.clone(), encoder, projector, record))
+        let encoder = watch.whitened(self.ctx, encoder)?;
+        let model = Model::new(params.clone(), encoder, projector, record);
+        keeper.save_model("best.safetensors", &model)
     }
 }
 

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors};
 use crate::error::Result;
 use crate::evaluation::recall_at_k;
 use crate::knn::{Metric, search_of_checked};
-use crate::linalg::Matrix;
+use crate::linalg::{Matrix, matmul};
 use crate::model::encode;
 use crate::nn::Network;
 use crate::params::Params;
+use crate::pca::Pca;
 use crate::random::{Purpose, generator, subset};
 
 /// Neighbours of a held-out row that a reduction should keep.
@@ -70,6 +71,8 @@ pub(super) struct Watch<'a> {
     base: Subset<'a>,
     held_out: Subset<'a>,
     metric: Metric,
+    /// γ of the output.
+    whiten: f64,
     pub(super) k: usize,
     truth: Vec<u32>,
 }
@@ -85,34 +88,82 @@ impl<'a> Watch<'a> {
         x: &'a dyn Vectors,
         base: &'a [u32],
         split: &'a Split,
-        metric: Metric,
+        params: &Params,
     ) -> Result<Option<Self>> {
+        let (metric, whiten) = (params.metric, params.whiten);
         if split.held_out.is_empty() {
             return Ok(None);
         }
         let (base, held_out) = (Subset::new(x, base)?, Subset::new(x, &split.held_out)?);
         let k = RECALL_K.min(base.n_rows());
         let truth = search_of_checked(&ctx.quiet(), &held_out, &base, k, metric)?;
-        Ok(Some(Self { base, held_out, metric, k, truth }))
+        Ok(Some(Self { base, held_out, metric, whiten, k, truth }))
     }
 
     pub(super) fn n_rows(&self) -> usize {
         self.held_out.n_rows()
     }
 
-    /// recall@k by an encoder.
+    /// recall@k by an encoder, whose output is then whitened where that is asked for.
     pub(super) fn recall_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<f64> {
+        let ctx = &ctx.quiet();
         let encoder = encoder.folded();
-        self.recall(ctx, &|ctx, x| encode(ctx, &encoder, x))
+        let (mut base, mut queries) =
+            (encode(ctx, &encoder, &self.base)?, encode(ctx, &encoder, &self.held_out)?);
+        if let Some(axes) = whitening(ctx, &base, self.whiten)? {
+            base = turned(ctx, &base, &axes);
+            queries = turned(ctx, &queries, &axes);
+        }
+        self.found(ctx, &queries, &base)
+    }
+
+    /// The encoder as the user gets it, where its output is whitened.
+    pub(super) fn whitened(&self, ctx: &Context, encoder: Network<f32>) -> Result<Network<f32>> {
+        whitened(&ctx.quiet(), &self.base, encoder, self.whiten)
     }
 
     /// recall@k after a reduction.
     pub(super) fn recall(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<f64> {
         let ctx = &ctx.quiet();
-        let (queries, base) = (reduce(ctx, &self.held_out)?, reduce(ctx, &self.base)?);
-        let found = search_of_checked(ctx, &queries, &base, self.k, self.metric)?;
+        self.found(ctx, &reduce(ctx, &self.held_out)?, &reduce(ctx, &self.base)?)
+    }
+
+    fn found(&self, ctx: &Context, queries: &Matrix, base: &Matrix) -> Result<f64> {
+        let found = search_of_checked(ctx, queries, base, self.k, self.metric)?;
         recall_at_k(&self.truth, &found, self.k)
     }
+}
+
+/// The encoder with its output turned to the principal axes of reduced `rows` and divided by
+/// σ^`power`. The origin stays: cosines are about it.
+pub(super) fn whitened(
+    ctx: &Context,
+    rows: &dyn Vectors,
+    encoder: Network<f32>,
+    power: f64,
+) -> Result<Network<f32>> {
+    ctx.stage(Stage::Whiten, rows.n_rows(), || {
+        let ctx = &ctx.quiet();
+        let axes = whitening(ctx, &encode(ctx, &encoder.folded(), rows)?, power)?;
+        Ok(match axes {
+            Some(axes) => encoder.mapped(axes),
+            None => encoder,
+        })
+    })
+}
+
+/// The map of reduced rows to their principal axes, divided by σ^`power`; none for power 0.
+fn whitening(ctx: &Context, reduced: &Matrix, power: f64) -> Result<Option<Matrix>> {
+    if power == 0.0 {
+        return Ok(None);
+    }
+    Ok(Some(Pca::fit(ctx, reduced)?.projection(reduced.cols(), power)?.weight))
+}
+
+fn turned(ctx: &Context, rows: &Matrix, axes: &Matrix) -> Matrix {
+    let mut out = Matrix::zeros(rows.rows(), axes.rows());
+    matmul(ctx, 1.0, rows.view(), axes.view().t(), 0.0, out.view_mut());
+    out
 }
 
 #[cfg(test)]
