@@ -248,7 +248,7 @@ fn a_batch_above_the_rows_is_lowered_with_a_warning() {
     let folder = folder();
     let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--projector", "mlp-1-8"];
     let (out, err) = folder.ok(&args);
-    assert_eq!(err, "warning: batch_size: lowered from 256 to 60, the number of training rows\n");
+    assert_eq!(err, "warning: batch_size: lowered from 512 to 60, the number of training rows\n");
     assert!(out.contains("8 steps of 60 rows"), "{out}");
 }
 
