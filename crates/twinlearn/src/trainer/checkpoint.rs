@@ -19,7 +19,7 @@ use crate::data::{
 use crate::error::{Error, Result};
 use crate::knn::KnnGraph;
 use crate::model::Model;
-use crate::params::{Hyperparameters, Params};
+use crate::params::Hyperparameters;
 
 const SCHEMA_VERSION: u32 = 1;
 
@@ -104,8 +104,8 @@ struct BestRecord {
 pub(super) struct Keeper<'a> {
     options: &'a Checkpoints,
     pub(super) identity: Identity,
-    /// What `latest` held when the run was taken up.
-    latest: Option<Vec<u8>>,
+    /// What `latest` held when the run was taken up, and its bytes with the arrays.
+    latest: Option<(State, Vec<u8>)>,
 }
 
 impl<'a> Keeper<'a> {
@@ -129,7 +129,7 @@ impl<'a> Keeper<'a> {
             return Err(Error::file(folder, "a folder without a run (or resume)", "a checkpoint"));
         }
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
-        let (metadata, _) = parse(&bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
+        let metadata = parse(&bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
         let producer = producer();
         if metadata.producer != producer {
             ctx.warn(&format!(
@@ -138,8 +138,9 @@ impl<'a> Keeper<'a> {
                 metadata.producer
             ));
         }
-        keeper.same(&path, &metadata.state.identity)?;
-        keeper.latest = Some(bytes);
+        let state = metadata.state;
+        keeper.same(&path, &state.identity)?;
+        keeper.latest = Some((state, bytes));
         Ok(keeper)
     }
 
@@ -203,10 +204,8 @@ impl<'a> Keeper<'a> {
             hasher.update(bytemuck::cast_slice(list));
         }
         self.identity.graph = Some(hasher.finalize());
-        if let Some(bytes) = &self.latest {
-            let path = self.path("latest.safetensors");
-            let (metadata, _) = parse(bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
-            self.same(&path, &metadata.state.identity)?;
+        if let Some((state, _)) = &self.latest {
+            self.same(&self.path("latest.safetensors"), &state.identity)?;
         } else if !given {
             let file = OutputFile::create(self.path("knn.npy"))?;
             write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
@@ -255,27 +254,22 @@ impl<'a> Keeper<'a> {
         let metadata =
             Metadata { schema_version: SCHEMA_VERSION, producer: producer(), checksum, state };
         let json = serde_json::to_string(&metadata).map_err(fail)?;
-        self.write("latest.safetensors", &tensors_to_bytes(&arrays, json)?)
+        let mut file = OutputFile::create(self.path("latest.safetensors"))?;
+        file.write_all(&tensors_to_bytes(&arrays, json)?)?;
+        file.commit()
     }
 
     /// Writes a model.
     pub(super) fn save_model(&self, name: &str, model: &Model) -> Result<()> {
-        self.write(name, &model.to_bytes()?)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let mut file = OutputFile::create(self.path(name))?;
-        file.write_all(bytes)?;
-        file.commit()
+        model.save(self.path(name))
     }
 
     /// Where the run that is taken up was, of so many candidates.
     pub(super) fn progress(&self, candidates: usize) -> Result<Option<Progress>> {
-        self.read(|metadata, _| {
-            let State { progress, best, .. } = metadata.state;
-            let reached = [Some(progress.candidate), best.map(|best| best.candidate)];
+        self.read(|State { progress, best, .. }, _| {
+            let reached = [Some(progress.candidate), best.as_ref().map(|best| best.candidate)];
             match reached.into_iter().flatten().find(|&reached| reached >= candidates) {
-                None => Ok(progress),
+                None => Ok(progress.clone()),
                 Some(reached) => {
                     Err((format!("a candidate below {candidates}"), reached.to_string()))
                 }
@@ -285,36 +279,38 @@ impl<'a> Keeper<'a> {
 
     /// Brings learner and best moment to where they were.
     pub(super) fn restore(&self, learner: &mut Learner) -> Result<Option<Option<Best>>> {
-        self.read(|metadata, mut file| {
+        self.read(|state, bytes| {
+            let mut file = Tensors::parse(bytes).map_err(foreign)?;
             let (count, arrays) = learner.state_mut();
             for (name, shape, values) in arrays {
                 file.fill(&name, &shape, values)?;
             }
-            if let (Some(count), Some(kept)) = (count, metadata.state.count) {
+            if let (Some(count), Some(kept)) = (count, state.count) {
                 *count = kept;
             }
-            let Some(record) = metadata.state.best else {
+            let Some(record) = &state.best else {
                 file.finish()?;
                 return Ok(None);
             };
-            let mut networks = learner.networks(metadata.state.best_has_projector);
+            let mut networks = learner.networks(state.best_has_projector);
             for (name, shape, values) in networks.arrays_mut("best") {
                 file.fill(&name, &shape, values)?;
             }
             file.finish()?;
-            let BestRecord { recall, candidate, step, epoch } = record;
+            let &BestRecord { recall, candidate, step, epoch } = record;
             Ok(Some(Best { networks, recall, candidate, step, epoch }))
         })
     }
 
     fn read<R>(
         &self,
-        work: impl FnOnce(Metadata, Tensors<'_>) -> std::result::Result<R, Mismatch>,
+        work: impl FnOnce(&State, &[u8]) -> std::result::Result<R, Mismatch>,
     ) -> Result<Option<R>> {
-        let Some(bytes) = &self.latest else { return Ok(None) };
-        let result = parse(bytes).and_then(|(metadata, file)| work(metadata, file));
+        let Some((state, bytes)) = &self.latest else { return Ok(None) };
         let path = self.path("latest.safetensors");
-        result.map(Some).map_err(|(expected, actual)| Error::file(&path, expected, actual))
+        work(state, bytes)
+            .map(Some)
+            .map_err(|(expected, actual)| Error::file(&path, expected, actual))
     }
 }
 
@@ -330,8 +326,12 @@ fn seal(state: &State, arrays: u32) -> serde_json::Result<u32> {
     Ok(hasher.finalize())
 }
 
-fn parse(bytes: &[u8]) -> std::result::Result<(Metadata, Tensors<'_>), Mismatch> {
-    let foreign = |actual: String| ("a checkpoint of twinlearn".to_owned(), actual);
+fn foreign(actual: String) -> Mismatch {
+    ("a checkpoint of twinlearn".to_owned(), actual)
+}
+
+/// The metadata of a whole and undamaged checkpoint.
+fn parse(bytes: &[u8]) -> std::result::Result<Metadata, Mismatch> {
     let file = Tensors::parse(bytes).map_err(foreign)?;
     let metadata: Metadata =
         serde_json::from_str(&file.json).map_err(|e| foreign(format!("metadata with {e}")))?;
@@ -344,15 +344,10 @@ fn parse(bytes: &[u8]) -> std::result::Result<(Metadata, Tensors<'_>), Mismatch>
         let expected = format!("contents with the checksum {:08x}", metadata.checksum);
         return Err((expected, format!("{sealed:08x}: the file is damaged")));
     }
-    Ok((metadata, file))
+    Ok(metadata)
 }
 
 /// By what the model that a run starts from is known again.
 pub(super) fn model_checksum(model: &Model) -> Result<u32> {
     Ok(crc32fast::hash(&model.to_bytes()?))
-}
-
-/// What [`Params`] say, to be compared.
-pub(super) fn hyperparameters(params: &Params) -> Hyperparameters {
-    Hyperparameters::clone(params)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Identity, Keeper, hyperparameters, model_checksum};
+use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::run::{Run, Trained};
 use super::step::Networks;
 use super::validation::{Split, ValidationReport, Watch, whitened};
@@ -14,7 +14,7 @@ use crate::knn::{KnnGraph, Metric, graph_of_checked};
 use crate::model::{Model, TrainingRecord};
 use crate::nn::Network;
 use crate::pairs::Pairs;
-use crate::params::{Init, Loss, Params, Solver};
+use crate::params::{Hyperparameters, Init, Loss, Params, Solver};
 use crate::pca::{LinearMap, Pca};
 
 /// How long a stage took.
@@ -73,7 +73,7 @@ pub(super) fn fit(
         rows,
         graph: None,
         model: model.as_ref().map(model_checksum).transpose()?,
-        hyperparameters: hyperparameters(params),
+        hyperparameters: Hyperparameters::clone(params),
     };
     let keeper = checkpoints.as_ref().map(|options| Keeper::open(ctx, options, identity));
     let mut keeper = keeper.transpose()?;
