@@ -247,6 +247,9 @@ fn bad_graphs_are_named() {
 fn a_batch_above_the_rows_is_lowered_with_a_warning() {
     let folder = folder();
     let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--projector", "mlp-1-8"];
+    // Of a default nobody need be told.
+    assert_eq!(folder.ok(&args).1, "");
+    let args = [&args[..], &["--batch-size", "512"]].concat();
     let (out, err) = folder.ok(&args);
     assert_eq!(err, "warning: batch_size: lowered from 512 to 60, the number of training rows\n");
     assert!(out.contains("8 steps of 60 rows"), "{out}");

@@ -160,13 +160,14 @@ impl Observer for Silent {
     fn on_event(&self, _: &Event<'_>) {}
 }
 
-/// Where long operations run: threads, progress sink, cancel token.
+/// Where long operations run: threads, progress sink, cancel token. Clones share the threads.
 ///
 /// ```
 /// let ctx = twinlearn::Context::with_threads(2)?;
 /// # let _ = ctx;
 /// # Ok::<(), twinlearn::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Context {
     pool: Arc<rayon::ThreadPool>,
     observer: Arc<dyn Observer>,
@@ -247,12 +248,7 @@ impl Context {
 
     /// The same threads, memory and cancel token, telling nobody: for small work inside a stage.
     pub(crate) fn quiet(&self) -> Self {
-        Self {
-            pool: Arc::clone(&self.pool),
-            observer: Arc::new(Silent),
-            cancel: self.cancel.clone(),
-            memory: self.memory,
-        }
+        self.clone().observer(Arc::new(Silent))
     }
 
     pub(crate) fn memory_limit(&self) -> Option<usize> {
@@ -380,6 +376,9 @@ impl Context {
             self.check_cancelled()?;
             task(i, part)
         };
+        if data.len() <= chunk {
+            return data.chunks_mut(chunk.max(1)).enumerate().try_for_each(run);
+        }
         let results: Vec<Result<()>> = self.pool.install(|| {
             data.par_chunks_mut(chunk.max(1)).with_max_len(1).enumerate().map(run).collect()
         });

@@ -5,9 +5,8 @@ use rand::Rng;
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{
-    MatMut, MatRef, Matrix, add_product, column_sums, gram, matmul, symmetric_eigen,
-};
+use crate::linalg::{MatRef, Matrix, add_product, column_sums, gram, symmetric_eigen};
+use crate::nn::{Network, encode};
 use crate::random::{Purpose, generator};
 
 /// Rows read at once.
@@ -113,6 +112,18 @@ pub struct LinearMap {
 }
 
 impl LinearMap {
+    /// d × D.
+    #[must_use]
+    pub fn weight(&self) -> &Matrix {
+        &self.weight
+    }
+
+    /// d numbers.
+    #[must_use]
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
     /// The coordinates of x − `mean` along the first rows of `axes`, each times its gain.
     pub(crate) fn along(
         axes: &Matrix<f64>,
@@ -163,20 +174,11 @@ impl LinearMap {
     /// # Errors
     /// When `x` has another dimension, cannot be read, or the work is cancelled.
     pub fn transform(&self, ctx: &Context, x: &dyn Vectors) -> Result<Matrix> {
-        let (d, dim) = (self.weight.rows(), self.weight.cols());
+        let dim = self.weight.cols();
         if x.dim() != dim {
             return Err(Error::invalid("X", format_args!("dimension {dim}"), x.dim()));
         }
-        let mut out = Matrix::zeros(x.n_rows(), d);
-        for run in runs(x.n_rows(), ROWS) {
-            ctx.check_cancelled()?;
-            let rows = read_block(ctx, x, run.start, run.len())?;
-            let out = out.rows_slice_mut(run.clone());
-            out.chunks_exact_mut(d).for_each(|row| row.copy_from_slice(&self.bias));
-            let out = MatMut::new(out, run.len(), d);
-            matmul(ctx, 1.0, rows.view(), self.weight.view().t(), 1.0, out);
-        }
-        Ok(out)
+        encode(ctx, &Network::linear(self.weight.clone(), self.bias.clone()), x)
     }
 }
 

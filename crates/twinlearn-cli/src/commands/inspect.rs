@@ -17,7 +17,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         "inference_parameters": model.n_inference_parameters(),
         "hyperparameters": model.params(),
         "training": model.training(),
-        "arrays": model.arrays().into_iter().map(|(name, shape)| {
+        "arrays": model.arrays().into_iter().map(|(name, shape, _)| {
             json!({ "name": name, "shape": shape })
         }).collect::<Vec<_>>(),
     });
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         }
     }
     let _ = writeln!(text, "\narrays");
-    for (name, shape) in model.arrays() {
+    for (name, shape, _) in model.arrays() {
         let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  {name:<30} {}", shape.join(" × "));
     }

@@ -1,4 +1,4 @@
-//! Vectors in memory, borrowed or owned, of any of the float types.
+//! Vectors in memory, borrowed or owned, of any number type.
 
 use half::f16;
 
@@ -6,9 +6,9 @@ use super::Vectors;
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, vectorised};
 
-/// A float type that vectors may be stored in.
+/// A number type that vectors may be stored in.
 pub trait Element: bytemuck::Pod + Send + Sync {
-    /// `f16`, `f32` or `f64`.
+    /// As Rust calls it, e.g. `f16`.
     const NAME: &'static str;
 
     /// Writes `src` to `out` as `f32`, rounding to nearest. The lengths are equal.
@@ -50,14 +50,20 @@ impl Element for f32 {
     }
 }
 
-impl Element for f64 {
-    const NAME: &'static str = "f64";
-    fn widen(src: &[Self], out: &mut [f32]) {
-        for (o, &s) in out.iter_mut().zip(src) {
-            *o = s as f32;
+macro_rules! plain_elements {
+    ($($type:ident),+) => {$(
+        impl Element for $type {
+            const NAME: &'static str = stringify!($type);
+            fn widen(src: &[Self], out: &mut [f32]) {
+                for (o, &s) in out.iter_mut().zip(src) {
+                    *o = s as f32;
+                }
+            }
         }
-    }
+    )+};
 }
+
+plain_elements!(f64, i8, i16, i32, i64, u8, u16, u32, u64);
 
 /// Vectors in a borrowed row-major slice, which is never copied whole.
 ///

@@ -70,7 +70,7 @@ impl Model {
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
-        tensors_to_bytes(&self.named_arrays(), json)
+        tensors_to_bytes(&self.arrays(), json)
     }
 
     /// Reads a model from the bytes of a model file.

@@ -10,9 +10,9 @@ use crate::context::{Context, Event, Stage, runs};
 use crate::data::{Vectors, check_row};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, scale_to_unit};
-use crate::nn::Network;
+use crate::nn::{Network, encode_rows};
 use crate::params::{Init, Params, ParamsBuilder};
-use crate::pca::read_block;
+use crate::pca::LinearMap;
 use crate::trainer::ValidationReport;
 
 /// What the training of a model did, as its file records it.
@@ -48,34 +48,7 @@ pub struct Model {
     training: TrainingRecord,
 }
 
-/// Every row of checked vectors through a folded network.
-pub(crate) fn encode(ctx: &Context, network: &Network<f32>, x: &dyn Vectors) -> Result<Matrix> {
-    let mut out = Vec::with_capacity(x.n_rows() * network.out_width());
-    encode_blocks(ctx, network, x, |_, _, z| {
-        out.extend_from_slice(z.as_slice());
-        Ok(())
-    })?;
-    Matrix::new(x.n_rows(), network.out_width(), out)
-}
-
-/// Rows through a folded network, block by block: `each` gets their numbers, themselves and what
-/// becomes of them.
-fn encode_blocks(
-    ctx: &Context,
-    network: &Network<f32>,
-    x: &dyn Vectors,
-    mut each: impl FnMut(Range<usize>, &Matrix, Matrix) -> Result<()>,
-) -> Result<()> {
-    for run in runs(x.n_rows(), (BLOCK_ELEMENTS / x.dim()).max(64)) {
-        ctx.check_cancelled()?;
-        let rows = read_block(ctx, x, run.start, run.len())?;
-        let z = network.infer(ctx, rows.view(), run.len());
-        each(run, &rows, z)?;
-    }
-    Ok(())
-}
-
-/// About how many input elements are in memory at once while rows are transformed.
+/// About how many input elements there are in a block of rows that are transformed.
 const BLOCK_ELEMENTS: usize = 1 << 21;
 
 impl Model {
@@ -143,10 +116,32 @@ impl Model {
         self.inference.parameters().iter().map(|p| p.2.len()).sum()
     }
 
-    /// Every stored array: name and shape. Weights are out × in.
+    /// Every stored array: name, shape and values. Weights are out × in.
     #[must_use]
-    pub fn arrays(&self) -> Vec<(String, Vec<usize>)> {
-        self.named_arrays().into_iter().map(|(name, shape, _)| (name, shape)).collect()
+    pub fn arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        let mut all = Vec::new();
+        for (prefix, network) in
+            [("encoder", Some(&self.encoder)), ("projector", self.projector.as_ref())]
+        {
+            let arrays = network.into_iter().flat_map(Network::arrays);
+            all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
+        }
+        all
+    }
+
+    /// The one linear map that the encoder is, where it is one (`linear`, and `flinear` with batch
+    /// norm).
+    #[must_use]
+    pub fn linear_map(&self) -> Option<LinearMap> {
+        let (weight, bias) = self.inference.as_linear()?;
+        let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
+        Some(LinearMap { weight: weight.clone(), bias })
+    }
+
+    /// The same model without its projector.
+    #[must_use]
+    pub fn without_projector(self) -> Self {
+        Self { projector: None, ..self }
     }
 
     /// Every row of `x` encoded: N × d. With `l2_norm` each row is scaled to length 1 (a row of
@@ -155,12 +150,11 @@ impl Model {
     /// # Errors
     /// When `x` has another dimension, a value is not finite, or the work is cancelled.
     pub fn transform(&self, ctx: &Context, x: &dyn Vectors, l2_norm: bool) -> Result<Matrix> {
-        let mut out = Vec::with_capacity(x.n_rows() * self.n_components());
-        self.transform_blocks(ctx, x, l2_norm, |block| {
-            out.extend_from_slice(block.as_slice());
-            Ok(())
+        let mut out = Matrix::zeros(x.n_rows(), self.n_components());
+        self.each_run(ctx, x, |run| {
+            self.transform_run(ctx, x, run.clone(), l2_norm, out.rows_slice_mut(run))
         })?;
-        Matrix::new(x.n_rows(), self.n_components(), out)
+        Ok(out)
     }
 
     /// [`transform`](Self::transform) block by block, in row order: memory does not grow with N.
@@ -174,6 +168,20 @@ impl Model {
         l2_norm: bool,
         mut sink: impl FnMut(&Matrix) -> Result<()>,
     ) -> Result<()> {
+        self.each_run(ctx, x, |run| {
+            let mut block = Matrix::zeros(run.len(), self.n_components());
+            self.transform_run(ctx, x, run, l2_norm, block.as_mut_slice())?;
+            sink(&block)
+        })
+    }
+
+    /// Calls `each` with the rows of `x`, block by block, and tells of it.
+    fn each_run(
+        &self,
+        ctx: &Context,
+        x: &dyn Vectors,
+        mut each: impl FnMut(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
         let dim = self.n_features();
         if x.dim() != dim {
             return Err(Error::invalid(
@@ -183,31 +191,30 @@ impl Model {
             ));
         }
         ctx.stage(Stage::Transform, x.n_rows(), || {
-            encode_blocks(ctx, &self.inference, x, |run, rows, mut z| {
-                for (i, row) in run.clone().zip(rows.as_slice().chunks_exact(dim)) {
-                    check_row("X", i, row, false)?;
-                }
-                if l2_norm {
-                    z.as_mut_slice().chunks_exact_mut(self.n_components()).for_each(|row| {
-                        scale_to_unit(row);
-                    });
-                }
-                sink(&z)?;
-                ctx.emit(&Event::StageProgress { stage: Stage::Transform, done: run.end });
-                Ok(())
-            })
+            for run in runs(x.n_rows(), (BLOCK_ELEMENTS / dim).max(64)) {
+                let done = run.end;
+                each(run)?;
+                ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
+            }
+            Ok(())
         })
     }
 
-    /// Name, shape and values of every stored array.
-    fn named_arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
-        let mut all = Vec::new();
-        for (prefix, network) in
-            [("encoder", Some(&self.encoder)), ("projector", self.projector.as_ref())]
-        {
-            let arrays = network.into_iter().flat_map(Network::arrays);
-            all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
-        }
-        all
+    /// Checks and encodes the rows `run`.
+    fn transform_run(
+        &self,
+        ctx: &Context,
+        x: &dyn Vectors,
+        run: Range<usize>,
+        l2_norm: bool,
+        out: &mut [f32],
+    ) -> Result<()> {
+        encode_rows(ctx, &self.inference, x, run, out, |i, row, z| {
+            check_row("X", i, row, false)?;
+            if l2_norm {
+                scale_to_unit(z);
+            }
+            Ok(())
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::norm::{Norm, Stats};
 use crate::context::Context;
-use crate::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul};
+use crate::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul, matmul_here};
 
 /// `y = relu?(norm?(x · weightᵀ + bias))`. In training a ReLU always follows a norm.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,17 +43,17 @@ impl<T: Real> Block<T> {
     }
 
     fn linear(&self, ctx: &Context, x: MatRef<'_, T>, y: &mut Matrix<T>) {
-        let one = T::from_f64(1.0);
-        let beta = match &self.bias {
-            None => T::default(),
-            Some(bias) => {
-                for row in y.as_mut_slice().chunks_exact_mut(bias.len()) {
-                    row.copy_from_slice(bias);
-                }
-                one
-            }
-        };
-        matmul(ctx, one, x, self.weight.view().t(), beta, y.view_mut());
+        let beta = self.begin(y);
+        matmul(ctx, T::from_f64(1.0), x, self.weight.view().t(), beta, y.view_mut());
+    }
+
+    /// Fills `y` with what the product is added to; returns the factor of that.
+    fn begin(&self, y: &mut Matrix<T>) -> T {
+        let Some(bias) = &self.bias else { return T::default() };
+        for row in y.as_mut_slice().chunks_exact_mut(bias.len()) {
+            row.copy_from_slice(bias);
+        }
+        T::from_f64(1.0)
     }
 
     /// Forward in training: batch norm takes each view's own statistics and updates the running
@@ -112,11 +112,12 @@ impl<T: Real> Block<T> {
         matmul(ctx, one, tape.out.view(), self.weight.view(), T::default(), dx.view_mut());
     }
 
-    /// Forward for inference. Batch norm must have been folded away.
-    pub(super) fn infer(&self, ctx: &Context, x: MatRef<'_, T>, out: &mut Matrix<T>) {
-        self.linear(ctx, x, out);
+    /// Forward for inference, on the calling thread. Batch norm must have been folded away.
+    pub(super) fn infer(&self, x: MatRef<'_, T>, out: &mut Matrix<T>) {
+        let beta = self.begin(out);
+        matmul_here(T::from_f64(1.0), x, self.weight.view().t(), beta, out.view_mut());
         if let Some(norm) = &self.norm {
-            norm.infer(ctx, out);
+            out.as_mut_slice().chunks_exact_mut(self.out_width()).for_each(|row| norm.infer(row));
         }
         if self.relu {
             for v in out.as_mut_slice() {

@@ -21,6 +21,19 @@ impl<T: Real> Network<T> {
         Self { blocks: out.iter().map(convert).collect() }
     }
 
+    /// The network of one linear map.
+    pub(crate) fn linear(weight: Matrix<T>, bias: Vec<T>) -> Self {
+        Self { blocks: vec![Block { weight, bias: Some(bias), norm: None, relu: false }] }
+    }
+
+    /// Weight and bias of the one linear map that a folded network is, where it is one.
+    pub(crate) fn as_linear(&self) -> Option<(&Matrix<T>, Option<&[T]>)> {
+        match &self.blocks[..] {
+            [Block { weight, bias, norm: None, relu: false }] => Some((weight, bias.as_deref())),
+            _ => None,
+        }
+    }
+
     /// The network with its output multiplied by `map` (as wide as the output).
     pub(crate) fn mapped(mut self, map: Matrix<T>) -> Self {
         let map = Block { weight: map, bias: None, norm: None, relu: false };

@@ -117,13 +117,11 @@ fn times(weight: &Matrix, x: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::Context;
     use crate::nn::{NetworkSpec, NormLayer};
     use crate::random::{Purpose, generator};
 
     #[test]
     fn a_network_in_a_frame_is_the_same_function() {
-        let ctx = Context::with_threads(1).unwrap();
         let mean = [300.0, -20.0, 7.0, 0.5];
         let scale = 12.0;
         let x: Vec<f32> = (0..20).map(|i| (i as f32).sin() * 9.0 + mean[i % 4] as f32).collect();
@@ -142,14 +140,14 @@ mod tests {
             frame.enter(&mut inside, None);
             let mut moved = x.clone();
             frame.move_rows(moved.as_mut_slice());
-            let want = network.folded().infer(&ctx, x.view(), 5);
-            let got = inside.folded().infer(&ctx, moved.view(), 5);
+            let want = network.folded().infer(x.view(), 5);
+            let got = inside.folded().infer(moved.view(), 5);
             for (got, want) in got.as_slice().iter().zip(want.as_slice()) {
                 let want = f64::from(*want) * frame.gain;
                 assert!((f64::from(*got) - want).abs() < 1e-3 * want.abs().max(1.0), "{spec}");
             }
             frame.leave(&mut inside, None);
-            let back = inside.folded().infer(&ctx, x.view(), 5);
+            let back = inside.folded().infer(x.view(), 5);
             for (got, want) in back.as_slice().iter().zip(want.as_slice()) {
                 assert!((got - want).abs() < 1e-3 * want.abs().max(1.0), "{spec} and back");
             }

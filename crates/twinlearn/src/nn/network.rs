@@ -193,14 +193,14 @@ impl<T: Real> Network<T> {
         all
     }
 
-    /// Forward for inference. Batch norm must have been folded away by
+    /// Forward for inference, on the calling thread. Batch norm must have been folded away by
     /// [`folded`](Self::folded).
-    pub(crate) fn infer(&self, ctx: &Context, x: MatRef<'_, T>, rows: usize) -> Matrix<T> {
+    pub(crate) fn infer(&self, x: MatRef<'_, T>, rows: usize) -> Matrix<T> {
         let mut out = Matrix::zeros(rows, self.blocks[0].out_width());
-        self.blocks[0].infer(ctx, x, &mut out);
+        self.blocks[0].infer(x, &mut out);
         for block in &self.blocks[1..] {
             let mut next = Matrix::zeros(rows, block.out_width());
-            block.infer(ctx, out.view(), &mut next);
+            block.infer(out.view(), &mut next);
             out = next;
         }
         out

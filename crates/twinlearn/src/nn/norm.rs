@@ -221,16 +221,12 @@ impl<T: Real> Norm<T> {
         sums
     }
 
-    /// Layer norm in place, for inference. Batch norm is folded away before.
-    pub(super) fn infer(&self, ctx: &Context, x: &mut Matrix<T>) {
-        let stats = row_stats(ctx, x);
-        let rows = x.rows();
-        each_row(ctx, x, 0..rows, |i, row| {
-            let (mean, inv_std) = (stats.mean[i], stats.inv_std[i]);
-            for ((v, &scale), &shift) in row.iter_mut().zip(&self.scale).zip(&self.shift) {
-                *v = (*v - mean) * inv_std * scale + shift;
-            }
-        });
+    /// Layer norm of a row in place, for inference. Batch norm is folded away before.
+    pub(super) fn infer(&self, row: &mut [T]) {
+        let (mean, inv_std) = row_stat(row);
+        for ((v, &scale), &shift) in row.iter_mut().zip(&self.scale).zip(&self.shift) {
+            *v = (*v - mean) * inv_std * scale + shift;
+        }
     }
 }
 
@@ -385,19 +381,22 @@ fn mean_var<T: Real>(ctx: &Context, x: &Matrix<T>, rows: Range<usize>) -> (Vec<f
 
 /// Mean and inverse standard deviation of every row.
 fn row_stats<T: Real>(ctx: &Context, x: &Matrix<T>) -> Stats<T> {
-    let n = x.cols() as f64;
     let mut pairs = vec![(T::default(), T::default()); x.rows()];
     ctx.for_each_chunk(&mut pairs, (CHUNK / x.cols()).max(1), |c, chunk| {
         let first = c * (CHUNK / x.cols()).max(1);
         for (i, pair) in chunk.iter_mut().enumerate() {
-            let row = x.row(first + i);
-            let mean = row.iter().map(|v| v.to_f64()).sum::<f64>() / n;
-            let var = row.iter().map(|v| (v.to_f64() - mean).powi(2)).sum::<f64>() / n;
-            *pair = (T::from_f64(mean), T::from_f64(1.0 / (var + EPS).sqrt()));
+            *pair = row_stat(x.row(first + i));
         }
     });
     let (mean, inv_std) = pairs.into_iter().unzip();
     Stats { mean, inv_std }
+}
+
+fn row_stat<T: Real>(row: &[T]) -> (T, T) {
+    let n = row.len() as f64;
+    let mean = row.iter().map(|v| v.to_f64()).sum::<f64>() / n;
+    let var = row.iter().map(|v| (v.to_f64() - mean).powi(2)).sum::<f64>() / n;
+    (T::from_f64(mean), T::from_f64(1.0 / (var + EPS).sqrt()))
 }
 
 /// Runs `f(row number, row)` over a run of rows of `x`, in parallel.

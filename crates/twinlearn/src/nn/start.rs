@@ -76,12 +76,10 @@ impl Network<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::Context;
     use crate::random::{Purpose, generator};
 
     #[test]
     fn every_kind_of_network_begins_as_the_map() {
-        let ctx = Context::with_threads(1).unwrap();
         let wave = |i: usize| (i as f32 * 0.7).sin() * 3.0;
         let weight = Matrix::new(3, 5, (0..15).map(wave).collect()).unwrap();
         let (bias, spreads) = ([0.5, -2.0, 40.0], [0.1, 7.0, 2.0]);
@@ -91,7 +89,7 @@ mod tests {
             assert!(spec.carries(3, NormLayer::Batch));
             let mut rng = generator(5, Purpose::Init, 0);
             let network = Network::carrying(&spec, &weight, &bias, &spreads, &mut rng);
-            let got = network.folded().infer(&ctx, x.view(), 8);
+            let got = network.folded().infer(x.view(), 8);
             for row in 0..8 {
                 for (i, got) in got.row(row).iter().enumerate() {
                     let product = weight.row(i).iter().zip(x.row(row)).map(|(w, x)| w * x);

@@ -119,7 +119,8 @@ impl ParamsBuilder {
             None if matches!(loss, Loss::KL | Loss::Auto) => None,
             None => Some(default_projector.parse()?),
         };
-        Hyperparameters {
+        let batch_by_default = self.batch_size.is_none();
+        let all = Hyperparameters {
             recipe,
             n_components,
             n_neighbors: self.n_neighbors.unwrap_or(5),
@@ -162,7 +163,7 @@ impl ParamsBuilder {
             validation_fraction: self.validation_fraction,
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
-        }
-        .try_into()
+        };
+        Ok(Params { batch_by_default, ..Params::try_from(all)? })
     }
 }

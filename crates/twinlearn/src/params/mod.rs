@@ -74,7 +74,7 @@ pub struct Hyperparameters {
     pub epochs: usize,
     /// Epochs over which the learning rate rises.
     pub warmup_epochs: usize,
-    /// Anchors in a step; lowered, with a warning, where there are fewer.
+    /// Anchors in a step; lowered where there are fewer, with a warning unless it is the default.
     pub batch_size: usize,
     /// The learning rate; with LARS for a batch of 256, and scaled by the batch.
     pub learning_rate: f64,
@@ -98,13 +98,18 @@ pub struct Hyperparameters {
 /// [`Hyperparameters`] and cannot be changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Params(Hyperparameters);
+pub struct Params {
+    all: Hyperparameters,
+    /// Whether the batch is a default, of which nobody need be told that it was lowered.
+    #[serde(skip)]
+    pub(crate) batch_by_default: bool,
+}
 
 impl Deref for Params {
     type Target = Hyperparameters;
 
     fn deref(&self) -> &Hyperparameters {
-        &self.0
+        &self.all
     }
 }
 
@@ -144,7 +149,7 @@ impl Params {
     /// These parameters with changes; what they say must fit together as before.
     pub(crate) fn changed(&self, change: impl FnOnce(&mut Hyperparameters)) -> Self {
         let mut changed = self.clone();
-        change(&mut changed.0);
+        change(&mut changed.all);
         changed
     }
 
@@ -235,7 +240,7 @@ impl TryFrom<Hyperparameters> for Params {
                 return Err(Error::invalid("encoder", "linear with solver spectral", h.encoder));
             }
         }
-        Ok(Self(h))
+        Ok(Self { all: h, batch_by_default: false })
     }
 }
 

@@ -66,10 +66,12 @@ impl Checkpoints {
 pub(super) struct Identity {
     pub(super) n_rows: usize,
     pub(super) n_features: usize,
-    /// CRC-32 of the rows, of the graph and of the model that it starts from.
+    /// CRC-32 of the rows, of the graph, of the model that it starts from and of the rows watched.
     pub(super) rows: u32,
     pub(super) graph: Option<u32>,
     pub(super) model: Option<u32>,
+    #[serde(default)]
+    pub(super) validation: Option<u32>,
     pub(super) hyperparameters: Hyperparameters,
 }
 
@@ -163,6 +165,9 @@ impl<'a> Keeper<'a> {
         }
         if own.model != kept.model {
             return fail("a run from this start".into(), "one from another model".into());
+        }
+        if own.validation != kept.validation {
+            return fail("a run with these validation rows".into(), "one with others".into());
         }
         if let (Some(own), Some(kept)) = (own.graph, kept.graph)
             && own != kept

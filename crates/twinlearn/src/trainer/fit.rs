@@ -11,6 +11,7 @@ use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
+use crate::linalg::Matrix;
 use crate::model::{Model, TrainingRecord};
 use crate::nn::Network;
 use crate::pairs::Pairs;
@@ -62,17 +63,23 @@ pub(super) fn fit(
     x: &dyn Vectors,
     graph: Option<KnnGraph>,
 ) -> Result<Fit> {
-    let Trainer { params, model, callbacks, checkpoints } = trainer;
-    check_sizes(params, x, graph.as_ref(), model.as_ref())?;
+    let Trainer { params, model, callbacks, checkpoints, validation } = trainer;
+    let held_out = match validation {
+        Some(_) => 0,
+        None => params.n_validation(x.n_rows()),
+    };
+    check_sizes(params, x, graph.as_ref(), model.as_ref(), validation.as_ref(), held_out)?;
     let mut clock = Clock::default();
     let needs_direction = params.metric == Metric::Cosine;
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;
+    let checked = |rows| check_vectors(&ctx.quiet(), "validation_rows", rows, needs_direction);
     let identity = Identity {
         n_rows: x.n_rows(),
         n_features: x.dim(),
         rows,
         graph: None,
         model: model.as_ref().map(model_checksum).transpose()?,
+        validation: validation.as_ref().map(|rows| checked(rows)).transpose()?,
         hyperparameters: Hyperparameters::clone(params),
     };
     let keeper = checkpoints.as_ref().map(|options| Keeper::open(ctx, options, identity));
@@ -90,7 +97,7 @@ pub(super) fn fit(
     if let (Some(keeper), Some(graph)) = (&mut keeper, &graph) {
         keeper.set_graph(graph, given)?;
     }
-    let split = Split::new(params, x.n_rows());
+    let split = Split::new(params.seed, held_out, x.n_rows());
     let pairs = match &graph {
         Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
         None => Pairs::selves(&split.training),
@@ -104,7 +111,12 @@ pub(super) fn fit(
     };
 
     let base = split.watched();
-    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, &split, params))?;
+    let held_out = Subset::new(x, &split.held_out)?;
+    let watched: &dyn Vectors = match validation {
+        Some(rows) => rows,
+        None => &held_out,
+    };
+    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, watched, params))?;
     let networks =
         |params: &Params| start::networks(params, ctx, x, &pairs, pca.as_ref(), model.as_ref());
     let recall = |encoder: &Network<f32>| {
@@ -195,6 +207,8 @@ fn check_sizes(
     x: &dyn Vectors,
     graph: Option<&KnnGraph>,
     model: Option<&Model>,
+    validation: Option<&Matrix>,
+    held_out: usize,
 ) -> Result<()> {
     let (n_rows, dim, k) = (x.n_rows(), x.dim(), params.n_neighbors);
     if n_rows < 2 {
@@ -210,7 +224,14 @@ fn check_sizes(
         (true, Some(model)) => start::check_model(params, dim, model)?,
         (false, None) => {}
     }
-    if params.loss == Loss::Auto && params.n_validation(n_rows) == 0 {
+    if let Some(rows) = validation
+        && (rows.rows() == 0 || rows.cols() != dim)
+    {
+        let got = format_args!("{} of dimension {}", rows.rows(), rows.cols());
+        let expected = format_args!("at least 1 row of dimension {dim}, as X");
+        return Err(Error::invalid("validation_rows", expected, got));
+    }
+    if params.loss == Loss::Auto && validation.is_none() && held_out == 0 {
         return Err(Error::invalid(
             "validation_fraction",
             "rows held out with loss auto, to choose by (by default from 100 rows on)",

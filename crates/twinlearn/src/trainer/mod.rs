@@ -23,6 +23,7 @@ use crate::context::{Context, EpochReport, StepReport};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::KnnGraph;
+use crate::linalg::Matrix;
 use crate::model::Model;
 use crate::params::{Init, Loss, Params};
 
@@ -105,13 +106,15 @@ pub struct Trainer {
     model: Option<Model>,
     callbacks: Callbacks,
     checkpoints: Option<Checkpoints>,
+    validation: Option<Matrix>,
 }
 
 impl Trainer {
     /// A trainer with these parameters.
     #[must_use]
     pub fn new(params: Params) -> Self {
-        Self { params, model: None, callbacks: Callbacks::default(), checkpoints: None }
+        let callbacks = Callbacks::default();
+        Self { params, model: None, callbacks, checkpoints: None, validation: None }
     }
 
     /// Starts from a model, whose architecture the parameters must describe
@@ -171,6 +174,24 @@ impl Trainer {
     #[must_use]
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Watches the recall of these rows: all rows of X are then trained on, none is held out.
+    ///
+    /// ```
+    /// use twinlearn::{Context, Loss, Matrix, Params, Trainer};
+    /// let rows = |n: usize| Matrix::new(n, 8, (0..n * 8).map(|i| (i as f32).sin()).collect());
+    /// let params = Params::builder().n_components(2).loss(Loss::KL).batch_size(64).build()?;
+    /// let trainer = Trainer::new(params).validation_rows(rows(50)?);
+    /// let fit = trainer.fit(&Context::new()?, &rows(200)?)?;
+    /// assert_eq!(fit.report.validation.unwrap().n_rows, 50);
+    /// assert_eq!(fit.report.training.n_anchors, 200);
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn validation_rows(mut self, rows: Matrix) -> Self {
+        self.validation = Some(rows);
         self
     }
 

@@ -112,7 +112,7 @@ impl Run<'_> {
     pub(super) fn train(&self, start: Networks) -> Result<Trained> {
         let Self { params, ctx, pairs, .. } = self;
         let batch = params.batch_size.min(pairs.len());
-        if batch < params.batch_size {
+        if batch < params.batch_size && !params.batch_by_default {
             ctx.warn(&format!(
                 "batch_size: lowered from {} to {batch}, the number of training rows",
                 params.batch_size

@@ -8,8 +8,7 @@ use crate::error::Result;
 use crate::evaluation::recall_at_k;
 use crate::knn::{Metric, search_of_checked};
 use crate::linalg::{Matrix, matmul};
-use crate::model::encode;
-use crate::nn::Network;
+use crate::nn::{Network, encode};
 use crate::params::Params;
 use crate::pca::Pca;
 use crate::random::{Purpose, generator, subset};
@@ -26,10 +25,10 @@ pub(super) struct Split {
 }
 
 impl Split {
-    pub(super) fn new(params: &Params, n_rows: usize) -> Self {
+    pub(super) fn new(seed: u64, count: usize, n_rows: usize) -> Self {
         // Two rows are the least that can train.
-        let count = params.n_validation(n_rows).min(n_rows.saturating_sub(2));
-        let held_out = subset(&mut generator(params.seed, Purpose::HoldOut, 0), n_rows, count);
+        let count = count.min(n_rows.saturating_sub(2));
+        let held_out = subset(&mut generator(seed, Purpose::HoldOut, 0), n_rows, count);
         let trains = |id: &u32| held_out.binary_search(id).is_err();
         let training = (0..n_rows as u32).filter(trains).collect();
         Self { training, held_out }
@@ -69,7 +68,7 @@ pub struct ValidationReport {
 /// Measures reductions of the same rows against the original space.
 pub(super) struct Watch<'a> {
     base: Subset<'a>,
-    held_out: Subset<'a>,
+    held_out: &'a dyn Vectors,
     metric: Metric,
     /// γ of the output.
     whiten: f64,
@@ -81,22 +80,22 @@ pub(super) struct Watch<'a> {
 pub(super) type Reduce<'a> = dyn Fn(&Context, &dyn Vectors) -> Result<Matrix> + 'a;
 
 impl<'a> Watch<'a> {
-    /// Nothing when no row is held out. `base` are the training rows among which neighbours are
-    /// looked for.
+    /// Nothing when no row is held out. `base` are the training rows of `x` among which neighbours
+    /// are looked for.
     pub(super) fn new(
         ctx: &Context,
         x: &'a dyn Vectors,
         base: &'a [u32],
-        split: &'a Split,
+        held_out: &'a dyn Vectors,
         params: &Params,
     ) -> Result<Option<Self>> {
         let (metric, whiten) = (params.metric, params.whiten);
-        if split.held_out.is_empty() {
+        if held_out.n_rows() == 0 {
             return Ok(None);
         }
-        let (base, held_out) = (Subset::new(x, base)?, Subset::new(x, &split.held_out)?);
+        let base = Subset::new(x, base)?;
         let k = RECALL_K.min(base.n_rows());
-        let truth = search_of_checked(&ctx.quiet(), &held_out, &base, k, metric)?;
+        let truth = search_of_checked(&ctx.quiet(), held_out, &base, k, metric)?;
         Ok(Some(Self { base, held_out, metric, whiten, k, truth }))
     }
 
@@ -109,7 +108,7 @@ impl<'a> Watch<'a> {
         let ctx = &ctx.quiet();
         let encoder = encoder.folded();
         let (mut base, mut queries) =
-            (encode(ctx, &encoder, &self.base)?, encode(ctx, &encoder, &self.held_out)?);
+            (encode(ctx, &encoder, &self.base)?, encode(ctx, &encoder, self.held_out)?);
         if let Some(axes) = whitening(ctx, &base, self.whiten)? {
             base = turned(ctx, &base, &axes);
             queries = turned(ctx, &queries, &axes);
@@ -125,7 +124,7 @@ impl<'a> Watch<'a> {
     /// recall@k after a reduction.
     pub(super) fn recall(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<f64> {
         let ctx = &ctx.quiet();
-        self.found(ctx, &reduce(ctx, &self.held_out)?, &reduce(ctx, &self.base)?)
+        self.found(ctx, &reduce(ctx, self.held_out)?, &reduce(ctx, &self.base)?)
     }
 
     fn found(&self, ctx: &Context, queries: &Matrix, base: &Matrix) -> Result<f64> {
@@ -172,8 +171,7 @@ mod tests {
 
     #[test]
     fn a_split_takes_every_row_once() {
-        let params = Params::builder().validation_fraction(0.3).build().unwrap();
-        let split = Split::new(&params, 1000);
+        let split = Split::new(0, 300, 1000);
         assert_eq!((split.training.len(), split.held_out.len()), (700, 300));
         let mut all = [split.training.clone(), split.held_out.clone()].concat();
         all.sort_unstable();
@@ -186,7 +184,6 @@ mod tests {
 
     #[test]
     fn two_rows_always_train() {
-        let params = Params::builder().validation_fraction(0.9).build().unwrap();
-        assert_eq!(Split::new(&params, 3).training.len(), 2);
+        assert_eq!(Split::new(0, 3, 3).training.len(), 2);
     }
 }

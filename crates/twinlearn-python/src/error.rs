@@ -1,0 +1,29 @@
+//! Errors of the library as Python's.
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use twinlearn::Error;
+
+pyo3::create_exception!(
+    twinlearn,
+    TwinlearnError,
+    PyValueError,
+    "A parameter, an array or a file that is not usable; the message says what was expected."
+);
+
+/// What is raised for an error.
+pub(crate) fn raised(error: Error) -> PyErr {
+    match error {
+        Error::Cancelled => PyKeyboardInterrupt::new_err(()),
+        Error::Io { path, action, source } => match source.raw_os_error() {
+            // With number and name Python finds the class, e.g. FileNotFoundError.
+            Some(number) => {
+                let text = source.to_string();
+                let text = text.split(" (os error").next().unwrap_or_default();
+                PyOSError::new_err((number, format!("cannot {action}: {text}"), path))
+            }
+            None => PyOSError::new_err(format!("{}: cannot {action}: {source}", path.display())),
+        },
+        error => TwinlearnError::new_err(error.to_string()),
+    }
+}

@@ -1,0 +1,26 @@
+//! The extension module `twinlearn._twinlearn`: arrays in, calls of the library, arrays out.
+//!
+//! `arrays` borrows NumPy's, `run` runs long calls without the GIL, `params` reads keyword
+//! arguments, `fit` and `search` call the library, `model` is the fitted model. What users see is in
+//! `python/twinlearn`.
+
+mod arrays;
+mod error;
+mod fit;
+mod model;
+mod params;
+mod run;
+mod search;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _twinlearn(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("TwinlearnError", m.py().get_type::<error::TwinlearnError>())?;
+    m.add_class::<model::Model>()?;
+    m.add_function(wrap_pyfunction!(fit::fit, m)?)?;
+    m.add_function(wrap_pyfunction!(search::knn_graph, m)?)?;
+    m.add_function(wrap_pyfunction!(search::pca, m)?)?;
+    m.add_function(wrap_pyfunction!(params::resolve, m)?)
+}

@@ -1,0 +1,143 @@
+"""What users have, as arrays that the engine borrows."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from ._twinlearn import TwinlearnError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+# Mapped files below this size are left in memory.
+_MAPPED = 1 << 28
+
+
+def is_torch(x: Any) -> bool:
+    """Whether `x` is a torch tensor; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def from_columns(x: Any, name: str = "X") -> Any:
+    """Tensors and columns of vectors as arrays; anything else as it is.
+
+    Memory is shared with tensors on the CPU and with arrow's lists of one length; columns of Python
+    lists are copied.
+    """
+    if is_torch(x):
+        if x.device.type != "cpu":
+            raise TwinlearnError(f"{name}: expected a tensor on the cpu, got one on {x.device}")
+        return x.detach().numpy()
+    library = type(x).__module__.partition(".")[0]
+    if library == "polars" and type(x).__name__ == "Series" and x.dtype.is_nested():
+        return _from_arrow(x.rechunk().to_arrow(), name)
+    if library == "pandas" and type(x).__name__ == "Series":
+        return _from_lists(x, name)
+    if library == "pyarrow" and hasattr(x, "type"):
+        return _from_arrow(x, name)
+    return x
+
+
+def _from_arrow(x: Any, name: str) -> Any:
+    if hasattr(x, "combine_chunks"):
+        x = x.combine_chunks()
+        if hasattr(x, "chunks"):  # older versions give one chunk, not an array
+            x = x.chunk(0)
+    if x.null_count:
+        row = int(np.flatnonzero(x.is_null().to_numpy(zero_copy_only=False))[0])
+        raise TwinlearnError(f"{name}: expected a vector in every row, got none in row {row}")
+    if not hasattr(x.type, "value_type"):
+        raise TwinlearnError(f"{name}: expected a column of lists of numbers, got one of {x.type}")
+    width = getattr(x.type, "list_size", None)
+    if width is None:
+        lengths = x.value_lengths().to_numpy(zero_copy_only=False)
+        width = int(lengths[0]) if len(lengths) else 0
+        other = np.flatnonzero(lengths != width)
+        if len(other):
+            row = int(other[0])
+            raise TwinlearnError(
+                f"{name}: expected lists of one length ({width}), got {lengths[row]} in row {row}"
+            )
+    values = x.flatten()
+    if values.null_count:
+        where = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
+        raise TwinlearnError(f"{name}: expected numbers, got a null in row {where // width}")
+    return values.to_numpy(zero_copy_only=False).reshape(len(x), width)
+
+
+def _from_lists(x: Any, name: str) -> Any:
+    if hasattr(x.dtype, "pyarrow_dtype"):
+        return _from_arrow(x.array.__arrow_array__(), name)
+    rows = [np.asarray(row) for row in x]
+    width = rows[0].shape if rows else (0,)
+    for i, row in enumerate(rows):
+        if row.shape != width or row.ndim != 1:
+            raise TwinlearnError(
+                f"{name}: expected lists of one length ({' × '.join(map(str, width))}), "
+                f"got shape {row.shape} in row {i}"
+            )
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def borrowable(array: NDArray[Any]) -> NDArray[Any]:
+    """`array` itself where it is in C order and of a type that the engine reads; else a copy.
+
+    The engine reads f16, f32, f64 and integers, and widens or rounds them block by block.
+    """
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "b":
+        array = array.view(np.uint8)
+    elif kind == "f" and size > 8:
+        array = array.astype(np.float64)
+    elif kind not in "fiu":
+        raise TwinlearnError(f"X: expected real numbers, got {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return np.require(array, requirements=["C", "ALIGNED"])
+
+
+def rows(x: Any, name: str = "X") -> NDArray[Any]:
+    """The rows of anything that is a matrix of numbers, for the engine.
+
+    Values are checked by the engine, once.
+    """
+    array = check_array(
+        from_columns(x, name), dtype="numeric", order="C", ensure_all_finite=False, input_name=name
+    )
+    return borrowable(array)
+
+
+def releasing(array: NDArray[Any]) -> Callable[[], None] | None:
+    """For a large mapped file: lets go of pages that were read, so that memory stays small.
+
+    They stay in the system's cache. A mapping that was changed in memory alone is left as it is.
+    """
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base if isinstance(base, np.ndarray) else None
+    mapping = getattr(base, "_mmap", None)
+    statm = Path("/proc/self/statm")
+    if (
+        not isinstance(mapping, mmap.mmap)
+        or getattr(base, "mode", "") not in {"r", "r+", "w+"}
+        or array.nbytes < _MAPPED
+        or not hasattr(mmap, "MADV_DONTNEED")
+        or not statm.exists()
+    ):
+        return None
+
+    def release() -> None:
+        shared = int(statm.read_text().split()[2]) * mmap.PAGESIZE
+        if shared > _MAPPED:
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    return release

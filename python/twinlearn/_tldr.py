@@ -1,0 +1,609 @@
+"""The estimator."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import DataDimensionalityWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _twinlearn
+from ._architecture import describe
+from ._arrays import borrowable, from_columns, is_torch, rows
+from ._job import Given, job, whole
+from ._progress import Progress
+from ._reports import Reports
+from ._twinlearn import TwinlearnError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from sklearn.utils import Tags
+
+    Path_ = str | os.PathLike[str]
+
+# Arguments of the constructor that the engine knows by the same name.
+_ENGINE = (
+    "n_components",
+    "encoder",
+    "projector",
+    "n_neighbors",
+    "knn_approximation",
+    "batch_size",
+    "scale_loss",
+    "lambd",
+    "epochs",
+    "learning_rate",
+    "warmup_epochs",
+    "norm_layer",
+    "loss",
+    "gaussian",
+    "metric",
+    "init",
+    "recipe",
+    "solver",
+    "optimizer",
+    "knn_method",
+    "tau",
+    "centre_target",
+    "noise",
+    "pca_power",
+    "whiten",
+    "validation_fraction",
+    "retain_projector",
+)
+
+
+class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Learn an encoder that makes vectors smaller and keeps neighbours together.
+
+    Parameters that are None take the value of the recipe: ours, or with ``recipe="reference"`` that
+    of the paper's code, which stands in brackets below.
+
+    Parameters
+    ----------
+    n_components : int, default=32
+        d, the dimension of the reduced vectors. Lowered to that of `X`, with a warning, where an
+        encoder starts from axes of `X` and it is above.
+    encoder : str, default="linear"
+        ``linear``, ``flinear-H-W`` or ``mlp-H-W``: H hidden layers of width W.
+    projector : str or None, default=None
+        As `encoder`; ``"none"`` trains without one. None is ``mlp-1-256`` (``mlp-2-2048``), and no
+        projector with losses KL and auto.
+    n_neighbors : int, default=5
+        Neighbours that a row may be paired with.
+    device : str, default="cpu"
+        This version computes on CPUs; anything else is an error.
+    pin_memory : bool, default=False
+        Without meaning on CPUs.
+    knn_approximation : {"low", "medium", "high"} or None, default=None
+        Finds neighbours by product quantisation of this level.
+    knn_graph : array of shape (n_samples, >= n_neighbors), list of lists, path or None
+        A graph computed before, instead of a search.
+    batch_size : int or None, default=None
+        Anchors in a step: 512 with loss BT, else 256 (1024).
+    scale_loss : float, default=1/32
+        The factor of loss BT.
+    lambd : float, default=3.9e-3
+        The weight of the off-diagonal part of loss BT.
+    epochs : int or None, default=None
+        Passes over the rows, at most: 8 (100).
+    learning_rate : float or None, default=None
+        0.2 for a batch of 256 with LARS; with AdamW 0.01 for losses KL and auto, else 0.001.
+    warmup_epochs : int or None, default=None
+        Epochs over which the learning rate rises: 1 (10).
+    norm_layer : {"BN", "LN"}, default="BN"
+        The normalisation in hidden layers.
+    loss : {"BT", "KL", "MSE", "auto"}, default="BT"
+        Barlow Twins, neighbourhoods, reconstruction, or the best of what trains in seconds.
+    gaussian : bool, default=False
+        Pair rows with themselves and noise, not with neighbours.
+    output_folder : path or None, default=None
+        Where the run is kept: ``latest``, ``best`` and ``final``.
+    snapshot_freq : int, default=0
+        Epochs after which ``latest`` is written anew; 0 counts as 1.
+    resume : bool, default=False
+        Go on with the run in `output_folder`.
+    save_best : bool, default=False
+        Accepted for the original's sake: the best model is always kept in `output_folder`.
+    verbose : int, default=0
+        1 shows progress, 2 also prints what is done.
+    random_state : int, RandomState or None, default=None
+        The seed. None is the seed 0: a fit repeats itself bit for bit unless asked otherwise.
+    writer : object with ``add_scalar(tag, value, step)`` or None, default=None
+        Is told the loss and the learning rate of every step, as a TensorBoard writer.
+    metric : {"cosine", "ip", "l2"} or None, default=None
+        How near two rows are: cosine (ip). Cosine refuses rows of zeros.
+    init : {"pca", "spectral", "random", "model"} or None, default=None
+        Where the encoder starts: PCA where it can carry that (random). ``"model"`` goes on from the
+        model that this estimator has, fitted or loaded.
+    recipe : {"default", "reference"}, default="default"
+        What None stands for.
+    solver : {"sgd", "spectral"}, default="sgd"
+        Training, or the closed form without it.
+    optimizer : {"lars", "adamw"} or None, default=None
+        LARS for loss BT, else AdamW.
+    knn_method : {"auto", "exact", "descent", "pq"} or None, default=None
+        How neighbours are found: auto, exact while that takes minutes.
+    tau : float or None, default=None
+        The temperature of loss KL: 0.05.
+    centre_target : bool, default=False
+        Whether loss KL compares with cosines about the mean.
+    noise : float or None, default=None
+        The length of the noise of gaussian pairs, in units of the rows' distance from their mean:
+        0.5.
+    pca_power : float or None, default=None
+        γ of the start: each axis is divided by σ^γ. 0.75 with loss BT, else 0.5.
+    whiten : float or None, default=None
+        γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
+    validation_fraction : float or None, default=None
+        The share of rows held out to watch recall: a tenth, at most 1000; none below 100 rows.
+    retain_projector : bool, default=False
+        Keep the projector, to go on training.
+    memory : int or None, default=None
+        A bound on the working memory of neighbour search, in bytes.
+    n_jobs : int or None, default=None
+        Threads; None and -1 mean all cores. The result does not depend on it.
+    callbacks : sequence of callables or None, default=None
+        Each is called after a step with a dict of ``step``, ``epoch``, ``loss`` and
+        ``learning_rate``, on the thread that trains; training ends where one returns True.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        D.
+    feature_names_in_ : ndarray of str
+        Where `X` had names.
+    components_, mean_ : ndarray of shape (n_components, n_features) and (n_features,)
+        Of linear encoders: reduced vectors are ``(X - mean_) @ components_.T``. Of all vectors for
+        which that holds, `mean_` is the shortest.
+    n_steps_ : int
+        Steps that were trained.
+    loss_curve_ : list of float
+        The mean loss of each epoch of the last `fit`.
+    validation_ : dict or None
+        recall@10 on the held-out rows: ``recall`` of the model, ``start_recall`` of its start,
+        ``pca_recall`` of plain PCA.
+
+    Notes
+    -----
+    scikit-learn's `check_estimator` passes whole with ``metric="l2"`` or ``"ip"``. With cosine, the
+    default, ``check_estimators_dtypes`` fails: its integers have a row of zeros, which has no
+    direction, and such rows are refused rather than given an arbitrary one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from twinlearn import TLDR
+    >>> X = np.random.default_rng(0).standard_normal((400, 16)).astype(np.float32)
+    >>> tldr = TLDR(n_components=4, loss="KL", epochs=2).fit(X)
+    >>> tldr.transform(X).shape
+    (400, 4)
+    >>> print(tldr)
+    TLDR(epochs=2, loss='KL', n_components=4)
+      encoder:   Linear(16 → 4)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 32,
+        encoder: str = "linear",
+        projector: str | None = None,
+        n_neighbors: int = 5,
+        device: str = "cpu",
+        pin_memory: bool = False,
+        knn_approximation: str | None = None,
+        knn_graph: Any = None,
+        batch_size: int | None = None,
+        scale_loss: float = 1 / 32,
+        lambd: float = 3.9e-3,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        warmup_epochs: int | None = None,
+        norm_layer: str = "BN",
+        loss: str = "BT",
+        gaussian: bool = False,
+        output_folder: Path_ | None = None,
+        snapshot_freq: int = 0,
+        resume: bool = False,
+        save_best: bool = False,
+        verbose: int = 0,
+        random_state: Any = None,
+        writer: Any = None,
+        *,
+        metric: str | None = None,
+        init: str | None = None,
+        recipe: str = "default",
+        solver: str = "sgd",
+        optimizer: str | None = None,
+        knn_method: str | None = None,
+        tau: float | None = None,
+        centre_target: bool = False,
+        noise: float | None = None,
+        pca_power: float | None = None,
+        whiten: float | None = None,
+        validation_fraction: float | None = None,
+        retain_projector: bool = False,
+        memory: int | None = None,
+        n_jobs: int | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], bool | None]] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.encoder = encoder
+        self.projector = projector
+        self.n_neighbors = n_neighbors
+        self.device = device
+        self.pin_memory = pin_memory
+        self.knn_approximation = knn_approximation
+        self.knn_graph = knn_graph
+        self.batch_size = batch_size
+        self.scale_loss = scale_loss
+        self.lambd = lambd
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.warmup_epochs = warmup_epochs
+        self.norm_layer = norm_layer
+        self.loss = loss
+        self.gaussian = gaussian
+        self.output_folder = output_folder
+        self.snapshot_freq = snapshot_freq
+        self.resume = resume
+        self.save_best = save_best
+        self.verbose = verbose
+        self.random_state = random_state
+        self.writer = writer
+        self.metric = metric
+        self.init = init
+        self.recipe = recipe
+        self.solver = solver
+        self.optimizer = optimizer
+        self.knn_method = knn_method
+        self.tau = tau
+        self.centre_target = centre_target
+        self.noise = noise
+        self.pca_power = pca_power
+        self.whiten = whiten
+        self.validation_fraction = validation_fraction
+        self.retain_projector = retain_projector
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.callbacks = callbacks
+
+    # -- fitting ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        epochs: int | None = None,
+        warmup_epochs: int | None = None,
+        batch_size: int | None = None,
+        knn_graph: Any = None,
+        output_folder: Path_ | None = None,
+        snapshot_freq: int | None = None,
+        print_every: int | None = None,
+        retain_projector: bool | None = None,
+        dataset_val: Any = None,
+        eval_every: int | None = None,
+    ) -> TLDR:
+        """Learn the encoder from the rows of `X`.
+
+        Parameters
+        ----------
+        X : array, tensor, data frame or column of vectors, of shape (n_samples, n_features)
+            Arrays of numbers in C order are borrowed, memory-mapped ones too; others are copied.
+            float64 and integers are rounded to float32 block by block. Sparse matrices are refused.
+        y : ignored
+        epochs, warmup_epochs, batch_size, output_folder, snapshot_freq, retain_projector : optional
+            Instead of what the constructor was given.
+        knn_graph : optional
+            As in the constructor. Without one, the graph of a `compute_knn` or `load_knn` since the
+            last fit is used.
+        print_every : int, optional
+            Prints the loss every so many steps.
+        dataset_val : array-like of shape (n_rows, n_features), optional
+            Rows whose recall is watched, instead of a share of `X` held out.
+        eval_every : int, optional
+            Prints the held-out recall every so many epochs; it is watched after every one anyway.
+
+        Returns
+        -------
+        self : TLDR
+
+        Raises
+        ------
+        TwinlearnError
+            When a parameter, a value or a file is not usable; it is a ValueError.
+        """
+        self._check_device(self.device)
+        array = self._validated(X, reset=True)
+        own = {name: getattr(self, name) for name in _ENGINE}
+        for name, value in [
+            ("epochs", epochs),
+            ("warmup_epochs", warmup_epochs),
+            ("batch_size", batch_size),
+            ("retain_projector", retain_projector),
+        ]:
+            if value is not None:
+                own[name] = value
+        own["seed"] = self._seed()
+        own["n_components"] = self._n_components(own, array.shape[1])
+        given = Given(
+            model=getattr(self, "_model", None) if self.init == "model" else None,
+            validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
+        )
+        graph = next((g for g in (knn_graph, self.knn_graph) if g is not None), None)
+        given.graph, given.lists = _graph(graph if graph is not None else self._given_knn())
+        folder = output_folder if output_folder is not None else self.output_folder
+        if folder is None and self.resume:
+            raise TwinlearnError("output_folder: expected that of the run to resume, got None")
+        given.folder = None if folder is None else Path(folder)
+        every = self.snapshot_freq if snapshot_freq is None else snapshot_freq
+        given.every = whole("snapshot_freq", every)
+        given.resume = bool(self.resume)
+        with Progress(self.verbose) as progress:
+            reports = Reports(self, progress, print_every, eval_every)
+            given.on_step, given.on_epoch = reports.on_step, reports.on_epoch
+            tell = progress.tell if self.verbose else None
+            model, found = _twinlearn.fit(
+                array, own, given, job(array, self.n_jobs, self.memory, tell)
+            )
+        self._take(model)
+        self._knn = found
+        self._knn_is_given = False
+        self.loss_curve_ = reports.losses
+        return self
+
+    def _n_components(self, own: dict[str, Any], n_features: int) -> int:
+        """d, where a start from axes of X cannot have more than X has."""
+        params = json.loads(_twinlearn.resolve(own))
+        d: int = params["n_components"]
+        if d <= n_features or params["init"] not in {"pca", "spectral"}:
+            return d
+        warnings.warn(
+            f"n_components: lowered from {d} to {n_features}, the number of features",
+            DataDimensionalityWarning,
+            stacklevel=3,
+        )
+        return n_features
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return 0
+        if isinstance(self.random_state, (int, np.integer)):
+            return whole("random_state", self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _take(self, model: _twinlearn.Model) -> None:
+        """Makes a model this estimator's."""
+        self._model = model
+        self.n_features_in_ = model.n_features
+        training = json.loads(model.training())
+        self.n_steps_ = training["steps"]
+        self.validation_ = training["validation"]
+        for name in ("components_", "mean_"):
+            self.__dict__.pop(name, None)
+        linear = model.linear_map()
+        if linear is not None:
+            weight, bias = linear
+            self.components_ = weight
+            gram = weight.astype(np.float64) @ weight.T
+            self.mean_ = (-np.linalg.lstsq(gram, bias, rcond=None)[0] @ weight).astype(np.float32)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._model.n_components)
+
+    # -- using -----------------------------------------------------------------------------------
+
+    def transform(self, X: Any, l2_norm: bool = False) -> Any:
+        """Reduce rows.
+
+        Parameters
+        ----------
+        X : as in `fit`, of shape (n_samples, n_features)
+        l2_norm : bool, default=False
+            Scale every reduced vector to length 1.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), float32
+            A tensor where `X` is one; what `set_output` says otherwise. The bits of a row depend on
+            nothing but that row.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `load`.
+        TwinlearnError
+            When a value is not finite.
+        """
+        check_is_fitted(self, "_model")
+        array = self._validated(X, reset=False)
+        reduced = self._model.transform(array, bool(l2_norm), job(array, self.n_jobs))
+        if is_torch(X):
+            import torch
+
+            return torch.from_numpy(reduced)
+        return reduced
+
+    def forward(self, X: Any) -> Any:
+        """`transform`, by the name that networks have for it."""
+        return self.transform(X)
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """`fit`, then `transform` of the same rows."""
+        return self.fit(X, y, **fit_params).transform(X)
+
+    def _validated(self, X: Any, reset: bool) -> NDArray[Any]:
+        """Checks as scikit-learn wants them; values are checked by the engine, once."""
+        array = validate_data(
+            self,
+            from_columns(X),
+            reset=reset,
+            dtype="numeric",
+            order="C",
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
+        return borrowable(array)
+
+    # -- the neighbour graph ---------------------------------------------------------------------
+
+    def compute_knn(self, X: Any) -> TLDR:
+        """Find the neighbours of the rows of `X`, for the next `fit` of the same rows."""
+        array = rows(X)
+        with Progress(self.verbose) as progress:
+            tell = progress.tell if self.verbose else None
+            params = self._resolved()
+            self._knn = _twinlearn.knn_graph(
+                array,
+                self.n_neighbors,
+                params["metric"],
+                params["knn_method"],
+                params["knn_approximation"],
+                self._seed(),
+                job(array, self.n_jobs, self.memory, tell),
+            )
+        self._knn_is_given = True
+        return self
+
+    def get_knn(self) -> NDArray[np.int64] | None:
+        """The graph of the last `fit`, `compute_knn` or `load_knn`: int64, n_samples × k."""
+        return getattr(self, "_knn", None)
+
+    def save_knn(self, path: Path_) -> None:
+        """Write the graph as .npy."""
+        graph = self.get_knn()
+        if graph is None:
+            raise TwinlearnError("knn_graph: expected one that was computed, got none")
+        with open(path, "wb") as file:
+            np.save(file, graph)
+
+    def load_knn(self, path: Path_) -> TLDR:
+        """Read a graph (.npy), which the next `fit` uses."""
+        self._knn, _ = _graph(path)
+        self._knn_is_given = True
+        return self
+
+    def _given_knn(self) -> NDArray[np.int64] | None:
+        return self.get_knn() if getattr(self, "_knn_is_given", False) else None
+
+    # -- files, and what the original has --------------------------------------------------------
+
+    def save(self, path: Path_) -> None:
+        """Write the model: a safetensors file, which executes nothing when it is loaded."""
+        check_is_fitted(self, "_model")
+        self._model.save(Path(path))
+
+    def load(self, path: Path_, init: bool = False) -> TLDR:
+        """Read a model.
+
+        Parameters
+        ----------
+        path : path
+        init : bool, default=False
+            Take the architecture from the file. Without it the file must have the one that the
+            constructor was given.
+
+        Returns
+        -------
+        self : TLDR
+        """
+        model = _twinlearn.Model.load(Path(path))
+        stored = json.loads(model.params())
+        if init:
+            for name in ("n_components", "encoder", "norm_layer", "loss"):
+                setattr(self, name, stored[name])
+            self.projector = stored["projector"] or "none"
+        own = self._resolved()
+        for name in ("n_components", "encoder", "norm_layer"):
+            if stored[name] != own[name]:
+                raise TwinlearnError(
+                    f"{name}: expected {own[name]} (or init=True), got {stored[name]} "
+                    f"in {os.fspath(path)}"
+                )
+        self._take(model)
+        return self
+
+    def remove_projector(self) -> TLDR:
+        """Drop the projector, if it was retained."""
+        check_is_fitted(self, "_model")
+        self._model = self._model.without_projector()
+        return self
+
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """Every array of the model by its name; weights are out × in."""
+        check_is_fitted(self, "_model")
+        return self._model.arrays()
+
+    def to(self, device: Any) -> TLDR:
+        """Accepted for the original's sake; an error for anything but ``"cpu"``."""
+        self._check_device(device)
+        return self
+
+    @staticmethod
+    def _check_device(device: Any) -> None:
+        if str(device) != "cpu":
+            raise TwinlearnError(
+                f"device: expected cpu, which is what this version has, got {device}"
+            )
+
+    def _resolved(self) -> dict[str, Any]:
+        """All parameters, those that are None by the recipe."""
+        params: dict[str, Any] = json.loads(
+            _twinlearn.resolve({name: getattr(self, name) for name in _ENGINE})
+        )
+        return params
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        first: str = super().__repr__(N_CHAR_MAX)
+        try:
+            lines = describe(self._resolved(), getattr(self, "n_features_in_", "D"))
+        except TwinlearnError:
+            # What is wrong with the parameters is for `fit` to say.
+            return first
+        return "\n  ".join([first, *lines])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_model" in state:
+            state["_model"] = state["_model"].to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "_model" in state:
+            state["_model"] = _twinlearn.Model.from_bytes(state["_model"])
+        super().__setstate__(state)
+
+
+def _graph(graph: Any) -> tuple[NDArray[np.int64] | None, list[list[int]] | None]:
+    """A graph as an array, or as lists where their lengths differ."""
+    if graph is None:
+        return None, None
+    if isinstance(graph, (str, os.PathLike)):
+        graph = np.load(graph, allow_pickle=False)
+    if isinstance(graph, (list, tuple)) and len({len(row) for row in graph}) > 1:
+        return None, [[int(i) for i in row] for row in graph]
+    array = np.asarray(graph)
+    if array.ndim != 2 or array.dtype.kind not in "iu":
+        raise TwinlearnError(
+            "knn_graph: expected a 2-D array of whole numbers, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64), None

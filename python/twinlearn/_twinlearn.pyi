@@ -1,0 +1,69 @@
+"""The engine: the crate `twinlearn`, called with arrays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Model", "TwinlearnError", "__version__", "fit", "knn_graph", "pca", "resolve"]
+
+__version__: str
+
+class TwinlearnError(ValueError): ...
+
+class _Job(Protocol):
+    threads: int | None
+    memory: int | None
+    tell: Callable[[str, str, float], object] | None
+    tick: Callable[[], object] | None
+
+class _Given(Protocol):
+    graph: NDArray[np.int64] | None
+    lists: list[list[int]] | None
+    model: Model | None
+    validation: NDArray[Any] | None
+    folder: Path | None
+    every: int
+    resume: bool
+    on_step: Callable[[int, int, float, float], bool] | None
+    on_epoch: Callable[[int, int, float, float | None], bool] | None
+
+@final
+class Model:
+    @staticmethod
+    def from_bytes(bytes: bytes) -> Model: ...
+    @staticmethod
+    def load(path: Path) -> Model: ...
+    def to_bytes(self) -> bytes: ...
+    def save(self, path: Path) -> None: ...
+    def transform(self, x: NDArray[Any], l2_norm: bool, job: _Job) -> NDArray[np.float32]: ...
+    def arrays(self) -> dict[str, NDArray[np.float32]]: ...
+    def linear_map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None: ...
+    def params(self) -> str: ...
+    def training(self) -> str: ...
+    def without_projector(self) -> Model: ...
+    @property
+    def has_projector(self) -> bool: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def n_components(self) -> int: ...
+
+def fit(
+    x: NDArray[Any], parameters: dict[str, Any], given: _Given, job: _Job
+) -> tuple[Model, NDArray[np.int64] | None]: ...
+def knn_graph(
+    x: NDArray[Any],
+    k: int,
+    metric: object,
+    method: object,
+    approximation: object | None,
+    seed: int,
+    job: _Job,
+) -> NDArray[np.int64]: ...
+def pca(
+    x: NDArray[Any], n_components: int, power: float, job: _Job
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def resolve(given: dict[str, Any]) -> str: ...
