@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from twinlearn import TLDR
 
-ROUNDS = 7
+ROUNDS = 3
 THREADS = 2
 
 
@@ -61,7 +61,7 @@ def beside_command_line(binary: str, x: NDArray[np.float32], folder: Path) -> di
     own = TLDR(n_components=64, loss="KL", n_jobs=THREADS)
 
     def command(*args: object) -> Callable[[], object]:
-        line = [binary, *map(str, args), "--threads", str(THREADS), "--quiet"]
+        line = [binary, *map(str, args), "--threads", str(THREADS)]
         return lambda: subprocess.run(line, check=True, capture_output=True)
 
     def fit(knn: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
@@ -89,42 +88,6 @@ def test_ctrl_c_stops_and_leaves_the_estimator_usable(what: str) -> None:
     rest, _ = process.communicate(timeout=120)
     assert rest.split("\n")[:2] == ["interrupted", "(40000, 8)"]
     assert process.returncode == 0
-
-
-MAPPED = """
-import resource, sys, numpy as np
-from twinlearn import TLDR
-x = np.load(sys.argv[1], mmap_mode="r")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-graph = (np.arange(len(x))[:, None] + np.arange(1, 6)) % len(x)
-stop = lambda report: report["step"] == 300
-tldr = TLDR(n_components=8, loss="KL", callbacks=[stop]).fit(x, knn_graph=graph)
-tldr.transform(x)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def test_mapped_files_stay_on_disk(tmp_path: Path) -> None:
-    rows, dim = 640_000, 512
-    rng = np.random.default_rng(0)
-    some = rng.standard_normal((10_000, dim), dtype=np.float32).astype(np.float16)
-    x = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        tmp_path / "x.npy", mode="w+", dtype=np.float16, shape=(rows, dim)
-    )
-    for start in range(0, rows, len(some)):
-        x[start : start + len(some)] = some
-    x.flush()
-    size = x.nbytes
-    del x
-    out = subprocess.run(
-        [sys.executable, "-c", MAPPED, tmp_path / "x.npy"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert resource.getpagesize() > 0
-    # 655 MB of vectors; graph, batches and reduced rows take some 200 MB.
-    assert int(out.stdout) * 1024 < size * 0.85
 
 
 def run(code: str) -> Any:

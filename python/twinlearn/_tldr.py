@@ -460,7 +460,32 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     # -- the neighbour graph ---------------------------------------------------------------------
 
     def compute_knn(self, X: Any) -> TLDR:
-        """Find the neighbours of the rows of `X`, for the next `fit` of the same rows."""
+        """Find the neighbours of the rows of `X`, for the next `fit` of the same rows.
+
+        Parameters
+        ----------
+        X : as in `fit`, of shape (n_samples, n_features)
+
+        Returns
+        -------
+        self : TLDR
+
+        Raises
+        ------
+        TwinlearnError
+            When a parameter or a value is not usable.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((100, 8))
+        >>> tldr = TLDR(n_components=2, n_neighbors=3, loss="KL", batch_size=32).compute_knn(X)
+        >>> tldr.get_knn().shape
+        (100, 3)
+        >>> tldr.fit(X).get_knn().shape
+        (100, 3)
+        """
         array = rows(X)
         with Progress(self.verbose) as progress:
             tell = progress.tell if self.verbose else None
@@ -501,7 +526,20 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     # -- files, and what the original has --------------------------------------------------------
 
     def save(self, path: Path_) -> None:
-        """Write the model: a safetensors file, which executes nothing when it is loaded."""
+        """Write the model: a safetensors file, which executes nothing when it is loaded.
+
+        Parameters
+        ----------
+        path : path
+            An older file is replaced when the new one is whole.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `load`.
+        OSError
+            When the file cannot be written.
+        """
         check_is_fitted(self, "_model")
         self._model.save(Path(path))
 
@@ -518,6 +556,26 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         self : TLDR
+
+        Raises
+        ------
+        TwinlearnError
+            When the file is no model, or one of another architecture.
+        OSError
+            When it cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((100, 8))
+        >>> tldr = TLDR(n_components=2, loss="KL", batch_size=32).fit(X)
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     tldr.save(file.name)
+        ...     other = TLDR().load(file.name, init=True)
+        >>> bool((other.transform(X) == tldr.transform(X)).all())
+        True
         """
         model = _twinlearn.Model.load(Path(path))
         stored = json.loads(model.params())
