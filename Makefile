@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality bench-python clean
+.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality bench-python clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -22,15 +22,17 @@ test: test-rust test-python ## Every test
 test-rust:
 	$(CARGO) test --locked
 
-test-python: wheel
+test-python: installed
 	$(CARGO) build --release --locked
-	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(VENV)/bin/stubtest twinlearn._twinlearn
 	TWINLEARN=$(BINARY) $(VENV)/bin/python -m pytest --doctest-modules --pyargs twinlearn python/tests
 
 wheel: $(VENV)/.dev ## The Python package, in dist/
 	rm -rf dist
 	$(VENV)/bin/maturin build --release --locked --quiet --out dist
+
+installed: wheel ## The package that was built, for the tests
+	$(PIP) --force-reinstall --no-deps dist/*.whl
 
 lint: lint-rust lint-python ## Formatting, lints, docs, types; warnings are errors
 
@@ -66,9 +68,8 @@ bench-quality: .venv-bench/.train ## What reduced vectors keep, beside PCA; QUIC
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
 
-bench-python: $(VENV)/.dev wheel ## Python beside the command line; memory of a mapped 4 GB file
+bench-python: installed ## Python beside the command line; memory of a mapped 4 GB file
 	$(CARGO) build --release --locked
-	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(VENV)/bin/python benchmarks/python_overhead.py $(BINARY) benchmarks/results
 	$(VENV)/bin/python benchmarks/python_memory.py $(WORDNET) benchmarks/results
 

@@ -326,7 +326,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         self._check_device(self.device)
         array = self._validated(X, reset=True)
-        own = {name: getattr(self, name) for name in _ENGINE}
+        own = self._own()
         for name, value in [
             ("epochs", epochs),
             ("warmup_epochs", warmup_epochs),
@@ -341,8 +341,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             model=getattr(self, "_model", None) if self.init == "model" else None,
             validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
         )
-        graph = next((g for g in (knn_graph, self.knn_graph) if g is not None), None)
-        given.graph, given.lists = _graph(graph if graph is not None else self._given_knn())
+        graphs = (knn_graph, self.knn_graph, self._given_knn())
+        given.graph, given.lists = _graph(next((g for g in graphs if g is not None), None))
         folder = output_folder if output_folder is not None else self.output_folder
         if folder is None and self.resume:
             raise TwinlearnError("output_folder: expected that of the run to resume, got None")
@@ -365,7 +365,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _n_components(self, own: dict[str, Any], n_features: int) -> int:
         """d, where a start from axes of X cannot have more than X has."""
-        params = json.loads(_twinlearn.resolve(own))
+        params = self._resolved(own)
         d: int = params["n_components"]
         if d <= n_features or params["init"] not in {"pca", "spectral"}:
             return d
@@ -489,7 +489,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         array = rows(X)
         with Progress(self.verbose) as progress:
             tell = progress.tell if self.verbose else None
-            params = self._resolved()
+            params = self._resolved(self._own())
             self._knn = _twinlearn.knn_graph(
                 array,
                 self.n_neighbors,
@@ -583,7 +583,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for name in ("n_components", "encoder", "norm_layer", "loss"):
                 setattr(self, name, stored[name])
             self.projector = stored["projector"] or "none"
-        own = self._resolved()
+        own = self._resolved(self._own())
         for name in ("n_components", "encoder", "norm_layer"):
             if stored[name] != own[name]:
                 raise TwinlearnError(
@@ -616,17 +616,20 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"device: expected cpu, which is what this version has, got {device}"
             )
 
-    def _resolved(self) -> dict[str, Any]:
+    def _own(self) -> dict[str, Any]:
+        """The constructor's arguments that the engine knows."""
+        return {name: getattr(self, name) for name in _ENGINE}
+
+    @staticmethod
+    def _resolved(own: dict[str, Any]) -> dict[str, Any]:
         """All parameters, those that are None by the recipe."""
-        params: dict[str, Any] = json.loads(
-            _twinlearn.resolve({name: getattr(self, name) for name in _ENGINE})
-        )
+        params: dict[str, Any] = json.loads(_twinlearn.resolve(own))
         return params
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         first: str = super().__repr__(N_CHAR_MAX)
         try:
-            lines = describe(self._resolved(), getattr(self, "n_features_in_", "D"))
+            lines = describe(self._resolved(self._own()), getattr(self, "n_features_in_", "D"))
         except TwinlearnError:
             # What is wrong with the parameters is for `fit` to say.
             return first

@@ -194,7 +194,7 @@ fn check_components(dim: usize, n_components: usize) -> Result<()> {
 }
 
 /// Rows `start..start + n`, read on all threads.
-pub(crate) fn read_block(ctx: &Context, x: &dyn Vectors, start: usize, n: usize) -> Result<Matrix> {
+fn read_block(ctx: &Context, x: &dyn Vectors, start: usize, n: usize) -> Result<Matrix> {
     const PIECE: usize = 128;
     let mut rows = Matrix::zeros(n, x.dim());
     ctx.try_for_each_chunk(rows.as_mut_slice(), PIECE * x.dim(), |c, out| {
