@@ -90,10 +90,47 @@ def test_ctrl_c_stops_and_leaves_the_estimator_usable(what: str) -> None:
     assert process.returncode == 0
 
 
-def run(code: str) -> Any:
+def run(code: str, *arguments: str) -> Any:
     return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
+
+
+MAPPED = r"""
+import re, sys
+from pathlib import Path
+import numpy as np
+from twinlearn import TLDR
+
+def resident():
+    # Not ru_maxrss, in which the process that started this one has a share.
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+x = np.load(sys.argv[1], mmap_mode="r")
+graph = np.arange(len(x))[:, None] ^ 1
+before = resident()
+stop = lambda report: report["step"] == 20
+tldr = TLDR(n_components=8, n_neighbors=1, loss="KL", init="random", callbacks=[stop])
+z = tldr.fit(x, knn_graph=graph).transform(x)
+grown = resident() - before
+assert (z[-100:] == tldr.transform(np.array(x[-100:]))).all()
+print(grown)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is resident")
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_mapped_files_do_not_fill_memory(dtype: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((1000, 1024)).astype(dtype)
+    path = tmp_path / "x.npy"
+    x = np.lib.format.open_memmap(path, "w+", dtype, ((1200 << 20) // rows.nbytes * 1000, 1024))
+    for block in range(0, len(x), 1000):
+        x[block : block + 1000] = rows
+    x.flush()
+    del x
+    # What may stay is 256 MiB; the file has more than a gigabyte.
+    assert int(run(MAPPED, str(path))) < 800 << 20
 
 
 def test_nothing_is_imported_that_is_not_needed() -> None:

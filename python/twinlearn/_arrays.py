@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-# Mapped files below this size are left in memory.
-_MAPPED = 1 << 28
 
 
 def is_torch(x: Any) -> bool:
@@ -117,27 +113,20 @@ def rows(x: Any, name: str = "X") -> NDArray[Any]:
 
 
 def releasing(array: NDArray[Any]) -> Callable[[], None] | None:
-    """For a large mapped file: lets go of pages that were read, so that memory stays small.
+    """For a mapped file: lets go of the pages that were read, so that memory stays small.
 
-    They stay in the system's cache. A mapping that was changed in memory alone is left as it is.
+    The engine calls it as it reads. The pages stay in the system's cache. None for what is no
+    mapping, and for one that may have been changed in memory alone, where letting go would lose it.
     """
     base: Any = array
     while base is not None and not isinstance(base, np.memmap):
         base = base.base if isinstance(base, np.ndarray) else None
     mapping = getattr(base, "_mmap", None)
-    statm = Path("/proc/self/statm")
     if (
         not isinstance(mapping, mmap.mmap)
         or getattr(base, "mode", "") not in {"r", "r+", "w+"}
-        or array.nbytes < _MAPPED
         or not hasattr(mmap, "MADV_DONTNEED")
-        or not statm.exists()
     ):
         return None
-
-    def release() -> None:
-        shared = int(statm.read_text().split()[2]) * mmap.PAGESIZE
-        if shared > _MAPPED:
-            mapping.madvise(mmap.MADV_DONTNEED)
-
-    return release
+    advice: int = mmap.MADV_DONTNEED
+    return lambda: mapping.madvise(advice)

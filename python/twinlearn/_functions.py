@@ -72,7 +72,7 @@ def knn_graph(
         method,
         approximation,
         whole("random_state", random_state),
-        job(array, n_jobs, memory),
+        job(n_jobs, memory),
     )
 
 
@@ -112,4 +112,4 @@ def pca(
     True
     """
     array = rows(X)
-    return _twinlearn.pca(array, whole("n_components", n_components), power, job(array, n_jobs))
+    return _twinlearn.pca(array, whole("n_components", n_components), power, job(n_jobs))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import releasing
 from ._twinlearn import TwinlearnError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ class Job:
     threads: int | None = None
     memory: int | None = None
     tell: Callable[[str, str, float], object] | None = None
-    tick: Callable[[], object] | None = None
 
 
 @dataclass
@@ -53,12 +51,11 @@ def whole(name: str, value: Any) -> int:
 
 
 def job(
-    array: NDArray[Any],
     n_jobs: int | None,
     memory: int | None = None,
     tell: Callable[[str, str, float], object] | None = None,
 ) -> Job:
-    """A call on `array`. `n_jobs` is as in scikit-learn, but None means all cores."""
+    """How to make a call. `n_jobs` is as in scikit-learn, but None means all cores."""
     if n_jobs is None or n_jobs == -1:
         threads = None
     elif isinstance(n_jobs, (int, np.integer)) and n_jobs < 0:
@@ -66,4 +63,4 @@ def job(
     else:
         threads = whole("n_jobs", n_jobs)
     memory = None if memory is None else whole("memory", memory)
-    return Job(threads, memory, tell, releasing(array))
+    return Job(threads, memory, tell)

@@ -355,7 +355,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             given.on_step, given.on_epoch = reports.on_step, reports.on_epoch
             tell = progress.tell if self.verbose else None
             model, found = _twinlearn.fit(
-                array, own, given, job(array, self.n_jobs, self.memory, tell)
+                array, own, given, job(self.n_jobs, self.memory, tell)
             )
         self._take(model)
         self._knn = found
@@ -429,7 +429,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "_model")
         array = self._validated(X, reset=False)
-        reduced = self._model.transform(array, bool(l2_norm), job(array, self.n_jobs))
+        reduced = self._model.transform(array, bool(l2_norm), job(self.n_jobs))
         if is_torch(X):
             import torch
 
@@ -497,7 +497,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 params["knn_method"],
                 params["knn_approximation"],
                 self._seed(),
-                job(array, self.n_jobs, self.memory, tell),
+                job(self.n_jobs, self.memory, tell),
             )
         self._knn_is_given = True
         return self

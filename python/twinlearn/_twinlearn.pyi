@@ -17,7 +17,6 @@ class _Job(Protocol):
     threads: int | None
     memory: int | None
     tell: Callable[[str, str, float], object] | None
-    tick: Callable[[], object] | None
 
 class _Given(Protocol):
     graph: NDArray[np.int64] | None

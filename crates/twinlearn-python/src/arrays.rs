@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use twinlearn::{DenseVectors, Element, KnnGraph, Matrix, Vectors};
 
 use crate::error::{TwinlearnError, raised};
+use crate::mapped::{MAPPED, Mapped};
 
 /// Runs `work` on the rows of a 2-D array in C order, which is not copied.
 pub(crate) fn with_rows<R>(
@@ -35,12 +36,21 @@ fn borrow<T: Element + numpy::Element, R>(
     x: &Bound<'_, PyAny>,
     work: impl FnOnce(&dyn Vectors) -> PyResult<R>,
 ) -> PyResult<R> {
-    let x: PyReadonlyArrayDyn<'_, T> = x.extract()?;
+    let array = x;
+    let x: PyReadonlyArrayDyn<'_, T> = array.extract()?;
     let &[_, dim] = x.shape() else {
         let message = format!("X: expected a 2-D array, got one of {} dimensions", x.ndim());
         return Err(TwinlearnError::new_err(message));
     };
-    work(&DenseVectors::new(x.as_slice()?, dim).map_err(raised)?)
+    let elements = x.as_slice()?;
+    let rows = DenseVectors::new(elements, dim).map_err(raised)?;
+    if size_of_val(elements) > MAPPED {
+        let helpers = x.py().import("twinlearn._arrays")?;
+        if let Some(release) = helpers.getattr("releasing")?.call1((array,))?.extract()? {
+            return work(&Mapped::new(rows, release));
+        }
+    }
+    work(&rows)
 }
 
 /// A copy of the rows of an array, as a matrix.

@@ -7,6 +7,7 @@
 mod arrays;
 mod error;
 mod fit;
+mod mapped;
 mod model;
 mod params;
 mod run;

@@ -23,8 +23,6 @@ pub(crate) struct Job {
     memory: Option<usize>,
     /// Called with the name of an event, what it is about and a number.
     tell: Option<Py<PyAny>>,
-    /// Called again and again while the call runs.
-    tick: Option<Py<PyAny>>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,12 +99,6 @@ impl Job {
             context = context.memory(memory);
         }
         let mut stopped = None;
-        let tick = || {
-            Python::attach(|py| {
-                py.check_signals()?;
-                self.tick.as_ref().map_or(Ok(()), |tick| tick.call0(py).map(drop))
-            })
-        };
         let result = py.detach(|| {
             thread::scope(|scope| {
                 let (sender, receiver) = mpsc::channel();
@@ -118,7 +110,7 @@ impl Job {
                     match receiver.recv_timeout(PATIENCE) {
                         Ok(result) => return result,
                         Err(mpsc::RecvTimeoutError::Timeout) => {
-                            if let Err(error) = tick() {
+                            if let Err(error) = Python::attach(|py| py.check_signals()) {
                                 stopped.get_or_insert(error);
                                 token.cancel();
                             }

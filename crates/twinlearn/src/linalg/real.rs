@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
+use super::kernels::{add_dots, arch};
+
 /// `f32` for work, `f64` for the gradient checks of the tests.
 pub(crate) trait Real:
     Copy
@@ -22,6 +24,9 @@ pub(crate) trait Real:
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
     fn exp(self) -> Self;
+    /// Adds the product of rows i of `x` and j of `w`, both of `dim` elements, to element (i, j) of
+    /// `out`. Its bits depend on the two rows alone.
+    fn add_dots(x: &[Self], w: &[Self], dim: usize, out: &mut [Self]);
 }
 
 /// eˣ to within 2e-7 of its size, without a branch or a table, so that loops over it vectorise and
@@ -59,6 +64,9 @@ impl Real for f32 {
     fn exp(self) -> Self {
         exp_f32(self)
     }
+    fn add_dots(x: &[Self], w: &[Self], dim: usize, out: &mut [Self]) {
+        add_dots(arch(), x, w, dim, out);
+    }
 }
 
 impl Real for f64 {
@@ -73,6 +81,14 @@ impl Real for f64 {
     #[inline]
     fn exp(self) -> Self {
         self.exp()
+    }
+    fn add_dots(x: &[Self], w: &[Self], dim: usize, out: &mut [Self]) {
+        let cols = w.len() / dim;
+        for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(cols)) {
+            for (w, out) in w.chunks_exact(dim).zip(out) {
+                *out += x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>();
+            }
+        }
     }
 }
 

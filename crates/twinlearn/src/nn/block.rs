@@ -2,7 +2,7 @@
 
 use super::norm::{Norm, Stats};
 use crate::context::Context;
-use crate::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul, matmul_here};
+use crate::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul};
 
 /// `y = relu?(norm?(x · weightᵀ + bias))`. In training a ReLU always follows a norm.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,10 +112,12 @@ impl<T: Real> Block<T> {
         matmul(ctx, one, tape.out.view(), self.weight.view(), T::default(), dx.view_mut());
     }
 
-    /// Forward for inference, on the calling thread. Batch norm must have been folded away.
-    pub(super) fn infer(&self, x: MatRef<'_, T>, out: &mut Matrix<T>) {
-        let beta = self.begin(out);
-        matmul_here(T::from_f64(1.0), x, self.weight.view().t(), beta, out.view_mut());
+    /// Forward of rows for inference, on the calling thread: a row's bits do not depend on those
+    /// beside it. Batch norm must have been folded away.
+    pub(super) fn infer(&self, x: &[T]) -> Matrix<T> {
+        let mut out = Matrix::zeros(x.len() / self.in_width(), self.out_width());
+        self.begin(&mut out);
+        T::add_dots(x, self.weight.as_slice(), self.in_width(), out.as_mut_slice());
         if let Some(norm) = &self.norm {
             out.as_mut_slice().chunks_exact_mut(self.out_width()).for_each(|row| norm.infer(row));
         }
@@ -126,6 +128,7 @@ impl<T: Real> Block<T> {
                 }
             }
         }
+        out
     }
 
     /// Weight, bias, norm scale, norm shift, as far as they exist: name, shape and values.

@@ -6,10 +6,9 @@ use super::network::Network;
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
-use crate::linalg::{MatRef, Matrix};
+use crate::linalg::Matrix;
 
-/// Rows that go through the network at once; fewer are filled up with zeros. A product's order of
-/// summing depends on its shape, and a row's bits must not depend on the company it is in.
+/// Rows that go through the network at once, few enough for a cache.
 const ROWS: usize = 32;
 /// Rows of a task.
 const TASK: usize = 8 * ROWS;
@@ -37,17 +36,15 @@ pub(crate) fn encode_rows(
         for (b, out) in out.chunks_mut(ROWS * width).enumerate() {
             let (first, n) = (run.start + c * TASK + b * ROWS, out.len() / width);
             let rows = match x.as_f32() {
-                Some(all) if n == ROWS => &all[first * dim..][..ROWS * dim],
-                _ => {
+                Some(all) => &all[first * dim..][..n * dim],
+                None => {
                     buffer.resize(ROWS * dim, 0.0);
-                    let (rows, rest) = buffer.split_at_mut(n * dim);
+                    let rows = &mut buffer[..n * dim];
                     x.read_rows(first, rows)?;
-                    rest.fill(0.0);
-                    &buffer
+                    rows
                 }
             };
-            let z = network.infer(MatRef::new(rows, ROWS, dim), ROWS);
-            out.copy_from_slice(&z.as_slice()[..out.len()]);
+            out.copy_from_slice(network.infer(rows).as_slice());
             for (i, (row, out)) in
                 rows.chunks_exact(dim).zip(out.chunks_exact_mut(width)).enumerate()
             {

@@ -108,7 +108,7 @@ fn folding_keeps_the_function() {
         let folded = net.folded();
         assert_eq!(folded.blocks.len(), blocks, "{spec} {norm}");
 
-        let got = folded.infer(x.view(), 20);
+        let got = folded.infer(x.as_slice());
         let want: Vec<f64> = (0..20).flat_map(|i| evaluate(&net, x.row(i))).collect();
         for (g, w) in got.as_slice().iter().zip(&want) {
             assert!((g - w).abs() < 1e-12, "{spec} {norm}: {g} against {w}");

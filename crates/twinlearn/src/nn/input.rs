@@ -140,14 +140,14 @@ mod tests {
             frame.enter(&mut inside, None);
             let mut moved = x.clone();
             frame.move_rows(moved.as_mut_slice());
-            let want = network.folded().infer(x.view(), 5);
-            let got = inside.folded().infer(moved.view(), 5);
+            let want = network.folded().infer(x.as_slice());
+            let got = inside.folded().infer(moved.as_slice());
             for (got, want) in got.as_slice().iter().zip(want.as_slice()) {
                 let want = f64::from(*want) * frame.gain;
                 assert!((f64::from(*got) - want).abs() < 1e-3 * want.abs().max(1.0), "{spec}");
             }
             frame.leave(&mut inside, None);
-            let back = inside.folded().infer(x.view(), 5);
+            let back = inside.folded().infer(x.as_slice());
             for (got, want) in back.as_slice().iter().zip(want.as_slice()) {
                 assert!((got - want).abs() < 1e-3 * want.abs().max(1.0), "{spec} and back");
             }

@@ -193,16 +193,10 @@ impl<T: Real> Network<T> {
         all
     }
 
-    /// Forward for inference, on the calling thread. Batch norm must have been folded away by
-    /// [`folded`](Self::folded).
-    pub(crate) fn infer(&self, x: MatRef<'_, T>, rows: usize) -> Matrix<T> {
-        let mut out = Matrix::zeros(rows, self.blocks[0].out_width());
-        self.blocks[0].infer(x, &mut out);
-        for block in &self.blocks[1..] {
-            let mut next = Matrix::zeros(rows, block.out_width());
-            block.infer(out.view(), &mut next);
-            out = next;
-        }
-        out
+    /// Forward of rows for inference, on the calling thread: a row's bits do not depend on those
+    /// beside it. Batch norm must have been folded away by [`folded`](Self::folded).
+    pub(crate) fn infer(&self, x: &[T]) -> Matrix<T> {
+        let (first, rest) = self.blocks.split_first().expect("a network has blocks");
+        rest.iter().fold(first.infer(x), |x, block| block.infer(x.as_slice()))
     }
 }

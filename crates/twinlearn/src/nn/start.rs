@@ -89,7 +89,7 @@ mod tests {
             assert!(spec.carries(3, NormLayer::Batch));
             let mut rng = generator(5, Purpose::Init, 0);
             let network = Network::carrying(&spec, &weight, &bias, &spreads, &mut rng);
-            let got = network.folded().infer(x.view(), 8);
+            let got = network.folded().infer(x.as_slice());
             for row in 0..8 {
                 for (i, got) in got.row(row).iter().enumerate() {
                     let product = weight.row(i).iter().zip(x.row(row)).map(|(w, x)| w * x);

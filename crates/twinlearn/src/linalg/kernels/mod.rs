@@ -3,6 +3,7 @@
 //! search, whose instruction set is chosen at run time.
 #![allow(unsafe_code)]
 
+mod dots;
 mod exact;
 mod gemm;
 mod map;
@@ -10,6 +11,7 @@ mod rows;
 pub(crate) mod scan;
 mod score;
 
+pub(crate) use dots::add_dots;
 pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
 pub(crate) use map::map_file;

@@ -1,0 +1,75 @@
+//! Mapped files that are larger than the memory they may use.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::prelude::*;
+use twinlearn::{DenseVectors, Element, Result, Vectors};
+
+/// Bytes of a mapped file that may stay resident; smaller ones are left alone.
+pub(crate) const MAPPED: usize = 1 << 28;
+
+/// Reads between two looks at what is resident, each of at most so many bytes. A read of one row may
+/// map 2 MiB, because the system maps all of a large page of its cache at once.
+const READS: usize = 64;
+const READ: usize = 1 << 20;
+
+/// Rows of a mapped file. Pages that were read count as resident memory; they are let go of again and
+/// again, and stay in the system's cache.
+pub(crate) struct Mapped<'a, T> {
+    rows: DenseVectors<'a, T>,
+    /// Lets go of all pages.
+    release: Py<PyAny>,
+    reads: AtomicUsize,
+    /// Pages of files in this process that are not ours.
+    others: AtomicUsize,
+}
+
+impl<'a, T: Element> Mapped<'a, T> {
+    pub(crate) fn new(rows: DenseVectors<'a, T>, release: Py<PyAny>) -> Self {
+        let others = AtomicUsize::new(resident_pages().unwrap_or(0));
+        Self { rows, release, reads: AtomicUsize::new(0), others }
+    }
+
+    fn look(&self) {
+        // Pages of 4 KiB or more.
+        let ours = |pages: usize| pages.saturating_sub(self.others.load(Ordering::Relaxed)) << 12;
+        if !resident_pages().is_some_and(|pages| ours(pages) > MAPPED) {
+            return;
+        }
+        Python::attach(|py| {
+            // What fails here costs memory, not results.
+            if let Err(error) = self.release.call0(py) {
+                error.write_unraisable(py, None);
+            }
+        });
+        if let Some(pages) = resident_pages() {
+            self.others.store(pages, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Pages of files that are resident in this process, where the system tells (Linux).
+fn resident_pages() -> Option<usize> {
+    fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(2)?.parse().ok()
+}
+
+impl<T: Element> Vectors for Mapped<'_, T> {
+    fn n_rows(&self) -> usize {
+        self.rows.n_rows()
+    }
+
+    fn dim(&self) -> usize {
+        self.rows.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        self.rows.read_rows(start, out)?;
+        let reads = 1 + size_of::<T>() * out.len() / READ;
+        let before = self.reads.fetch_add(reads, Ordering::Relaxed);
+        if before / READS != (before + reads) / READS {
+            self.look();
+        }
+        Ok(())
+    }
+}
