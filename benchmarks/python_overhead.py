@@ -1,5 +1,5 @@
 """What going through Python costs: fits and transforms beside the command line, one row beside
-scikit-learn's PCA.
+scikit-learn's PCA, imports, and how soon Ctrl-C stops a call.
 
 Both sides read the same .npy file and write their result, in turn, with the same threads; the
 command line's time is that of its process, Python's that of the calls within a running one.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -130,6 +131,44 @@ def import_seconds() -> dict[str, float]:
     return {"numpy and scikit-learn": before, "twinlearn after them": ours}
 
 
+INTERRUPTED = """
+import signal, sys, time, numpy as np
+from twinlearn import TLDR
+# A shell starts what runs in the background with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+x = np.random.default_rng(0).standard_normal((300_000, 256), dtype=np.float32)
+tldr = TLDR(64, loss="KL", epochs=100_000, validation_fraction=0.0, knn_method="exact")
+graph = np.arange(len(x))[:, None] ^ np.arange(1, 6)
+try:
+    if sys.argv[1] == "fit":
+        tldr.set_params(callbacks=[lambda r: r["step"] == 20 and print("busy", flush=True)])
+        tldr.fit(x, knn_graph=graph)
+    else:
+        print("busy", flush=True)
+        tldr.compute_knn(x)
+except KeyboardInterrupt:
+    print(time.time(), flush=True)
+"""
+
+
+def interrupt_seconds() -> dict[str, float]:
+    """From the signal of Ctrl-C to KeyboardInterrupt, the longest of ten moments."""
+    longest = {}
+    for what in ("fit", "compute_knn"):
+        times = []
+        for moment in range(10):
+            run = [sys.executable, "-c", INTERRUPTED, what]
+            with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(0.25 * moment)
+                sent = time.time()
+                process.send_signal(signal.SIGINT)
+                times.append(float(process.stdout.readline()) - sent)
+        longest[what] = round(max(times), 3)
+    return longest
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("binary")
@@ -153,6 +192,7 @@ def main() -> None:
         "beside_command_line": compared,
         "one_row": [one_row(384, 64), one_row(2048, 128)],
         "import_seconds": import_seconds(),
+        "interrupt_seconds": interrupt_seconds(),
     }
     text = json.dumps(result, indent=2) + "\n"
     print(text)

@@ -121,13 +121,18 @@ def test_a_tensor_in_is_a_tensor_out(x: Any, fitted: TLDR, monkeypatch: Any) -> 
     class Tensor:
         """As much of a torch tensor as we use."""
 
-        def __init__(self, array: Any, device: str = "cpu") -> None:
+        def __init__(self, array: Any, device: str = "cpu", dtype: str = "torch.float32") -> None:
             self.array, self.device = array, types.SimpleNamespace(type=device)
+            self.dtype = dtype
 
         def detach(self) -> Tensor:
             return self
 
+        def float(self) -> Tensor:
+            return Tensor(self.array)
+
         def numpy(self) -> Any:
+            assert self.dtype == "torch.float32"
             return self.array
 
     torch: Any = types.ModuleType("torch")
@@ -135,6 +140,7 @@ def test_a_tensor_in_is_a_tensor_out(x: Any, fitted: TLDR, monkeypatch: Any) -> 
     monkeypatch.setitem(sys.modules, "torch", torch)
     z = fitted.transform(Tensor(x))
     assert isinstance(z, Tensor) and (z.numpy() == fitted.transform(x)).all()
+    assert isinstance(fitted.transform(Tensor(x, dtype="torch.bfloat16")), Tensor)
     assert isinstance(fitted.transform(x), np.ndarray)
     with pytest.raises(TwinlearnError, match="X: expected a tensor on the cpu"):
         fitted.transform(Tensor(x, "cuda:0"))

@@ -55,8 +55,10 @@ def test_other_threads_run_while_the_engine_works() -> None:
 
 
 INTERRUPTED = """
-import sys, time, threading, numpy as np
+import signal, sys, time, threading, numpy as np
 from twinlearn import TLDR
+# A shell starts what runs in the background with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 x = np.random.default_rng(0).standard_normal((40_000, 64)).astype(np.float32)
 tldr = TLDR(n_components=8, loss="KL", epochs=100_000, validation_fraction=0.0, knn_method="exact")
 def say(report):
@@ -124,7 +126,8 @@ def test_mapped_files_do_not_fill_memory(dtype: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((1000, 1024)).astype(dtype)
     path = tmp_path / "x.npy"
-    x = np.lib.format.open_memmap(path, "w+", dtype, ((1200 << 20) // rows.nbytes * 1000, 1024))
+    shape = ((1200 << 20) // rows.nbytes * 1000, 1024)
+    x = np.lib.format.open_memmap(path, "w+", dtype, shape)  # type: ignore[no-untyped-call]
     for block in range(0, len(x), 1000):
         x[block : block + 1000] = rows
     x.flush()

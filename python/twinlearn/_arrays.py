@@ -26,13 +26,15 @@ def is_torch(x: Any) -> bool:
 def from_columns(x: Any, name: str = "X") -> Any:
     """Tensors and columns of vectors as arrays; anything else as it is.
 
-    Memory is shared with tensors on the CPU and with arrow's lists of one length; columns of Python
-    lists are copied.
+    Memory is shared with tensors on the CPU (bfloat16 is widened in a copy) and with arrow's lists
+    of one length; columns of Python lists are copied.
     """
     if is_torch(x):
         if x.device.type != "cpu":
             raise TwinlearnError(f"{name}: expected a tensor on the cpu, got one on {x.device}")
-        return x.detach().numpy()
+        x = x.detach()
+        # NumPy has no such type.
+        return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     library = type(x).__module__.partition(".")[0]
     if library == "polars" and type(x).__name__ == "Series" and x.dtype.is_nested():
         return _from_arrow(x.rechunk().to_arrow(), name)

@@ -4,65 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import DataDimensionalityWarning
-from sklearn.utils import check_random_state
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _twinlearn
-from ._architecture import describe
 from ._arrays import borrowable, from_columns, is_torch, rows
+from ._graph import WithGraph, as_graph
 from ._job import Given, job, whole
 from ._progress import Progress
 from ._reports import Reports
 from ._twinlearn import TwinlearnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import NDArray
     from sklearn.utils import Tags
 
     Path_ = str | os.PathLike[str]
 
-# Arguments of the constructor that the engine knows by the same name.
-_ENGINE = (
-    "n_components",
-    "encoder",
-    "projector",
-    "n_neighbors",
-    "knn_approximation",
-    "batch_size",
-    "scale_loss",
-    "lambd",
-    "epochs",
-    "learning_rate",
-    "warmup_epochs",
-    "norm_layer",
-    "loss",
-    "gaussian",
-    "metric",
-    "init",
-    "recipe",
-    "solver",
-    "optimizer",
-    "knn_method",
-    "tau",
-    "centre_target",
-    "noise",
-    "pca_power",
-    "whiten",
-    "validation_fraction",
-    "retain_projector",
-)
 
-
-class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     """Learn an encoder that makes vectors smaller and keeps neighbours together.
 
     Parameters that are None take the value of the recipe: ours, or with ``recipe="reference"`` that
@@ -192,91 +157,6 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
       encoder:   Linear(16 → 4)
     """
 
-    def __init__(
-        self,
-        n_components: int = 32,
-        encoder: str = "linear",
-        projector: str | None = None,
-        n_neighbors: int = 5,
-        device: str = "cpu",
-        pin_memory: bool = False,
-        knn_approximation: str | None = None,
-        knn_graph: Any = None,
-        batch_size: int | None = None,
-        scale_loss: float = 1 / 32,
-        lambd: float = 3.9e-3,
-        epochs: int | None = None,
-        learning_rate: float | None = None,
-        warmup_epochs: int | None = None,
-        norm_layer: str = "BN",
-        loss: str = "BT",
-        gaussian: bool = False,
-        output_folder: Path_ | None = None,
-        snapshot_freq: int = 0,
-        resume: bool = False,
-        save_best: bool = False,
-        verbose: int = 0,
-        random_state: Any = None,
-        writer: Any = None,
-        *,
-        metric: str | None = None,
-        init: str | None = None,
-        recipe: str = "default",
-        solver: str = "sgd",
-        optimizer: str | None = None,
-        knn_method: str | None = None,
-        tau: float | None = None,
-        centre_target: bool = False,
-        noise: float | None = None,
-        pca_power: float | None = None,
-        whiten: float | None = None,
-        validation_fraction: float | None = None,
-        retain_projector: bool = False,
-        memory: int | None = None,
-        n_jobs: int | None = None,
-        callbacks: Sequence[Callable[[dict[str, Any]], bool | None]] | None = None,
-    ) -> None:
-        self.n_components = n_components
-        self.encoder = encoder
-        self.projector = projector
-        self.n_neighbors = n_neighbors
-        self.device = device
-        self.pin_memory = pin_memory
-        self.knn_approximation = knn_approximation
-        self.knn_graph = knn_graph
-        self.batch_size = batch_size
-        self.scale_loss = scale_loss
-        self.lambd = lambd
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.warmup_epochs = warmup_epochs
-        self.norm_layer = norm_layer
-        self.loss = loss
-        self.gaussian = gaussian
-        self.output_folder = output_folder
-        self.snapshot_freq = snapshot_freq
-        self.resume = resume
-        self.save_best = save_best
-        self.verbose = verbose
-        self.random_state = random_state
-        self.writer = writer
-        self.metric = metric
-        self.init = init
-        self.recipe = recipe
-        self.solver = solver
-        self.optimizer = optimizer
-        self.knn_method = knn_method
-        self.tau = tau
-        self.centre_target = centre_target
-        self.noise = noise
-        self.pca_power = pca_power
-        self.whiten = whiten
-        self.validation_fraction = validation_fraction
-        self.retain_projector = retain_projector
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.callbacks = callbacks
-
     # -- fitting ---------------------------------------------------------------------------------
 
     def fit(
@@ -342,7 +222,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
         )
         graphs = (knn_graph, self.knn_graph, self._given_knn())
-        given.graph, given.lists = _graph(next((g for g in graphs if g is not None), None))
+        given.graph, given.lists = as_graph(next((g for g in graphs if g is not None), None))
         folder = output_folder if output_folder is not None else self.output_folder
         if folder is None and self.resume:
             raise TwinlearnError("output_folder: expected that of the run to resume, got None")
@@ -354,34 +234,12 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             reports = Reports(self, progress, print_every, eval_every)
             given.on_step, given.on_epoch = reports.on_step, reports.on_epoch
             tell = progress.tell if self.verbose else None
-            model, found = _twinlearn.fit(
-                array, own, given, job(self.n_jobs, self.memory, tell)
-            )
+            model, found = _twinlearn.fit(array, own, given, job(self.n_jobs, self.memory, tell))
         self._take(model)
         self._knn = found
         self._knn_is_given = False
         self.loss_curve_ = reports.losses
         return self
-
-    def _n_components(self, own: dict[str, Any], n_features: int) -> int:
-        """d, where a start from axes of X cannot have more than X has."""
-        params = self._resolved(own)
-        d: int = params["n_components"]
-        if d <= n_features or params["init"] not in {"pca", "spectral"}:
-            return d
-        warnings.warn(
-            f"n_components: lowered from {d} to {n_features}, the number of features",
-            DataDimensionalityWarning,
-            stacklevel=3,
-        )
-        return n_features
-
-    def _seed(self) -> int:
-        if self.random_state is None:
-            return 0
-        if isinstance(self.random_state, (int, np.integer)):
-            return whole("random_state", self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))
 
     def _take(self, model: _twinlearn.Model) -> None:
         """Makes a model this estimator's."""
@@ -390,14 +248,22 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         training = json.loads(model.training())
         self.n_steps_ = training["steps"]
         self.validation_ = training["validation"]
-        for name in ("components_", "mean_"):
+        for name in ("components_", "mean_", "_bias"):
             self.__dict__.pop(name, None)
         linear = model.linear_map()
         if linear is not None:
-            weight, bias = linear
-            self.components_ = weight
-            gram = weight.astype(np.float64) @ weight.T
-            self.mean_ = (-np.linalg.lstsq(gram, bias, rcond=None)[0] @ weight).astype(np.float32)
+            self.components_, self._bias = linear
+
+    @cached_property
+    def mean_(self) -> NDArray[np.float32]:
+        """The shortest vector that a linear encoder maps to 0."""
+        # Not with the model: after a product the threads of a BLAS spin for a while, which would
+        # halve the speed of a transform that follows.
+        if not hasattr(self, "components_"):
+            raise AttributeError("mean_: expected a fitted linear encoder")
+        weight = self.components_.astype(np.float64)
+        shift = np.linalg.lstsq(weight @ weight.T, self._bias, rcond=None)[0] @ weight
+        return np.asarray(-shift, dtype=np.float32)
 
     @property
     def _n_features_out(self) -> int:
@@ -456,72 +322,6 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
         return borrowable(array)
-
-    # -- the neighbour graph ---------------------------------------------------------------------
-
-    def compute_knn(self, X: Any) -> TLDR:
-        """Find the neighbours of the rows of `X`, for the next `fit` of the same rows.
-
-        Parameters
-        ----------
-        X : as in `fit`, of shape (n_samples, n_features)
-
-        Returns
-        -------
-        self : TLDR
-
-        Raises
-        ------
-        TwinlearnError
-            When a parameter or a value is not usable.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from twinlearn import TLDR
-        >>> X = np.random.default_rng(0).standard_normal((100, 8))
-        >>> tldr = TLDR(n_components=2, n_neighbors=3, loss="KL", batch_size=32).compute_knn(X)
-        >>> tldr.get_knn().shape
-        (100, 3)
-        >>> tldr.fit(X).get_knn().shape
-        (100, 3)
-        """
-        array = rows(X)
-        with Progress(self.verbose) as progress:
-            tell = progress.tell if self.verbose else None
-            params = self._resolved(self._own())
-            self._knn = _twinlearn.knn_graph(
-                array,
-                self.n_neighbors,
-                params["metric"],
-                params["knn_method"],
-                params["knn_approximation"],
-                self._seed(),
-                job(self.n_jobs, self.memory, tell),
-            )
-        self._knn_is_given = True
-        return self
-
-    def get_knn(self) -> NDArray[np.int64] | None:
-        """The graph of the last `fit`, `compute_knn` or `load_knn`: int64, n_samples × k."""
-        return getattr(self, "_knn", None)
-
-    def save_knn(self, path: Path_) -> None:
-        """Write the graph as .npy."""
-        graph = self.get_knn()
-        if graph is None:
-            raise TwinlearnError("knn_graph: expected one that was computed, got none")
-        with open(path, "wb") as file:
-            np.save(file, graph)
-
-    def load_knn(self, path: Path_) -> TLDR:
-        """Read a graph (.npy), which the next `fit` uses."""
-        self._knn, _ = _graph(path)
-        self._knn_is_given = True
-        return self
-
-    def _given_knn(self) -> NDArray[np.int64] | None:
-        return self.get_knn() if getattr(self, "_knn_is_given", False) else None
 
     # -- files, and what the original has --------------------------------------------------------
 
@@ -609,32 +409,6 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._check_device(device)
         return self
 
-    @staticmethod
-    def _check_device(device: Any) -> None:
-        if str(device) != "cpu":
-            raise TwinlearnError(
-                f"device: expected cpu, which is what this version has, got {device}"
-            )
-
-    def _own(self) -> dict[str, Any]:
-        """The constructor's arguments that the engine knows."""
-        return {name: getattr(self, name) for name in _ENGINE}
-
-    @staticmethod
-    def _resolved(own: dict[str, Any]) -> dict[str, Any]:
-        """All parameters, those that are None by the recipe."""
-        params: dict[str, Any] = json.loads(_twinlearn.resolve(own))
-        return params
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        first: str = super().__repr__(N_CHAR_MAX)
-        try:
-            lines = describe(self._resolved(self._own()), getattr(self, "n_features_in_", "D"))
-        except TwinlearnError:
-            # What is wrong with the parameters is for `fit` to say.
-            return first
-        return "\n  ".join([first, *lines])
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
@@ -651,20 +425,3 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if "_model" in state:
             state["_model"] = _twinlearn.Model.from_bytes(state["_model"])
         super().__setstate__(state)
-
-
-def _graph(graph: Any) -> tuple[NDArray[np.int64] | None, list[list[int]] | None]:
-    """A graph as an array, or as lists where their lengths differ."""
-    if graph is None:
-        return None, None
-    if isinstance(graph, (str, os.PathLike)):
-        graph = np.load(graph, allow_pickle=False)
-    if isinstance(graph, (list, tuple)) and len({len(row) for row in graph}) > 1:
-        return None, [[int(i) for i in row] for row in graph]
-    array = np.asarray(graph)
-    if array.ndim != 2 or array.dtype.kind not in "iu":
-        raise TwinlearnError(
-            "knn_graph: expected a 2-D array of whole numbers, "
-            f"got {array.dtype} of shape {array.shape}"
-        )
-    return np.ascontiguousarray(array, dtype=np.int64), None
