@@ -34,7 +34,7 @@ impl<'a, T: Element> Mapped<'a, T> {
     fn look(&self) {
         // Pages of 4 KiB or more.
         let ours = |pages: usize| pages.saturating_sub(self.others.load(Ordering::Relaxed)) << 12;
-        if !resident_pages().is_some_and(|pages| ours(pages) > MAPPED) {
+        if resident_pages().is_none_or(|pages| ours(pages) <= MAPPED) {
             return;
         }
         Python::attach(|py| {

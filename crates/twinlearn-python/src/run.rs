@@ -110,7 +110,7 @@ impl Job {
                     match receiver.recv_timeout(PATIENCE) {
                         Ok(result) => return result,
                         Err(mpsc::RecvTimeoutError::Timeout) => {
-                            if let Err(error) = Python::attach(|py| py.check_signals()) {
+                            if let Err(error) = Python::attach(Python::check_signals) {
                                 stopped.get_or_insert(error);
                                 token.cancel();
                             }

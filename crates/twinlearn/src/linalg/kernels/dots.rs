@@ -29,7 +29,7 @@ impl WithSimd for Dots<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         // As many sums as registers hold beside what they are summed from. With 512 bits there is
-        // room for more, but then compilers (Rust 1.96) spill.
+        // room for more, but then compilers (Rust 1.95) spill.
         if S::F32_LANES >= 16 { self.panels::<S, 4, 4>(simd) } else { self.panels::<S, 4, 3>(simd) }
     }
 }
