@@ -74,6 +74,11 @@ impl Observer for Teller {
     }
 }
 
+/// What Ctrl-C left to be raised.
+fn signals(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
+}
+
 impl Job {
     /// Runs work of less than a millisecond without the GIL.
     pub(crate) fn run_small<R: Send>(
@@ -110,7 +115,7 @@ impl Job {
                     match receiver.recv_timeout(PATIENCE) {
                         Ok(result) => return result,
                         Err(mpsc::RecvTimeoutError::Timeout) => {
-                            if let Err(error) = Python::attach(Python::check_signals) {
+                            if let Err(error) = Python::attach(signals) {
                                 stopped.get_or_insert(error);
                                 token.cancel();
                             }
