@@ -2,7 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Adds x[i] · w[j] to element (i, j) of `out`, for rows of `dim` elements.
+/// Adds the product of row i of `x` and row j of `w`, both of `dim` elements, to element (i, j) of
+/// `out`.
 ///
 /// Each product is summed over its own lanes and in an order of its own, so that its bits depend on
 /// the two rows alone: a matrix product's depend on its shape.
