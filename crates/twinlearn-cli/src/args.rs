@@ -22,6 +22,10 @@ pub(crate) enum Command {
     Transform(TransformArgs),
     /// Find every row's nearest neighbours.
     Knn(KnnArgs),
+    /// Tell what a reduction keeps, beside PCA and others at the same dimension.
+    Eval(Box<EvalArgs>),
+    /// Find the smallest dimension that keeps enough, and whether PCA would do.
+    Advise(AdviseArgs),
     /// Show what a model file holds.
     Inspect(InspectArgs),
     /// Train on the repository's data and compare with PCA and others.
@@ -154,6 +158,15 @@ pub(crate) struct FitArgs {
     /// Where steps and epochs are logged for TensorBoard.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) tensorboard: Option<PathBuf>,
+    /// A page about the fit: one HTML file that needs no network.
+    #[arg(long, value_name = "PAGE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Texts for the page's map, one a line for each row.
+    #[arg(long, value_name = "FILE", requires = "html")]
+    pub(crate) texts: Option<PathBuf>,
+    /// Classes for the page's map, one for each row (.npy of integers).
+    #[arg(long, value_name = "Y", requires = "html")]
+    pub(crate) labels: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }
@@ -207,6 +220,114 @@ pub(crate) struct KnnArgs {
     /// Seed of the approximate methods.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn eval --original X.npy --model model.safetensors --queries Q.npy
+  twinlearn eval --original X.npy --reduced Z.npy --labels y.npy --html report.html
+  twinlearn eval --original X.npy --model a.safetensors --model b.safetensors --queries Q.npy \\
+      --qrels qrels.tsv --json out.json")]
+pub(crate) struct EvalArgs {
+    /// The original vectors, N × D.
+    #[arg(long, value_name = "X")]
+    pub(crate) original: PathBuf,
+    /// Models to judge; the first is what others are compared with.
+    #[arg(long, value_name = "MODEL", required_unless_present = "reduced")]
+    pub(crate) model: Vec<PathBuf>,
+    /// Rows that were reduced by anything, N × d, in the order of the original ones.
+    #[arg(long, value_name = "Z")]
+    pub(crate) reduced: Option<PathBuf>,
+    /// Other rows, whose neighbours among the original ones are to be kept [default: some of the
+    /// original rows, looked for among the others].
+    #[arg(long, value_name = "Q")]
+    pub(crate) queries: Option<PathBuf>,
+    /// The queries, reduced as --reduced is.
+    #[arg(long, value_name = "QZ", requires_all = ["reduced", "queries"])]
+    pub(crate) reduced_queries: Option<PathBuf>,
+    /// Which rows answer which queries: .npy (query, row, relevance) or text (TREC's four columns, or
+    /// three). Adds nDCG@10, mAP and recall@100.
+    #[arg(long, value_name = "FILE", requires = "queries")]
+    pub(crate) qrels: Option<PathBuf>,
+    /// Names of the queries in --qrels, one a line [default: row numbers].
+    #[arg(long, value_name = "FILE", requires = "qrels")]
+    pub(crate) query_ids: Option<PathBuf>,
+    /// Names of the rows in --qrels, one a line [default: row numbers].
+    #[arg(long, value_name = "FILE", requires = "qrels")]
+    pub(crate) row_ids: Option<PathBuf>,
+    /// A class for each row (.npy of integers). Adds the accuracy of neighbours' votes.
+    #[arg(long, value_name = "Y")]
+    pub(crate) labels: Option<PathBuf>,
+    /// A class for each query, where --queries are given.
+    #[arg(long, value_name = "QY", requires_all = ["labels", "queries"])]
+    pub(crate) query_labels: Option<PathBuf>,
+    /// A text for each row, one a line, for the page's map.
+    #[arg(long, value_name = "FILE", requires = "html")]
+    pub(crate) texts: Option<PathBuf>,
+    /// k of recall, accuracy, trustworthiness and continuity.
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    pub(crate) n_neighbors: usize,
+    /// How near rows are: cosine, ip or l2 [default: the model's, else cosine].
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Option<String>,
+    /// Queries that are looked at, at most.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) n_queries: usize,
+    /// Rows among which neighbours are looked for, at most (with --qrels all).
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) max_rows: usize,
+    /// Judge no baselines.
+    #[arg(long)]
+    pub(crate) no_baselines: bool,
+    /// Seed of what is drawn.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Everything that was found, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// A page about it: one HTML file that needs no network.
+    #[arg(long, value_name = "PAGE")]
+    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  twinlearn advise X.npy
+  twinlearn advise X.npy --keep 0.8 --html advice.html")]
+pub(crate) struct AdviseArgs {
+    /// The vectors, N × D.
+    pub(crate) x: PathBuf,
+    /// The share of each row's nearest neighbours that is to stay.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub(crate) keep: f64,
+    /// k, the neighbours of a row.
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    pub(crate) n_neighbors: usize,
+    /// How near rows are: cosine, ip or l2.
+    #[arg(long, value_name = "METRIC", default_value = "cosine")]
+    pub(crate) metric: String,
+    /// Rows that everything is fitted on, at most.
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) fit_rows: usize,
+    /// Rows among which neighbours are looked for, at most.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) max_rows: usize,
+    /// Held-out rows whose neighbours are looked at, at most.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) n_queries: usize,
+    /// Seed of samples and of training.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Everything that was found, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// A page about it: one HTML file that needs no network.
+    #[arg(long, value_name = "PAGE")]
+    pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Fit(args) => commands::fit::run(&ui, &args),
         Command::Transform(args) => commands::transform::run(&ui, &args),
         Command::Knn(args) => commands::knn::run(&ui, &args),
+        Command::Eval(args) => commands::eval::run(&ui, &args),
+        Command::Advise(args) => commands::advise::run(&ui, &args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Demo(args) => commands::demo::run(&ui, &args),
     };

@@ -53,8 +53,10 @@ pub enum Stage {
     Train,
     /// The principal axes of the reduced vectors; counted in rows.
     Whiten,
-    /// Held-out recall; counted in rows.
+    /// Held-out recall while fitting, counted in rows; what reductions keep, counted in reductions.
     Evaluate,
+    /// Dimensions tried, at most so many.
+    Advise,
     /// Encoding rows; counted in rows.
     Transform,
 }
@@ -71,6 +73,7 @@ impl Stage {
             Self::Train => "train",
             Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",
+            Self::Advise => "advise",
             Self::Transform => "transform",
         }
     }

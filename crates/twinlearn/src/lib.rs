@@ -63,11 +63,16 @@ pub use data::{
     write_npy_integers,
 };
 pub use error::{Error, Result};
-pub use evaluation::{knn_accuracy, recall_at_k};
+pub use evaluation::{
+    Advice, AdviceParams, Curve, CurvePoint, Estimate, Evaluation, EvaluationData,
+    EvaluationParams, MethodEvaluation, Qrels, QrelsNames, Reduction, Verdict, advise, evaluate,
+    knn_accuracy, recall_at_k,
+};
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::Matrix;
 pub use model::{Model, TrainingRecord};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};
+pub use random::sample_rows;
 pub use trainer::{Checkpoints, Fit, FitReport, StageTime, Trainer, ValidationReport};

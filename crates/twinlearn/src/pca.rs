@@ -124,6 +124,13 @@ impl LinearMap {
         &self.bias
     }
 
+    /// The same map without its bias: about the origin, as cosines are, and not about the mean.
+    #[must_use]
+    pub fn without_bias(mut self) -> Self {
+        self.bias.fill(0.0);
+        self
+    }
+
     /// The coordinates of x − `mean` along the first rows of `axes`, each times its gain.
     pub(crate) fn along(
         axes: &Matrix<f64>,

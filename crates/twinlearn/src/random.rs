@@ -26,6 +26,10 @@ pub(crate) enum Purpose {
     Quantiser = 6,
     /// The noise of gaussian pairs; rounds are steps.
     Noise = 7,
+    /// The rows that an evaluation looks at, and those that are its queries.
+    Sample = 8,
+    /// The resamples of an interval; rounds are resamples.
+    Bootstrap = 9,
 }
 
 /// The generator for `purpose` in round `round` (an epoch, or 0) of a run with this seed.
@@ -43,6 +47,18 @@ pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
             return (product >> 32) as u32;
         }
     }
+}
+
+/// `count` of `n` row numbers, rising, or all where there are fewer: what a sample of a large set is
+/// drawn by.
+///
+/// ```
+/// let rows = twinlearn::sample_rows(0, 100, 3);
+/// assert!(rows.len() == 3 && rows.is_sorted() && rows[2] < 100);
+/// ```
+#[must_use]
+pub fn sample_rows(seed: u64, n: usize, count: usize) -> Vec<u32> {
+    subset(&mut generator(seed, Purpose::Sample, 0), n, count.min(n))
 }
 
 /// `count` of the numbers below `n`, rising; every subset is equally likely (selection sampling,

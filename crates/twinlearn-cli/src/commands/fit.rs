@@ -1,15 +1,20 @@
 //! `twinlearn fit`
 
 use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Checkpoints, Error, Fit, FitReport, KnnGraph, Loss, Model, NetworkSpec, NpyVectors, OutputFile,
-    Params, Result, Trainer, Vectors, read_npy_integers, write_npy_integers,
+    Checkpoints, Context, Error, EvaluationData, EvaluationParams, Fit, FitReport, KnnGraph, Loss,
+    Metric, Model, NetworkSpec, NpyVectors, OutputFile, Params, Reduction, Result, Subset, Trainer,
+    Vectors, evaluate, read_npy_integers, write_npy_integers,
 };
+use twinlearn_report::Report;
 
+use super::shared::{measured, name, names, read_labels, read_lines, write_html};
 use crate::args::FitArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print, seconds};
+use crate::ui::{Ui, lock, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let model = args.from.as_deref().map(Model::load).transpose()?;
@@ -28,7 +33,9 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     // Before the long work, so that a folder that cannot be written to is told at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
+    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
 
+    let run = Arc::<Run>::default();
     let mut trainer = Trainer::new(params);
     if let Some(model) = model {
         trainer = trainer.warm_start(model);
@@ -36,6 +43,18 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     if let Some(folder) = &args.output_folder {
         let checkpoints = Checkpoints::new(folder).every(args.snapshot_every);
         trainer = trainer.checkpoints(checkpoints.resume(args.resume));
+    }
+    if html.is_some() {
+        let (steps, epochs) = (Arc::clone(&run), Arc::clone(&run));
+        trainer = trainer
+            .on_step(move |report| {
+                lock(&steps.losses).push((report.step, report.loss));
+                ControlFlow::Continue(())
+            })
+            .on_epoch(move |report| {
+                lock(&epochs.recalls).extend(report.recall.map(|recall| (report.step, recall)));
+                ControlFlow::Continue(())
+            });
     }
     let fit = match graph {
         Some(graph) => trainer.fit_with_graph(&ctx, &x, graph),
@@ -47,6 +66,9 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     }
     if let (Some(file), Some(graph)) = (save_knn, &fit.graph) {
         write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
+    }
+    if let Some(html) = html {
+        write_html(html, &page(&ctx, args, &x, &fit, &run)?)?;
     }
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
@@ -81,6 +103,41 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
         builder = builder.centre_target(true);
     }
     builder.gaussian(args.gaussian).retain_projector(args.retain_projector).build()
+}
+
+/// What training told: (step, loss) and (step, held-out recall).
+#[derive(Default)]
+struct Run {
+    losses: Mutex<Vec<(usize, f64)>>,
+    recalls: Mutex<Vec<(usize, f64)>>,
+}
+
+/// The page about a fit: judged by the rows that were held out.
+fn page(ctx: &Context, args: &FitArgs, x: &NpyVectors, fit: &Fit, run: &Run) -> Result<Report> {
+    let model = &fit.model;
+    let (metric, seed) = (model.params().metric, model.params().seed);
+    let labels = args.labels.as_deref().map(read_labels).transpose()?;
+    let texts = args.texts.as_deref().map(read_lines).transpose()?;
+    let trained = |id: &u32| fit.held_out.binary_search(id).is_err();
+    let trained: Vec<u32> = (0..x.n_rows() as u32).filter(trained).collect();
+    let (rows, held_out) = (Subset::new(x, &trained)?, Subset::new(x, &fit.held_out)?);
+    let data = if fit.held_out.is_empty() {
+        EvaluationData::new(x)
+    } else {
+        EvaluationData::new(&rows).queries(&held_out)
+    };
+    let name = args.output.as_deref().map_or("TLDR".to_owned(), name);
+    let params = EvaluationParams::default().metric(metric).seed(seed).curves(true);
+    let evaluation = evaluate(ctx, &data, &[(&name, Reduction::Model(model))], &params)?;
+    let z = model.transform(ctx, x, metric == Metric::Cosine)?;
+    let labels = labels.as_deref().map(names);
+    let facts = measured(&args.x, metric, evaluation.n_neighbors, seed);
+    Ok(Report::new(format!("{name}: {} → {}", model.n_features(), model.n_components()))
+        .training(&lock(&run.losses), &lock(&run.recalls))
+        .map(ctx, &z, labels.as_deref(), texts.as_deref(), seed)?
+        .evaluation(evaluation)
+        .model(model)
+        .facts("Measurement", &facts))
 }
 
 fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {

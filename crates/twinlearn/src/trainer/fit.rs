@@ -55,6 +55,8 @@ pub struct Fit {
     pub graph: Option<KnnGraph>,
     /// What the run did.
     pub report: FitReport,
+    /// Rows of X that were held out of training, rising: those to judge the model by.
+    pub held_out: Vec<u32>,
 }
 
 pub(super) fn fit(
@@ -179,7 +181,7 @@ pub(super) fn fit(
     if let Some(keeper) = &keeper {
         keeper.save_model("final.safetensors", &model)?;
     }
-    Ok(Fit { model, graph, report })
+    Ok(Fit { model, graph, report, held_out: split.held_out })
 }
 
 /// Keeps how long each stage took in all.

@@ -1,4 +1,4 @@
-//! How much of a space a reduction kept.
+//! Neighbours found again, and the votes of neighbours.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,11 @@ use crate::error::{Error, Result};
 /// # Ok::<(), twinlearn::Error>(())
 /// ```
 pub fn recall_at_k(truth: &[u32], found: &[u32], k: usize) -> Result<f64> {
+    recall_scores(truth, found, k).map(mean)
+}
+
+/// [`recall_at_k`] of every row.
+pub(crate) fn recall_scores(truth: &[u32], found: &[u32], k: usize) -> Result<Vec<f64>> {
     if k == 0 || truth.is_empty() || truth.len() != found.len() || !truth.len().is_multiple_of(k) {
         return Err(Error::invalid(
             "found",
@@ -24,12 +29,14 @@ pub fn recall_at_k(truth: &[u32], found: &[u32], k: usize) -> Result<f64> {
             found.len(),
         ));
     }
-    let hits: usize = truth
-        .chunks_exact(k)
-        .zip(found.chunks_exact(k))
-        .map(|(truth, found)| found.iter().filter(|id| truth.contains(id)).count())
-        .sum();
-    Ok(hits as f64 / truth.len() as f64)
+    let share = |(truth, found): (&[u32], &[u32])| {
+        found.iter().filter(|id| truth.contains(id)).count() as f64 / k as f64
+    };
+    Ok(truth.chunks_exact(k).zip(found.chunks_exact(k)).map(share).collect())
+}
+
+fn mean(scores: Vec<f64>) -> f64 {
+    scores.iter().sum::<f64>() / scores.len() as f64
 }
 
 /// The share of queries whose label is the commonest among their `k` neighbours' (ties to the
@@ -40,6 +47,16 @@ pub fn recall_at_k(truth: &[u32], found: &[u32], k: usize) -> Result<f64> {
 /// # Errors
 /// When the lengths do not fit or an index is not one of `labels`.
 pub fn knn_accuracy(found: &[u32], k: usize, labels: &[i64], query_labels: &[i64]) -> Result<f64> {
+    accuracy_scores(found, k, labels, query_labels).map(mean)
+}
+
+/// For every query 1 where [`knn_accuracy`] counts it as right, else 0.
+pub(crate) fn accuracy_scores(
+    found: &[u32],
+    k: usize,
+    labels: &[i64],
+    query_labels: &[i64],
+) -> Result<Vec<f64>> {
     if query_labels.is_empty() || found.len() != query_labels.len() * k {
         return Err(Error::invalid(
             "query_labels",
@@ -47,7 +64,7 @@ pub fn knn_accuracy(found: &[u32], k: usize, labels: &[i64], query_labels: &[i64
             query_labels.len(),
         ));
     }
-    let mut right = 0;
+    let mut scores = Vec::with_capacity(query_labels.len());
     for (row, &own) in found.chunks_exact(k).zip(query_labels) {
         let mut votes = BTreeMap::new();
         for &id in row {
@@ -58,9 +75,9 @@ pub fn knn_accuracy(found: &[u32], k: usize, labels: &[i64], query_labels: &[i64
         }
         let most = votes.values().max().copied();
         let winner = votes.iter().find(|(_, count)| Some(**count) == most);
-        right += usize::from(winner.is_some_and(|(&label, _)| label == own));
+        scores.push(f64::from(u8::from(winner.is_some_and(|(&label, _)| label == own))));
     }
-    Ok(right as f64 / query_labels.len() as f64)
+    Ok(scores)
 }
 
 #[cfg(test)]

@@ -1,0 +1,36 @@
+//! `twinlearn advise`
+
+use twinlearn::{AdviceParams, Metric, NpyVectors, OutputFile, Result, Verdict, advise};
+use twinlearn_report::Report;
+
+use super::shared::{measured, name, write_html, write_json};
+use crate::args::AdviseArgs;
+use crate::logs::Logs;
+use crate::ui::{Ui, print};
+
+pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
+    let metric: Metric = args.metric.parse()?;
+    let params = AdviceParams::new(args.keep)
+        .metric(metric)
+        .n_neighbors(args.n_neighbors)
+        .fit_rows(args.fit_rows)
+        .max_rows(args.max_rows)
+        .n_queries(args.n_queries)
+        .seed(args.seed);
+    let ctx = ui.context(&args.resources, Logs::default())?;
+    let x = NpyVectors::open(&args.x)?;
+    let json = args.json.as_deref().map(OutputFile::create).transpose()?;
+    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
+    let advice = advise(&ctx, &x, &params)?;
+    write_json(json, &advice)?;
+    let mut text = advice.to_string();
+    if let (Verdict::Tldr, Some(d)) = (advice.verdict, advice.n_components) {
+        let x = args.x.display();
+        text += &format!("\ntwinlearn fit {x} -o model.safetensors --loss KL -d {d}");
+    }
+    print(&text)?;
+    let Some(html) = html else { return Ok(()) };
+    let facts = measured(&args.x, metric, args.n_neighbors, args.seed);
+    let title = format!("Which dimension for {}", name(&args.x));
+    write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
+}

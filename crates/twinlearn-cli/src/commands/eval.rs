@@ -1,0 +1,92 @@
+//! `twinlearn eval`
+
+use twinlearn::{
+    Error, EvaluationData, EvaluationParams, Metric, Model, NpyVectors, OutputFile, Qrels,
+    QrelsNames, Reduction, Result, Vectors, evaluate,
+};
+use twinlearn_report::Report;
+
+use super::shared::{measured, name, names, read_labels, read_lines, write_html, write_json};
+use crate::args::EvalArgs;
+use crate::logs::Logs;
+use crate::ui::{Ui, print};
+
+pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
+    let ctx = ui.context(&args.resources, Logs::default())?;
+    let models = args.model.iter().map(Model::load).collect::<Result<Vec<_>>>()?;
+    let metric = match (&args.metric, models.first()) {
+        (Some(text), _) => text.parse()?,
+        (None, Some(model)) => model.params().metric,
+        (None, None) => Metric::default(),
+    };
+    let x = NpyVectors::open(&args.original)?;
+    let open = |path: &Option<_>| path.as_ref().map(NpyVectors::open).transpose();
+    let (queries, reduced) = (open(&args.queries)?, open(&args.reduced)?);
+    let reduced_queries = open(&args.reduced_queries)?;
+    let labels = args.labels.as_deref().map(read_labels).transpose()?;
+    let query_labels = args.query_labels.as_deref().map(read_labels).transpose()?;
+    let texts = args.texts.as_deref().map(read_lines).transpose()?;
+    let qrels = match (&args.qrels, &queries) {
+        (Some(path), Some(queries)) => {
+            let lines = |path: &Option<_>| path.as_deref().map(read_lines).transpose();
+            let (of_queries, of_rows) = (lines(&args.query_ids)?, lines(&args.row_ids)?);
+            let names = QrelsNames { queries: of_queries.as_deref(), rows: of_rows.as_deref() };
+            Some(Qrels::read(path, queries.n_rows(), x.n_rows(), names)?)
+        }
+        _ => None,
+    };
+    // Before the long work, so that a folder that cannot be written to is told at once.
+    let json = args.json.as_deref().map(OutputFile::create).transpose()?;
+    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
+
+    let mut data = EvaluationData::new(&x);
+    if let Some(queries) = &queries {
+        data = data.queries(queries);
+    }
+    if let Some(labels) = &labels {
+        data = data.labels(labels);
+    }
+    if let Some(labels) = &query_labels {
+        data = data.query_labels(labels);
+    }
+    if let Some(qrels) = &qrels {
+        data = data.qrels(qrels);
+    }
+    let given: Vec<(String, Reduction<'_>)> = args
+        .model
+        .iter()
+        .zip(&models)
+        .map(|(path, model)| (name(path), Reduction::Model(model)))
+        .chain(args.reduced.iter().zip(&reduced).map(|(path, z)| {
+            let queries = reduced_queries.as_ref().map(|q| q as &dyn Vectors);
+            (name(path), Reduction::Reduced { x: z, queries })
+        }))
+        .collect();
+    let given: Vec<(&str, Reduction<'_>)> = given.iter().map(|(n, r)| (n.as_str(), *r)).collect();
+    let params = EvaluationParams::default()
+        .metric(metric)
+        .n_neighbors(args.n_neighbors)
+        .n_queries(args.n_queries)
+        .max_rows(args.max_rows)
+        .baselines(!args.no_baselines)
+        .curves(html.is_some())
+        .seed(args.seed);
+    let evaluation = evaluate(&ctx, &data, &given, &params)?;
+    write_json(json, &evaluation)?;
+    print(&evaluation.to_string())?;
+    let Some(html) = html else { return Ok(()) };
+
+    let labels = labels.as_deref().map(names);
+    let (labels, texts) = (labels.as_deref(), texts.as_deref());
+    let report = Report::new(format!("What {} keeps of {}", given[0].0, name(&args.original)));
+    let report = match (models.first(), &reduced) {
+        (Some(model), _) => {
+            let z = model.transform(&ctx, &x, metric == Metric::Cosine)?;
+            report.map(&ctx, &z, labels, texts, args.seed)?.model(model)
+        }
+        (None, Some(z)) => report.map(&ctx, z, labels, texts, args.seed)?,
+        (None, None) => return Err(Error::Cancelled),
+    };
+    let facts = measured(&args.original, metric, args.n_neighbors, args.seed);
+    write_html(html, &report.evaluation(evaluation).facts("Measurement", &facts))
+}

@@ -1,0 +1,68 @@
+//! What several sub-commands read and write.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use twinlearn::{Error, Metric, OutputFile, Result, read_npy_integers};
+use twinlearn_report::Report;
+
+/// One number for each row, of a `.npy` file.
+pub(crate) fn read_labels(path: &Path) -> Result<Vec<i64>> {
+    let (shape, values) = read_npy_integers(path)?;
+    match shape[..] {
+        [_] | [_, 1] => Ok(values),
+        _ => Err(Error::File {
+            path: path.to_owned(),
+            expected: "one class for each row".to_owned(),
+            actual: format!("shape {shape:?}"),
+        }),
+    }
+}
+
+/// The lines of a text file.
+pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(source) => Err(Error::Io { path: path.to_owned(), action: "read", source }),
+    }
+}
+
+pub(crate) fn names(labels: &[i64]) -> Vec<String> {
+    labels.iter().map(ToString::to_string).collect()
+}
+
+/// The file name, for a heading.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+pub(crate) fn write_json(file: Option<OutputFile>, value: &impl Serialize) -> Result<()> {
+    let Some(mut file) = file else { return Ok(()) };
+    // Finite numbers, strings and lists always serialise.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.commit()
+}
+
+pub(crate) fn write_html(mut file: OutputFile, report: &Report) -> Result<()> {
+    file.write_all(report.to_html().as_bytes())?;
+    file.commit()
+}
+
+/// Facts about a measurement.
+pub(crate) fn measured(
+    x: &Path,
+    metric: Metric,
+    k: usize,
+    seed: u64,
+) -> [(&'static str, String); 5] {
+    [
+        ("vectors", x.display().to_string()),
+        ("metric", metric.to_string()),
+        ("n_neighbors", k.to_string()),
+        ("seed", seed.to_string()),
+        ("twinlearn", env!("CARGO_PKG_VERSION").to_owned()),
+    ]
+}

@@ -1,0 +1,370 @@
+//! Which dimension to take.
+
+use serde::{Deserialize, Serialize};
+
+use super::baselines::Baselines;
+use super::curves::{Curve, Curves, PCA, TLDR};
+use super::data::{EvaluationData, Reduction};
+use super::sample::{Draw, Sample};
+use crate::context::{Context, Event, Stage};
+use crate::data::{Subset, Vectors};
+use crate::error::{Error, Result};
+use crate::knn::{KnnGraph, Metric};
+use crate::params::{Loss, Params};
+use crate::trainer::Trainer;
+
+/// The smallest dimension that is tried.
+const SMALLEST: usize = 4;
+/// PCA is enough where it needs at most so many times the dimensions.
+const ENOUGH: f64 = 1.1;
+
+/// What is asked.
+///
+/// ```
+/// let params = twinlearn::AdviceParams::new(0.9).n_neighbors(20).seed(1);
+/// # let _ = params;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdviceParams {
+    keep: f64,
+    metric: Metric,
+    n_neighbors: usize,
+    n_queries: usize,
+    max_rows: usize,
+    fit_rows: usize,
+    seed: u64,
+}
+
+impl AdviceParams {
+    /// `keep` is the share of each row's nearest neighbours that is to stay, between 0 and 1.
+    #[must_use]
+    pub fn new(keep: f64) -> Self {
+        Self {
+            keep,
+            metric: Metric::default(),
+            n_neighbors: 10,
+            n_queries: 1000,
+            max_rows: 100_000,
+            fit_rows: 20_000,
+            seed: 0,
+        }
+    }
+
+    /// How near rows are; default cosine.
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// k, the neighbours of a row; default 10.
+    #[must_use]
+    pub fn n_neighbors(mut self, n_neighbors: usize) -> Self {
+        self.n_neighbors = n_neighbors;
+        self
+    }
+
+    /// Held-out rows whose neighbours are looked at, at most; default 1000.
+    #[must_use]
+    pub fn n_queries(mut self, n_queries: usize) -> Self {
+        self.n_queries = n_queries;
+        self
+    }
+
+    /// Rows among which neighbours are looked for, at most; default 100,000.
+    #[must_use]
+    pub fn max_rows(mut self, max_rows: usize) -> Self {
+        self.max_rows = max_rows;
+        self
+    }
+
+    /// Rows that everything is fitted on, at most; default 20,000.
+    #[must_use]
+    pub fn fit_rows(mut self, fit_rows: usize) -> Self {
+        self.fit_rows = fit_rows;
+        self
+    }
+
+    /// The seed of samples and of training; default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+/// What to do, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// TLDR needs fewer dimensions.
+    Tldr,
+    /// PCA needs hardly more, or fewer.
+    PcaIsEnough,
+    /// Nothing below D keeps that share.
+    KeepAll,
+}
+
+/// What [`advise`] found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Advice {
+    /// The share that was to be kept.
+    pub keep: f64,
+    /// k.
+    pub n_neighbors: usize,
+    /// How near rows are.
+    pub metric: Metric,
+    /// Of samples and training.
+    pub seed: u64,
+    /// N.
+    pub n_rows: usize,
+    /// D.
+    pub n_features: usize,
+    /// The smallest d below D at which TLDR keeps the share.
+    pub n_components: Option<usize>,
+    /// The same of PCA.
+    pub pca_n_components: Option<usize>,
+    /// Bytes that a vector takes as `f32` now.
+    pub bytes_per_vector: usize,
+    /// Bytes that it would take: with PCA's dimension where that is enough.
+    pub reduced_bytes_per_vector: usize,
+    /// In one word.
+    pub verdict: Verdict,
+    /// In one sentence.
+    pub sentence: String,
+    /// TLDR's first.
+    pub curves: Vec<Curve>,
+    /// What was sampled, in words.
+    pub notes: Vec<String>,
+}
+
+/// The smallest dimension that keeps the share `keep` of the nearest neighbours of held-out rows, for
+/// TLDR (loss KL) and for PCA, and the recall of every baseline on the way.
+///
+/// Dimensions are doubled until both keep enough; then the interval is halved until it is closed to
+/// a twentieth. Recall is taken to rise with d.
+///
+/// # Errors
+/// When `keep` is not above 0 and below 1, a value is not finite, there are too few rows for k, or
+/// the work is cancelled.
+///
+/// ```
+/// use twinlearn::{AdviceParams, Context, Matrix, advise};
+/// // Six dimensions, of which three carry anything.
+/// let data = (0..400 * 6).map(|i| if i % 6 < 3 { (i as f32 * 0.7).sin() } else { 1e-4 });
+/// let x = Matrix::new(400, 6, data.collect())?;
+/// let advice = advise(&Context::new()?, &x, &AdviceParams::new(0.9))?;
+/// assert!(advice.pca_n_components <= Some(4));
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
+pub fn advise(ctx: &Context, x: &dyn Vectors, params: &AdviceParams) -> Result<Advice> {
+    if !(params.keep > 0.0 && params.keep < 1.0) {
+        return Err(Error::invalid("keep", "a share between 0 and 1", params.keep));
+    }
+    let data = EvaluationData::new(x);
+    data.check(ctx, params.metric)?;
+    let quiet = &ctx.quiet();
+    let AdviceParams { n_neighbors: k, metric, seed, .. } = *params;
+    let sizes = (params.max_rows, params.n_queries);
+    // At most: every doubling, and two halvings of one octave to a twentieth of it.
+    let doublings = (x.dim() / SMALLEST).max(1).ilog2() as usize + 2;
+    ctx.stage(Stage::Advise, doublings + 10, || {
+        let sample = Sample::new(quiet, &data, sizes, (k, metric, seed))?;
+        let ids = sample.some(Draw::Fitted, params.fit_rows);
+        let rows = Subset::new(x, &ids)?;
+        let graph = Baselines::graph(quiet, &rows, metric, seed)?;
+        let baselines = Baselines::new(quiet, &rows, graph.clone(), metric, seed)?;
+        let curves = Curves::new(quiet, data, &sample, &baselines, seed);
+        let mut search = Search { ctx, rows: &rows, graph, curves, done: 0 };
+        let reached = search.run(params.keep)?;
+        let notes = vec![
+            sample.note.clone(),
+            format!("Everything was fitted on {} of those rows.", ids.len()),
+            "TLDR is loss KL with its defaults; PCA is at each d the best of five powers of σ and of \
+             none with the mean left in."
+                .to_owned(),
+        ];
+        Ok(advice(params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
+    })
+}
+
+struct Search<'a> {
+    ctx: &'a Context,
+    /// That everything is fitted on.
+    rows: &'a Subset<'a>,
+    graph: KnnGraph,
+    curves: Curves<'a>,
+    done: usize,
+}
+
+impl Search<'_> {
+    /// The smallest dimensions of TLDR and of PCA that keep enough.
+    fn run(&mut self, keep: f64) -> Result<[Option<usize>; 2]> {
+        let dim = self.rows.dim();
+        let (mut d, mut reached) = (SMALLEST.min(dim), [None; 2]);
+        loop {
+            self.measure_all(d)?;
+            for (name, reached) in [TLDR, PCA].into_iter().zip(&mut reached) {
+                if self.curves.of(name)[&d].value >= keep {
+                    reached.get_or_insert(d);
+                }
+            }
+            if d == dim || reached.iter().all(Option::is_some) {
+                break;
+            }
+            d = (2 * d).min(dim);
+        }
+        for (name, reached) in [TLDR, PCA].into_iter().zip(&mut reached) {
+            if let Some(high) = reached {
+                *high = self.narrow(name, keep, *high)?;
+            }
+        }
+        Ok(reached.map(|d| d.filter(|&d| d < dim)))
+    }
+
+    /// The smallest dimension between the last that keeps too little and `high`.
+    fn narrow(&mut self, name: &str, keep: f64, mut high: usize) -> Result<usize> {
+        let below = self.curves.of(name).range(..high).next_back();
+        let mut low = below.map_or(0, |(&d, _)| d);
+        while high - low > (high / 20).max(1) && low > 0 {
+            let middle = low.midpoint(high);
+            if name == TLDR {
+                self.measure_tldr(middle)?;
+            } else {
+                self.curves.measure_baselines(middle)?;
+            }
+            if self.curves.of(name)[&middle].value >= keep { high = middle } else { low = middle }
+        }
+        Ok(high)
+    }
+
+    fn measure_all(&mut self, d: usize) -> Result<()> {
+        self.measure_tldr(d)?;
+        self.curves.measure_baselines(d)
+    }
+
+    fn measure_tldr(&mut self, d: usize) -> Result<()> {
+        let params = Params::builder()
+            .loss(Loss::KL)
+            .n_components(d)
+            .n_neighbors(self.graph.k())
+            .metric(self.curves.sample.metric)
+            .seed(self.curves.seed)
+            .build()?;
+        let ctx = self.curves.ctx;
+        let fit = Trainer::new(params).fit_with_graph(ctx, self.rows, self.graph.clone())?;
+        self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;
+        self.done += 1;
+        self.ctx.emit(&Event::StageProgress { stage: Stage::Advise, done: self.done });
+        Ok(())
+    }
+}
+
+fn advice(
+    params: &AdviceParams,
+    (n_rows, dim): (usize, usize),
+    [ours, pca]: [Option<usize>; 2],
+    curves: Vec<Curve>,
+    notes: Vec<String>,
+) -> Advice {
+    let verdict = match (ours, pca) {
+        (None, None) => Verdict::KeepAll,
+        (Some(ours), Some(pca)) if pca as f64 <= ENOUGH * ours as f64 => Verdict::PcaIsEnough,
+        (None, Some(_)) => Verdict::PcaIsEnough,
+        (Some(_), _) => Verdict::Tldr,
+    };
+    let taken = match verdict {
+        Verdict::KeepAll => dim,
+        Verdict::PcaIsEnough => pca.unwrap_or(dim),
+        Verdict::Tldr => ours.unwrap_or(dim),
+    };
+    let needs = |d: Option<usize>| d.map_or(format!("all {dim}"), |d| d.to_string());
+    let percent = 100.0 * params.keep;
+    let (ours_needs, pca_needs) = (needs(ours), needs(pca));
+    let sentence = match verdict {
+        Verdict::KeepAll => format!(
+            "Nothing below all {dim} dimensions keeps {percent:.0} % of the neighbours: take a \
+                 smaller share, or keep the vectors as they are."
+        ),
+        Verdict::PcaIsEnough => format!(
+            "PCA is enough here: {percent:.0} % of the neighbours stay with {pca_needs} of {dim} \
+                 dimensions; TLDR needs {ours_needs}."
+        ),
+        Verdict::Tldr => format!(
+            "TLDR keeps {percent:.0} % of the neighbours with {ours_needs} of {dim} dimensions; \
+                 PCA needs {pca_needs}."
+        ),
+    };
+    Advice {
+        keep: params.keep,
+        n_neighbors: params.n_neighbors,
+        metric: params.metric,
+        seed: params.seed,
+        n_rows,
+        n_features: dim,
+        n_components: ours,
+        pca_n_components: pca,
+        bytes_per_vector: 4 * dim,
+        reduced_bytes_per_vector: 4 * taken,
+        verdict,
+        sentence,
+        curves,
+        notes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_plain() {
+        let of = |ours, pca| {
+            let params = AdviceParams::new(0.9);
+            let found = advice(&params, (1000, 384), [ours, pca], Vec::new(), Vec::new());
+            (found.verdict, found.reduced_bytes_per_vector, found.sentence)
+        };
+        for (ours, pca, verdict, bytes, sentence) in [
+            (
+                Some(64),
+                Some(96),
+                Verdict::Tldr,
+                256,
+                "TLDR keeps 90 % of the neighbours with 64 of 384 dimensions; PCA needs 96.",
+            ),
+            (
+                Some(64),
+                None,
+                Verdict::Tldr,
+                256,
+                "TLDR keeps 90 % of the neighbours with 64 of 384 dimensions; PCA needs all 384.",
+            ),
+            (
+                Some(64),
+                Some(70),
+                Verdict::PcaIsEnough,
+                280,
+                "PCA is enough here: 90 % of the neighbours stay with 70 of 384 dimensions; TLDR \
+                 needs 64.",
+            ),
+            (
+                None,
+                Some(70),
+                Verdict::PcaIsEnough,
+                280,
+                "PCA is enough here: 90 % of the neighbours stay with 70 of 384 dimensions; TLDR \
+                 needs all 384.",
+            ),
+            (
+                None,
+                None,
+                Verdict::KeepAll,
+                1536,
+                "Nothing below all 384 dimensions keeps 90 % of the neighbours: take a smaller \
+                 share, or keep the vectors as they are.",
+            ),
+        ] {
+            assert_eq!(of(ours, pca), (verdict, bytes, sentence.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Means with intervals.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::random::{Purpose, below, generator};
+
+/// Resamples that an interval is taken from.
+const RESAMPLES: u32 = 1000;
+
+/// A mean over queries or rows, and its 95 % bootstrap interval (percentiles of 1000 resamples;
+/// Efron, 1979).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The mean.
+    pub value: f64,
+    /// The 2.5th percentile.
+    pub low: f64,
+    /// The 97.5th percentile.
+    pub high: f64,
+}
+
+impl Estimate {
+    /// Of `statistic` over the numbers of the items it is taken from: once over all of them, then
+    /// over each resample. Equal seeds and counts give equal resamples, so that methods are compared
+    /// on the same ones.
+    pub(crate) fn resampled(
+        count: usize,
+        seed: u64,
+        resamples: u32,
+        mut statistic: impl FnMut(&[u32]) -> Result<f64>,
+    ) -> Result<Self> {
+        let mut ids: Vec<u32> = (0..count as u32).collect();
+        let value = statistic(&ids)?;
+        let values: Result<Vec<f64>> = (0..resamples)
+            .map(|round| {
+                let mut rng = generator(seed, Purpose::Bootstrap, round);
+                draw(&mut rng, &mut ids);
+                statistic(&ids)
+            })
+            .collect();
+        let mut values = values?;
+        values.sort_by(f64::total_cmp);
+        let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+        Ok(Self { value, low: at(0.025), high: at(0.975) })
+    }
+
+    /// Of the mean of `scores`, which are not empty.
+    pub(crate) fn of_mean(scores: &[f64], seed: u64) -> Self {
+        let mean = |ids: &[u32]| {
+            Ok(ids.iter().map(|&id| scores[id as usize]).sum::<f64>() / ids.len() as f64)
+        };
+        Self::resampled(scores.len(), seed, RESAMPLES, mean).expect("a mean does not fail")
+    }
+}
+
+fn draw(rng: &mut impl Rng, ids: &mut [u32]) {
+    let count = ids.len() as u32;
+    ids.iter_mut().for_each(|id| *id = below(rng, count));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_that_of_the_normal_law() {
+        // Uniform on 0..1: mean 1/2, σ of the mean 1/√(12 · 3000).
+        let scores: Vec<f64> = (0..3000).map(|i| f64::from(i * 7 % 3000) / 2999.0).collect();
+        let got = Estimate::of_mean(&scores, 3);
+        let half = 1.96 / (12.0_f64 * 3000.0).sqrt();
+        assert!((got.value - 0.5).abs() < 1e-9);
+        assert!((got.value - got.low - half).abs() < 0.12 * half, "{got:?}");
+        assert!((got.high - got.value - half).abs() < 0.12 * half, "{got:?}");
+        assert_eq!(got, Estimate::of_mean(&scores, 3));
+        assert_ne!(got, Estimate::of_mean(&scores, 4));
+    }
+}

@@ -1,0 +1,203 @@
+//! What is judged, and by what.
+
+use crate::context::Context;
+use crate::data::{Subset, Vectors, check_vectors};
+use crate::error::{Error, Result};
+use crate::knn::Metric;
+use crate::linalg::Matrix;
+use crate::model::Model;
+use crate::pca::LinearMap;
+
+use super::ranking::Qrels;
+
+/// Rows to judge reductions by.
+#[derive(Clone, Copy)]
+pub struct EvaluationData<'a> {
+    pub(super) x: &'a dyn Vectors,
+    pub(super) queries: Option<&'a dyn Vectors>,
+    pub(super) labels: Option<&'a [i64]>,
+    pub(super) query_labels: Option<&'a [i64]>,
+    pub(super) qrels: Option<&'a Qrels>,
+}
+
+impl std::fmt::Debug for EvaluationData<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvaluationData").field("n_rows", &self.x.n_rows()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> EvaluationData<'a> {
+    /// The original vectors, N × D. Where no queries are given some rows, drawn by the seed, are the
+    /// queries, and neighbours are looked for among the others.
+    #[must_use]
+    pub fn new(x: &'a dyn Vectors) -> Self {
+        Self { x, queries: None, labels: None, query_labels: None, qrels: None }
+    }
+
+    /// Other rows, whose neighbours in X are to be kept: best those that nothing was fitted on.
+    #[must_use]
+    pub fn queries(mut self, queries: &'a dyn Vectors) -> Self {
+        self.queries = Some(queries);
+        self
+    }
+
+    /// A class for each row of X.
+    #[must_use]
+    pub fn labels(mut self, labels: &'a [i64]) -> Self {
+        self.labels = Some(labels);
+        self
+    }
+
+    /// A class for each query, where queries are given.
+    #[must_use]
+    pub fn query_labels(mut self, labels: &'a [i64]) -> Self {
+        self.query_labels = Some(labels);
+        self
+    }
+
+    /// Which rows of X answer which queries.
+    #[must_use]
+    pub fn qrels(mut self, qrels: &'a Qrels) -> Self {
+        self.qrels = Some(qrels);
+        self
+    }
+
+    pub(super) fn check(&self, ctx: &Context, metric: Metric) -> Result<()> {
+        let (n, direction) = (self.x.n_rows(), metric == Metric::Cosine);
+        let one_each = |name: &str, labels: Option<&[i64]>, n: usize| match labels {
+            Some(labels) if labels.len() != n => Err(Error::invalid(
+                name,
+                format_args!("{n} labels, one for each row"),
+                labels.len(),
+            )),
+            _ => Ok(()),
+        };
+        one_each("labels", self.labels, n)?;
+        match self.queries {
+            Some(queries) => {
+                one_each("query_labels", self.query_labels, queries.n_rows())?;
+                if queries.dim() != self.x.dim() {
+                    let expected = format!("vectors of dimension {}", self.x.dim());
+                    return Err(Error::invalid("queries", expected, queries.dim()));
+                }
+                if self.labels.is_some() != self.query_labels.is_some() {
+                    let given = if self.labels.is_some() { "labels" } else { "query_labels" };
+                    let expected = "labels of the rows and of the queries, or neither";
+                    return Err(Error::invalid("labels", expected, format_args!("{given} alone")));
+                }
+                check_vectors(ctx, "queries", queries, direction)?;
+            }
+            None => {
+                for (name, given) in
+                    [("qrels", self.qrels.is_some()), ("query_labels", self.query_labels.is_some())]
+                {
+                    if given {
+                        return Err(Error::invalid(name, "queries that they belong to", "none"));
+                    }
+                }
+            }
+        }
+        check_vectors(ctx, "X", self.x, direction)?;
+        Ok(())
+    }
+}
+
+/// A reduction to be judged.
+#[derive(Clone, Copy)]
+pub enum Reduction<'a> {
+    /// A fitted model.
+    Model(&'a Model),
+    /// A linear map.
+    Map(&'a LinearMap),
+    /// Rows that were reduced by anything, in the order of the original ones.
+    Reduced {
+        /// Of X, N × d.
+        x: &'a dyn Vectors,
+        /// Of the queries, where there are any.
+        queries: Option<&'a dyn Vectors>,
+    },
+}
+
+impl std::fmt::Debug for Reduction<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Model(_) => "Model",
+            Self::Map(_) => "Map",
+            Self::Reduced { .. } => "Reduced",
+        })
+    }
+}
+
+impl Reduction<'_> {
+    pub(super) fn n_components(&self) -> usize {
+        match self {
+            Self::Model(model) => model.n_components(),
+            Self::Map(map) => map.weight().rows(),
+            Self::Reduced { x, .. } => x.dim(),
+        }
+    }
+
+    pub(super) fn check(&self, ctx: &Context, name: &str, data: &EvaluationData<'_>) -> Result<()> {
+        let Self::Reduced { x, queries } = self else { return Ok(()) };
+        let pairs = [("rows", Some(data.x), Some(*x)), ("queries", data.queries, *queries)];
+        for (what, original, reduced) in pairs {
+            let (wanted, got) = (original.map(Vectors::n_rows), reduced.map(Vectors::n_rows));
+            if wanted != got {
+                let number = |n: Option<usize>| n.map_or("no".to_owned(), |n| n.to_string());
+                return Err(Error::invalid(
+                    name,
+                    format_args!("{} {what}, as the original has", number(wanted)),
+                    number(got),
+                ));
+            }
+            if let Some(reduced) = reduced {
+                check_vectors(ctx, name, reduced, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The reduced rows `ids` of X.
+    pub(super) fn rows<'b>(
+        &'b self,
+        ctx: &Context,
+        x: &dyn Vectors,
+        ids: &'b [u32],
+    ) -> Result<Box<dyn Vectors + 'b>> {
+        match self {
+            Self::Reduced { x, .. } => Ok(Box::new(Subset::new(*x, ids)?)),
+            _ => self.map(ctx, &Subset::new(x, ids)?),
+        }
+    }
+
+    /// The reduced rows `ids` of the queries: of X itself where none are given.
+    pub(super) fn queries<'b>(
+        &'b self,
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        ids: &'b [u32],
+    ) -> Result<Box<dyn Vectors + 'b>> {
+        match (self, data.queries) {
+            (_, None) => self.rows(ctx, data.x, ids),
+            (Self::Reduced { queries: Some(reduced), .. }, _) => {
+                Ok(Box::new(Subset::new(*reduced, ids)?))
+            }
+            (_, Some(queries)) => self.map(ctx, &Subset::new(queries, ids)?),
+        }
+    }
+
+    fn map<'b>(&self, ctx: &Context, rows: &dyn Vectors) -> Result<Box<dyn Vectors + 'b>> {
+        match self {
+            Self::Model(model) => Ok(Box::new(model.transform(ctx, rows, false)?)),
+            Self::Map(map) => Ok(Box::new(map.transform(ctx, rows)?)),
+            Self::Reduced { .. } => Err(Error::invalid("queries", "reduced ones", "none")),
+        }
+    }
+}
+
+/// A copy of all rows.
+pub(super) fn copied(x: &dyn Vectors) -> Result<Matrix> {
+    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
+    x.read_rows(0, rows.as_mut_slice())?;
+    Ok(rows)
+}

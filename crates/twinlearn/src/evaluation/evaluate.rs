@@ -1,0 +1,206 @@
+//! Everything at once, beside baselines at the same d.
+
+use serde::{Deserialize, Serialize};
+
+use super::baselines::{Baselines, N_BASELINES};
+use super::bootstrap::Estimate;
+use super::curves::{Curve, Curves};
+use super::data::{EvaluationData, Reduction};
+use super::judge::Judge;
+use super::params::EvaluationParams;
+use super::sample::Draw;
+use crate::context::{Context, Event, Stage};
+use crate::data::Subset;
+use crate::error::Result;
+use crate::knn::Metric;
+
+/// Rows that baselines are fitted on, at most.
+const FIT_ROWS: usize = 50_000;
+
+/// The name of the original vectors among the methods.
+pub(super) const FULL: &str = "full vectors";
+
+/// What a reduction keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MethodEvaluation {
+    /// As it was given, or the baseline's.
+    pub name: String,
+    /// d.
+    pub n_components: usize,
+    /// Of a reduced vector as `f32`.
+    pub bytes_per_vector: usize,
+    /// Whether it is one of ours to compare with.
+    pub is_baseline: bool,
+    /// recall@k of the original neighbours.
+    pub recall: Estimate,
+    /// The first reduction's recall minus this one's, query by query: an interval above 0 says that
+    /// the first is better.
+    pub recall_behind_first: Option<Estimate>,
+    /// Of classification by the k neighbours, where there are labels.
+    pub accuracy: Option<Estimate>,
+    /// nDCG@10, where there are judgements.
+    pub ndcg_at_10: Option<Estimate>,
+    /// Mean average precision of the first 1000 answers.
+    pub average_precision: Option<Estimate>,
+    /// Share of the answers among the first 100.
+    pub recall_at_100: Option<Estimate>,
+    /// Whether neighbours in the reduced space are neighbours: 1 is best.
+    pub trustworthiness: Estimate,
+    /// Whether neighbours stay neighbours: 1 is best.
+    pub continuity: Estimate,
+    /// The number of axes that the reduced vectors use, between 1 and d; none for the full vectors.
+    pub effective_rank: Option<Estimate>,
+}
+
+/// What [`evaluate`] found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Rows among which neighbours were looked for.
+    pub n_rows: usize,
+    /// D.
+    pub n_features: usize,
+    /// Rows whose neighbours they were.
+    pub n_queries: usize,
+    /// k.
+    pub n_neighbors: usize,
+    /// How near rows are.
+    pub metric: Metric,
+    /// Of everything that was drawn.
+    pub seed: u64,
+    /// The full vectors, the reductions as given, the baselines.
+    pub methods: Vec<MethodEvaluation>,
+    /// Recall of the baselines against dimension, where it was asked for.
+    #[serde(default)]
+    pub curves: Vec<Curve>,
+    /// What was sampled, in words.
+    pub notes: Vec<String>,
+}
+
+impl Evaluation {
+    /// The reductions that were given, in their order.
+    pub fn given(&self) -> impl Iterator<Item = &MethodEvaluation> {
+        self.methods.iter().filter(|method| !method.is_baseline && method.name != FULL)
+    }
+
+    /// The baseline that keeps most, where baselines were judged.
+    #[must_use]
+    pub fn best_baseline(&self) -> Option<&MethodEvaluation> {
+        let baselines = self.methods.iter().filter(|method| method.is_baseline);
+        baselines.max_by(|a, b| a.recall.value.total_cmp(&b.recall.value))
+    }
+
+    /// How the first reduction does beside the best baseline, in one sentence; none without them.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let (first, best) = (self.given().next()?, self.best_baseline()?);
+        let gap = best.recall_behind_first?;
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let beside = if gap.low > 0.0 {
+            format!("{:.1} points more than", 100.0 * gap.value)
+        } else if gap.high < 0.0 {
+            format!("{:.1} points less than", -100.0 * gap.value)
+        } else {
+            "as much, within the error, as".to_owned()
+        };
+        Some(format!(
+            "{} keeps {} of the {} nearest neighbours with {} of {} dimensions: {beside} the best \
+             baseline, {} ({}).",
+            first.name,
+            percent(first.recall.value),
+            self.n_neighbors,
+            first.n_components,
+            self.n_features,
+            best.name,
+            percent(best.recall.value),
+        ))
+    }
+}
+
+/// Judges reductions, all on the same rows, and baselines at the first one's d.
+///
+/// # Errors
+/// When sizes do not fit, a value is not finite, there are too few rows for k, or the work is
+/// cancelled.
+///
+/// ```
+/// use twinlearn::{Context, EvaluationData, EvaluationParams, LinearMap, Matrix, Reduction, evaluate};
+/// let data = (0..200 * 6).map(|i| (i as f32 * 0.7).sin() * (1 + i % 6) as f32).collect();
+/// let x = Matrix::new(200, 6, data)?;
+/// let map = LinearMap::truncation(6, 3)?;
+/// let reductions = [("first three", Reduction::Map(&map))];
+/// let params = EvaluationParams::default();
+/// let found = evaluate(&Context::new()?, &EvaluationData::new(&x), &reductions, &params)?;
+/// assert_eq!(found.methods[0].recall.value, 1.0);
+/// assert_eq!(found.methods[1].recall, found.methods[2].recall); // the baseline is the same map
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
+pub fn evaluate(
+    ctx: &Context,
+    data: &EvaluationData<'_>,
+    reductions: &[(&str, Reduction<'_>)],
+    params: &EvaluationParams,
+) -> Result<Evaluation> {
+    data.check(ctx, params.metric)?;
+    for (name, reduction) in reductions {
+        reduction.check(ctx, name, data)?;
+    }
+    let d = reductions.first().map(|(_, reduction)| reduction.n_components());
+    let d = d.filter(|&d| params.baselines && d <= data.x.dim());
+    let total = 1 + reductions.len() + d.map_or(0, |_| N_BASELINES);
+    ctx.stage(Stage::Evaluate, total, || {
+        let quiet = &ctx.quiet();
+        let mut judge = Judge::new(quiet, data, params)?;
+        let full = Reduction::Reduced { x: data.x, queries: data.queries };
+        let mut methods = Vec::with_capacity(total);
+        let mut add =
+            |judge: &mut Judge<'_>, name: &str, reduction: &Reduction<'_>, is_baseline| {
+                methods
+                    .push(MethodEvaluation { is_baseline, ..judge.judge(quiet, name, reduction)? });
+                ctx.emit(&Event::StageProgress { stage: Stage::Evaluate, done: methods.len() });
+                Result::Ok(())
+            };
+        add(&mut judge, FULL, &full, false)?;
+        for (name, reduction) in reductions {
+            add(&mut judge, name, reduction, false)?;
+        }
+        let (mut notes, mut curves) = (judge.notes(), Vec::new());
+        if let Some(d) = d {
+            let ids = judge.sample.some(Draw::Fitted, FIT_ROWS);
+            let rows = Subset::new(data.x, &ids)?;
+            let graph = Baselines::graph(quiet, &rows, params.metric, params.seed)?;
+            let baselines = Baselines::new(quiet, &rows, graph, params.metric, params.seed)?;
+            for (name, baseline) in baselines.at(quiet, d)? {
+                add(&mut judge, &name, &baseline.reduction(), true)?;
+            }
+            if params.curves {
+                let mut measured =
+                    Curves::new(quiet, *data, &judge.sample, &baselines, params.seed);
+                for d in dimensions(d, data.x.dim()) {
+                    measured.measure_baselines(d)?;
+                }
+                curves = measured.finish();
+            }
+            notes
+                .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
+        }
+        Ok(Evaluation {
+            n_rows: judge.sample.base.len(),
+            n_features: data.x.dim(),
+            n_queries: judge.sample.queries.len(),
+            n_neighbors: params.n_neighbors,
+            metric: params.metric,
+            seed: params.seed,
+            methods,
+            curves,
+            notes,
+        })
+    })
+}
+
+/// Dimensions for a picture around d: quarters to four times it, and what lies between.
+fn dimensions(d: usize, most: usize) -> Vec<usize> {
+    let all = [d / 4, 3 * d / 8, d / 2, 3 * d / 4, d, 3 * d / 2, 2 * d, 3 * d, 4 * d];
+    let mut all: Vec<usize> = all.into_iter().filter(|d| (1..=most).contains(d)).collect();
+    all.dedup();
+    all
+}

@@ -1,0 +1,140 @@
+//! One way of judging for all reductions: the same rows, the same queries, the same resamples.
+
+use super::bootstrap::Estimate;
+use super::data::{EvaluationData, Reduction, copied};
+use super::evaluate::{FULL, MethodEvaluation};
+use super::neighbours::{accuracy_scores, recall_scores};
+use super::params::EvaluationParams;
+use super::ranking::{DEPTH, RankingScores};
+use super::sample::{Draw, Sample};
+use super::structure::{Orders, effective_rank};
+use crate::context::Context;
+use crate::data::{Subset, Vectors};
+use crate::error::{Error, Result};
+use crate::knn::search_of_checked;
+
+/// Rows of which every pair is compared, at most.
+const PAIRED_ROWS: usize = 1000;
+
+/// The rows that are looked at, and what is known of them.
+pub(super) struct Judge<'a> {
+    data: EvaluationData<'a>,
+    seed: u64,
+    pub(super) sample: Sample,
+    /// Rows of X of which every pair is compared.
+    paired: Vec<u32>,
+    orders: Orders,
+    /// The recall of every query by the first reduction.
+    first: Option<Vec<f64>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        ctx: &Context,
+        data: &EvaluationData<'a>,
+        params: &EvaluationParams,
+    ) -> Result<Self> {
+        let rows = if data.qrels.is_some() { usize::MAX } else { params.max_rows };
+        let (k, metric, seed) = (params.n_neighbors, params.metric, params.seed);
+        let sample = Sample::new(ctx, data, (rows, params.n_queries), (k, metric, seed))?;
+        let paired = sample.some(Draw::Paired, PAIRED_ROWS.max(2 * k + 1));
+        let orders = Orders::new(ctx, &copied(&Subset::new(data.x, &paired)?)?, metric)?;
+        Ok(Self { data: *data, seed, sample, paired, orders, first: None })
+    }
+
+    /// What was sampled, in words.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let paired = self.paired.len();
+        let mut notes = vec![
+            self.sample.note.clone(),
+            format!("Trustworthiness, continuity and effective rank are of {paired} rows."),
+        ];
+        if self.data.queries.is_none() {
+            let note =
+                "The queries are rows of X: a model that was fitted on all of X has seen them.";
+            notes.push(note.to_owned());
+        }
+        notes
+    }
+
+    /// Everything about one reduction. The first after the full vectors is the one that others are
+    /// compared with.
+    pub(super) fn judge(
+        &mut self,
+        ctx: &Context,
+        name: &str,
+        reduction: &Reduction<'_>,
+    ) -> Result<MethodEvaluation> {
+        let (k, seed, metric) = (self.sample.k, self.seed, self.sample.metric);
+        let is_full = name == FULL;
+        let base = reduction.rows(ctx, self.data.x, &self.sample.base)?;
+        let found = if is_full {
+            self.sample.truth.clone()
+        } else {
+            let queries = reduction.queries(ctx, &self.data, &self.sample.queries)?;
+            search_of_checked(ctx, &*queries, &*base, k, metric)?
+        };
+        let recall = recall_scores(&self.sample.truth, &found, k)?;
+        let accuracy = self.accuracy(&found)?;
+        let ranking = self.ranking(ctx, reduction, &*base)?;
+        let paired = copied(&*reduction.rows(ctx, self.data.x, &self.paired)?)?;
+        let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
+        let effective_rank = if is_full { None } else { Some(effective_rank(ctx, &paired, seed)?) };
+        let estimate = |scores: &[f64]| Estimate::of_mean(scores, seed);
+        let behind = self.first.as_ref().map(|first| {
+            let gaps: Vec<f64> = first.iter().zip(&recall).map(|(a, b)| a - b).collect();
+            estimate(&gaps)
+        });
+        let evaluation = MethodEvaluation {
+            name: name.to_owned(),
+            n_components: base.dim(),
+            bytes_per_vector: base.dim() * size_of::<f32>(),
+            is_baseline: false,
+            recall: estimate(&recall),
+            recall_behind_first: behind,
+            accuracy: accuracy.as_deref().map(estimate),
+            ndcg_at_10: ranking.as_ref().map(|r| estimate(&r.ndcg)),
+            average_precision: ranking.as_ref().map(|r| estimate(&r.average_precision)),
+            recall_at_100: ranking.as_ref().map(|r| estimate(&r.recall)),
+            trustworthiness: estimate(&structure.trustworthiness),
+            continuity: estimate(&structure.continuity),
+            effective_rank,
+        };
+        if !is_full {
+            self.first.get_or_insert(recall);
+        }
+        Ok(evaluation)
+    }
+
+    fn accuracy(&self, found: &[u32]) -> Result<Option<Vec<f64>>> {
+        let Some(labels) = self.data.labels else { return Ok(None) };
+        let of = |labels: &[i64], ids: &[u32]| -> Vec<i64> {
+            ids.iter().map(|&id| labels[id as usize]).collect()
+        };
+        let own = of(self.data.query_labels.unwrap_or(labels), &self.sample.queries);
+        let labels = of(labels, &self.sample.base);
+        accuracy_scores(found, self.sample.k, &labels, &own).map(Some)
+    }
+
+    /// The answers to all queries that have some. `base` are all rows, reduced.
+    fn ranking(
+        &self,
+        ctx: &Context,
+        reduction: &Reduction<'_>,
+        base: &dyn Vectors,
+    ) -> Result<Option<RankingScores>> {
+        let Some(qrels) = self.data.qrels else { return Ok(None) };
+        let ids: Vec<u32> = qrels.answered().map(|(query, _)| query).collect();
+        if ids.is_empty() {
+            return Err(Error::invalid("qrels", "an answer to at least one query", "none"));
+        }
+        let depth = DEPTH.min(base.n_rows());
+        let queries = reduction.queries(ctx, &self.data, &ids)?;
+        let ranked = search_of_checked(ctx, &*queries, base, depth, self.sample.metric)?;
+        let mut scores = RankingScores::default();
+        for ((_, judged), ranked) in qrels.answered().zip(ranked.chunks_exact(depth)) {
+            scores.add(judged, ranked);
+        }
+        Ok(Some(scores))
+    }
+}

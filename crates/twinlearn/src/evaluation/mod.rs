@@ -1,0 +1,26 @@
+//! How much of a space a reduction kept: [`recall_at_k`] and [`knn_accuracy`] of neighbours that
+//! were found, [`evaluate`] for everything at once beside baselines, [`advise`] for the dimension to
+//! take.
+
+mod advise;
+mod baselines;
+mod bootstrap;
+mod curves;
+mod data;
+mod display;
+mod evaluate;
+mod judge;
+mod neighbours;
+mod params;
+mod ranking;
+mod sample;
+mod structure;
+
+pub use advise::{Advice, AdviceParams, Verdict, advise};
+pub use bootstrap::Estimate;
+pub use curves::{Curve, CurvePoint};
+pub use data::{EvaluationData, Reduction};
+pub use evaluate::{Evaluation, MethodEvaluation, evaluate};
+pub use neighbours::{knn_accuracy, recall_at_k};
+pub use params::EvaluationParams;
+pub use ranking::{Qrels, QrelsNames};

@@ -1,0 +1,88 @@
+//! How reductions are judged.
+
+use crate::knn::Metric;
+
+/// How reductions are judged.
+///
+/// ```
+/// use twinlearn::{EvaluationParams, Metric};
+/// let params = EvaluationParams::default().metric(Metric::L2).n_neighbors(5).seed(1);
+/// # let _ = params;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationParams {
+    pub(super) metric: Metric,
+    pub(super) n_neighbors: usize,
+    pub(super) n_queries: usize,
+    pub(super) max_rows: usize,
+    pub(super) baselines: bool,
+    pub(super) curves: bool,
+    pub(super) seed: u64,
+}
+
+impl Default for EvaluationParams {
+    fn default() -> Self {
+        Self {
+            metric: Metric::default(),
+            n_neighbors: 10,
+            n_queries: 1000,
+            max_rows: 100_000,
+            baselines: true,
+            curves: false,
+            seed: 0,
+        }
+    }
+}
+
+impl EvaluationParams {
+    /// How near rows are, before and after; default cosine.
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// k of recall, accuracy, trustworthiness and continuity; default 10.
+    #[must_use]
+    pub fn n_neighbors(mut self, n_neighbors: usize) -> Self {
+        self.n_neighbors = n_neighbors;
+        self
+    }
+
+    /// Queries that are looked at, at most; default 1000.
+    #[must_use]
+    pub fn n_queries(mut self, n_queries: usize) -> Self {
+        self.n_queries = n_queries;
+        self
+    }
+
+    /// Rows among which neighbours are looked for, at most; default 100,000. With relevance
+    /// judgements all rows are taken.
+    #[must_use]
+    pub fn max_rows(mut self, max_rows: usize) -> Self {
+        self.max_rows = max_rows;
+        self
+    }
+
+    /// Whether baselines at the same d are judged too; default true.
+    #[must_use]
+    pub fn baselines(mut self, baselines: bool) -> Self {
+        self.baselines = baselines;
+        self
+    }
+
+    /// Whether the baselines' recall is measured at other dimensions too, for a picture; default
+    /// false.
+    #[must_use]
+    pub fn curves(mut self, curves: bool) -> Self {
+        self.curves = curves;
+        self
+    }
+
+    /// The seed of what is drawn: queries, samples, the random projection, resamples; default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}

@@ -1,0 +1,105 @@
+//! The rows that are looked at.
+
+use super::data::EvaluationData;
+use crate::context::Context;
+use crate::data::Subset;
+use crate::error::{Error, Result};
+use crate::knn::{Metric, search_of_checked};
+use crate::random::{Purpose, generator, subset};
+
+/// What is drawn: rounds of the generator.
+#[derive(Clone, Copy)]
+pub(super) enum Draw {
+    Rows,
+    Queries,
+    Paired,
+    Fitted,
+}
+
+/// `count` of the numbers below `n`, or all, rising.
+fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
+    subset(&mut generator(seed, Purpose::Sample, what as u32), n, count.min(n))
+}
+
+/// Queries, and the nearest rows of each in the original space.
+pub(super) struct Sample {
+    seed: u64,
+    pub(super) k: usize,
+    pub(super) metric: Metric,
+    /// Rows of X among which neighbours are looked for, rising.
+    pub(super) base: Vec<u32>,
+    /// Rows of the queries, or of X where no queries are given.
+    pub(super) queries: Vec<u32>,
+    /// The k nearest of `base` to each query, by their places in it.
+    pub(super) truth: Vec<u32>,
+    /// What was drawn, in words.
+    pub(super) note: String,
+}
+
+impl Sample {
+    /// At most `max_rows` and `n_queries` are taken.
+    pub(super) fn new(
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        (max_rows, n_queries): (usize, usize),
+        (k, metric, seed): (usize, Metric, u64),
+    ) -> Result<Self> {
+        if n_queries == 0 {
+            return Err(Error::invalid("n_queries", "at least 1", n_queries));
+        }
+        let n = data.x.n_rows();
+        let (base, queries) = match data.queries {
+            Some(given) => (
+                drawn(seed, Draw::Rows, n, max_rows),
+                drawn(seed, Draw::Queries, given.n_rows(), n_queries),
+            ),
+            None => {
+                // A quarter at most, so that most neighbours stay.
+                let queries = drawn(seed, Draw::Queries, n, n_queries.min(n / 4));
+                let is_left = |id: &u32| queries.binary_search(id).is_err();
+                let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
+                let kept = drawn(seed, Draw::Rows, left.len(), max_rows);
+                (kept.into_iter().map(|i| left[i as usize]).collect(), queries)
+            }
+        };
+        // Ranks beyond k must exist: n > 2k where every pair is compared.
+        if k == 0 || base.len() <= 2 * k || queries.is_empty() {
+            let most = base.len().saturating_sub(1) / 2;
+            let expected = format!("a number from 1 to {most} for {n} rows");
+            return Err(Error::invalid("n_neighbors", expected, k));
+        }
+        let note = note(seed, data, base.len(), queries.len());
+        let source = data.queries.unwrap_or(data.x);
+        let (from, among) = (Subset::new(source, &queries)?, Subset::new(data.x, &base)?);
+        let truth = search_of_checked(ctx, &from, &among, k, metric)?;
+        Ok(Self { seed, k, metric, base, queries, truth, note })
+    }
+
+    /// `count` of the rows among which neighbours are looked for, or all.
+    pub(super) fn some(&self, what: Draw, count: usize) -> Vec<u32> {
+        let places = drawn(self.seed, what, self.base.len(), count);
+        places.into_iter().map(|i| self.base[i as usize]).collect()
+    }
+}
+
+fn note(seed: u64, data: &EvaluationData<'_>, n_base: usize, n_queries: usize) -> String {
+    let n = data.x.n_rows();
+    let queries = match data.queries {
+        Some(given) if given.n_rows() > n_queries => {
+            format!("{n_queries} of the {} queries, drawn with seed {seed},", given.n_rows())
+        }
+        Some(_) => format!("all {n_queries} queries"),
+        None => format!("{n_queries} of the {n} rows, drawn with seed {seed},"),
+    };
+    let (left, which) = match data.queries {
+        Some(_) => (n, "rows"),
+        None => (n - n_queries, "other rows"),
+    };
+    if n_base < left {
+        format!(
+            "Neighbours of {queries} were looked for among {n_base} of the {left} {which}, drawn too."
+        )
+    } else {
+        format!("Neighbours of {queries} were looked for among all {left} {which}.")
+    }
+}

@@ -1,0 +1,298 @@
+//! What is said of reductions, against other libraries and against what must be so.
+
+use serde_json::Value;
+use twinlearn::{
+    AdviceParams, Context, Error, EvaluationData, EvaluationParams, LinearMap, Loss, Matrix,
+    MethodEvaluation, Metric, NpyVectors, Params, Qrels, QrelsNames, Reduction, Subset, Trainer,
+    Verdict, advise, evaluate, read_npy_integers,
+};
+
+fn context() -> Context {
+    Context::with_threads(2).unwrap()
+}
+
+fn data(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
+}
+
+/// Rows, reduced rows, labels and judgements that scripts/make_metric_goldens.py made.
+struct Goldens {
+    all: Value,
+    x: [Matrix; 2],
+    z: [Matrix; 2],
+    labels: [Vec<i64>; 2],
+    qrels: Qrels,
+}
+
+fn goldens() -> Goldens {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/goldens/metrics.json")).unwrap();
+    let all: Value = serde_json::from_str(&text).unwrap();
+    let shape: Vec<usize> = serde_json::from_value(all["shape"].clone()).unwrap();
+    let [n, q, dim, d, _] = shape[..] else { panic!("{shape:?}") };
+    let split = |name: &str, width: usize| {
+        let values: Vec<f32> = serde_json::from_value(all[name].clone()).unwrap();
+        let (base, queries) = values.split_at(n * width);
+        [(n, base), (q, queries)].map(|(n, v)| Matrix::new(n, width, v.to_vec()).unwrap())
+    };
+    let (x, z) = (split("x", dim), split("z", d));
+    let mut labels: Vec<i64> = serde_json::from_value(all["labels"].clone()).unwrap();
+    let query_labels = labels.split_off(n);
+    let judgements: Vec<(i64, i64, i64)> = serde_json::from_value(all["qrels"].clone()).unwrap();
+    let qrels = Qrels::new(q, n, judgements).unwrap();
+    Goldens { all, x, z, labels: [labels, query_labels], qrels }
+}
+
+#[test]
+fn every_measure_is_that_of_the_libraries() {
+    let Goldens { all, x, z, labels, qrels } = goldens();
+    for metric in [Metric::L2, Metric::Cosine] {
+        let given = EvaluationData::new(&x[0])
+            .queries(&x[1])
+            .labels(&labels[0])
+            .query_labels(&labels[1])
+            .qrels(&qrels);
+        let reduced = Reduction::Reduced { x: &z[0], queries: Some(&z[1]) };
+        let params = EvaluationParams::default().metric(metric).baselines(false);
+        let found = evaluate(&context(), &given, &[("z", reduced)], &params).unwrap();
+        let method = &found.methods[1];
+        let want = |name: &str| all[metric.to_string()][name].as_f64().unwrap();
+        for (name, got) in [
+            ("recall", Some(method.recall)),
+            ("accuracy", method.accuracy),
+            ("ndcg_at_10", method.ndcg_at_10),
+            ("average_precision", method.average_precision),
+            ("recall_at_100", method.recall_at_100),
+            ("trustworthiness", Some(method.trustworthiness)),
+            ("continuity", Some(method.continuity)),
+            ("effective_rank", method.effective_rank),
+        ] {
+            let (got, want) = (got.unwrap(), want(name));
+            assert!((got.value - want).abs() < 1e-6, "{metric} {name}: {got:?}, not {want}");
+            let in_order = got.low <= got.high && (name == "effective_rank" || got.low <= want);
+            assert!(in_order, "{metric} {name}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn a_map_a_model_and_their_rows_are_judged_alike() {
+    let ctx = context();
+    let (train, test) = (
+        NpyVectors::open(data("train_x.npy")).unwrap(),
+        NpyVectors::open(data("test_x.npy")).unwrap(),
+    );
+    let labels = ["train_y.npy", "test_y.npy"].map(|name| read_npy_integers(data(name)).unwrap().1);
+    let params = Params::builder().loss(Loss::KL).n_components(16).build().unwrap();
+    let model = Trainer::new(params).fit(&ctx, &train).unwrap().model;
+    let map = model.linear_map().unwrap();
+    let (z, qz) = (
+        model.transform(&ctx, &train, false).unwrap(),
+        model.transform(&ctx, &test, false).unwrap(),
+    );
+    let reductions = [
+        ("model", Reduction::Model(&model)),
+        ("map", Reduction::Map(&map)),
+        ("rows", Reduction::Reduced { x: &z, queries: Some(&qz) }),
+    ];
+    let given =
+        EvaluationData::new(&train).queries(&test).labels(&labels[0]).query_labels(&labels[1]);
+    let params = EvaluationParams::default().n_queries(300);
+    let found = evaluate(&ctx, &given, &reductions, &params).unwrap();
+    let named = |name: &str| found.methods.iter().find(|m| m.name == name).unwrap();
+    let (model, pca) = (named("model"), named("PCA γ=0.5"));
+    for other in ["map", "rows"] {
+        let other = named(other);
+        let again = MethodEvaluation {
+            name: "model".to_owned(),
+            recall_behind_first: model.recall_behind_first,
+            ..other.clone()
+        };
+        assert_eq!(again, *model);
+        assert_eq!(other.recall_behind_first.unwrap().high, 0.0);
+    }
+    // Full vectors lose nothing, and what is paired with the same queries is told apart better than
+    // by two intervals.
+    let full = named("full vectors");
+    assert_eq!((full.recall.value, full.trustworthiness.value), (1.0, 1.0));
+    let behind = pca.recall_behind_first.unwrap();
+    assert!((behind.value - (model.recall.value - pca.recall.value)).abs() < 1e-12);
+    assert!(behind.low > 0.0 && behind.high - behind.low < pca.recall.high - pca.recall.low);
+    assert!(model.accuracy.unwrap().value > 0.35);
+    assert_eq!(found.methods.iter().filter(|m| m.is_baseline).count(), 9);
+    assert!(
+        found.notes[0].starts_with("Neighbours of 300 of the 1000 queries, drawn with seed 0,")
+    );
+}
+
+#[test]
+fn threads_and_runs_do_not_change_what_is_said() {
+    let train = NpyVectors::open(data("train_x.npy")).unwrap();
+    let ids: Vec<u32> = (0..900).collect();
+    let x = Subset::new(&train, &ids).unwrap();
+    let map = LinearMap::truncation(384, 12).unwrap();
+    let say = |threads, seed| {
+        let ctx = Context::with_threads(threads).unwrap();
+        let params = EvaluationParams::default().seed(seed);
+        let reductions = [("first", Reduction::Map(&map))];
+        evaluate(&ctx, &EvaluationData::new(&x), &reductions, &params).unwrap()
+    };
+    let one = say(1, 5);
+    assert_eq!(one, say(2, 5));
+    assert_eq!(one, say(4, 5));
+    assert_ne!(one, say(2, 6));
+    assert_eq!((one.n_queries, one.n_rows), (225, 675));
+}
+
+#[test]
+fn advice_on_rows_of_known_rank() {
+    // Eight of 40 dimensions carry all but a millionth.
+    let value = |i: usize| {
+        let wave = ((i * i % 7919) as f32 * 0.61).sin();
+        if i % 40 < 8 { wave } else { wave * 1e-6 }
+    };
+    let x = Matrix::new(900, 40, (0..900 * 40).map(value).collect()).unwrap();
+    let advice = advise(&context(), &x, &AdviceParams::new(0.95)).unwrap();
+    assert_eq!(advice.verdict, Verdict::PcaIsEnough);
+    assert_eq!(advice.pca_n_components, Some(8));
+    assert!(advice.sentence.starts_with("PCA is enough here: 95 %"), "{}", advice.sentence);
+    assert_eq!((advice.bytes_per_vector, advice.reduced_bytes_per_vector), (160, 32));
+    let truncation = advice.curves.iter().find(|c| c.name == "truncation").unwrap();
+    assert!(truncation.points.iter().any(|p| p.n_components == 8 && p.recall.value > 0.95));
+}
+
+#[test]
+fn advice_on_sentence_embeddings() {
+    let train = NpyVectors::open(data("train_x.npy")).unwrap();
+    let ids: Vec<u32> = (0..2000).collect();
+    let x = Subset::new(&train, &ids).unwrap();
+    let advice = advise(&context(), &x, &AdviceParams::new(0.6)).unwrap();
+    let found = [advice.n_components.unwrap(), advice.pca_n_components.unwrap()];
+    for (curve, (name, d)) in advice.curves.iter().zip(["TLDR", "PCA"].into_iter().zip(found)) {
+        // The curve shows it: the dimension before is not enough.
+        assert_eq!(curve.name, name);
+        let at = curve.points.iter().position(|p| p.n_components == d).unwrap();
+        assert!(curve.points[at].recall.value >= 0.6 && curve.points[at - 1].recall.value < 0.6);
+        assert!(d - curve.points[at - 1].n_components <= (d / 20).max(1));
+    }
+    // A share that nothing keeps.
+    let all = advise(&context(), &x, &AdviceParams::new(0.999)).unwrap();
+    assert_eq!(all.verdict, Verdict::KeepAll, "{}", all.sentence);
+    assert_eq!(all.reduced_bytes_per_vector, all.bytes_per_vector);
+}
+
+#[test]
+fn judgements_are_read_from_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let want = Qrels::new(3, 4, [(0, 1, 2), (2, 3, 1), (2, 0, 0)]).unwrap();
+    let names = QrelsNames::default();
+    for (name, text) in [
+        ("trec.txt", "0 0 1 2\n2 0 3 1\n\n2 0 0 0\n"),
+        ("beir.tsv", "query-id\tcorpus-id\tscore\n0\t1\t2\n2\t3\t1\n2\t0\t0\n"),
+    ] {
+        assert_eq!(Qrels::read(write(name, text), 3, 4, names).unwrap(), want, "{name}");
+    }
+    let ids = ["a", "b", "c", "d"].map(str::to_owned);
+    let named = QrelsNames { queries: Some(&ids[..3]), rows: Some(&ids) };
+    let path = write("named.txt", "a 0 b 2\nc 0 d 1\nc 0 a 0\n");
+    assert_eq!(Qrels::read(&path, 3, 4, named).unwrap(), want);
+
+    let message = |text: &str, names: QrelsNames<'_>| {
+        let path = write("wrong.txt", text);
+        let message = Qrels::read(&path, 3, 4, names).unwrap_err().to_string();
+        message.replace(&*path.to_string_lossy(), "q.txt")
+    };
+    let wrong = [
+        (message("0 0 1 2\n0 1\n", names), "q.txt: expected 3 or 4 columns in line 2, got 0 1"),
+        (
+            message("0 0 1 2\n0 0 1 x\n", names),
+            "q.txt: expected a whole number as relevance in line 2, got x",
+        ),
+        (message("0 0 9 1\n", names), "qrels: expected row numbers below 4, got 9"),
+        (
+            message("e 0 a 1\n", named),
+            "q.txt: expected a query's number (or name, where names are given) in line 1, got e",
+        ),
+        (
+            message("0 0 1 2\n0 0 1 1\n", names),
+            "qrels: expected one judgement of query 0 and row 1, got two that differ",
+        ),
+    ];
+    for (got, want) in wrong {
+        assert_eq!(got, want);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let ctx = context();
+    let x = Matrix::new(30, 2, (0..60).map(|i| (i as f32 * 0.7).sin()).collect()).unwrap();
+    let short = Matrix::new(29, 2, vec![1.0; 58]).unwrap();
+    let labels = vec![0; 29];
+    let qrels = Qrels::new(30, 30, [(0, 0, 1)]).unwrap();
+    let none = Qrels::new(30, 30, [(0, 0, 0)]).unwrap();
+    let of_x = Reduction::Reduced { x: &x, queries: None };
+    let of_both = Reduction::Reduced { x: &x, queries: Some(&x) };
+    let params = EvaluationParams::default().n_neighbors(2);
+    let data = EvaluationData::new(&x);
+    type Case<'a> = (EvaluationData<'a>, Reduction<'a>, EvaluationParams, &'a str);
+    let cases: [Case<'_>; 9] = [
+        (
+            data,
+            Reduction::Reduced { x: &short, queries: None },
+            params,
+            "z: expected 30 rows, as the original has, got 29",
+        ),
+        (data.queries(&x), of_x, params, "z: expected 30 queries, as the original has, got no"),
+        (
+            data.labels(&labels),
+            of_x,
+            params,
+            "labels: expected 30 labels, one for each row, got 29",
+        ),
+        (data.qrels(&qrels), of_x, params, "qrels: expected queries that they belong to, got none"),
+        (
+            data.queries(&x).query_labels(&labels),
+            of_both,
+            params,
+            "query_labels: expected 30 labels, one for each row, got 29",
+        ),
+        (
+            data.queries(&x).qrels(&none),
+            of_both,
+            params,
+            "qrels: expected an answer to at least one query, got none",
+        ),
+        (
+            data,
+            of_x,
+            params.n_neighbors(12),
+            "n_neighbors: expected a number from 1 to 11 for 30 rows, got 12",
+        ),
+        (
+            data,
+            of_x,
+            params.n_neighbors(0),
+            "n_neighbors: expected a number from 1 to 11 for 30 rows, got 0",
+        ),
+        (data, of_x, params.n_queries(0), "n_queries: expected at least 1, got 0"),
+    ];
+    for (data, reduction, params, want) in cases {
+        let got = evaluate(&ctx, &data, &[("z", reduction)], &params).unwrap_err().to_string();
+        assert_eq!(got, want);
+    }
+    for keep in [0.0, 1.0, f64::NAN] {
+        let error = advise(&ctx, &x, &AdviceParams::new(keep)).unwrap_err();
+        assert!(matches!(error, Error::Invalid { name, .. } if name == "keep"));
+    }
+    let cancelled = twinlearn::CancelToken::default();
+    cancelled.cancel();
+    let error =
+        advise(&context().cancel_token(cancelled), &x, &AdviceParams::new(0.5)).unwrap_err();
+    assert!(matches!(error, Error::Cancelled));
+}
