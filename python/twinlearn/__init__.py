@@ -9,8 +9,22 @@ An encoder that makes vectors smaller and keeps neighbours together, learned wit
 (500, 4)
 """
 
+from ._evaluation import Advice, Estimate, Evaluation, advise, evaluate
 from ._functions import knn_graph, pca
+from ._page import Report
 from ._tldr import TLDR
 from ._twinlearn import TwinlearnError, __version__
 
-__all__ = ["TLDR", "TwinlearnError", "__version__", "knn_graph", "pca"]
+__all__ = [
+    "TLDR",
+    "Advice",
+    "Estimate",
+    "Evaluation",
+    "Report",
+    "TwinlearnError",
+    "__version__",
+    "advise",
+    "evaluate",
+    "knn_graph",
+    "pca",
+]

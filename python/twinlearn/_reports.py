@@ -16,6 +16,7 @@ class Reports:
         self, tldr: TLDR, progress: Progress, print_every: int | None, eval_every: int | None
     ) -> None:
         self.losses: list[float] = []
+        self.history: list[tuple[int, float, float | None]] = []
         self._callbacks = list(tldr.callbacks or ())
         self._writer = tldr.writer
         self._progress = progress
@@ -38,6 +39,7 @@ class Reports:
     def on_epoch(self, epoch: int, step: int, loss: float, recall: float | None) -> bool:
         """Called by the engine."""
         self.losses.append(loss)
+        self.history.append((step, loss, recall))
         if self._eval_every and epoch % self._eval_every == 0:
             kept = "" if recall is None else f", recall@10 {recall:.3f}"
             self._print(f"epoch {epoch}, step {step}: mean loss {loss:.4f}{kept}")

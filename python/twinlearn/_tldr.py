@@ -21,8 +21,12 @@ from ._reports import Reports
 from ._twinlearn import TwinlearnError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from sklearn.utils import Tags
+
+    from ._page import Report
 
     Path_ = str | os.PathLike[str]
 
@@ -239,6 +243,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         self._knn = found
         self._knn_is_given = False
         self.loss_curve_ = reports.losses
+        self._history = reports.history
         return self
 
     def _take(self, model: _twinlearn.Model) -> None:
@@ -398,6 +403,44 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         check_is_fitted(self, "_model")
         self._model = self._model.without_projector()
         return self
+
+    def report(
+        self,
+        X: Any = None,
+        *,
+        queries: Any = None,
+        labels: Any = None,
+        texts: Sequence[str] | None = None,
+    ) -> Report:
+        """A page about the model, which a notebook shows inline.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features), optional
+            Rows to tell what is kept of, beside the baselines, and to draw a map of.
+        queries : array of shape (n_queries, n_features), optional
+            Rows whose neighbours in `X` are to be kept, best those that were not trained on.
+        labels : sequence of length n_samples, optional
+            Classes, which colour the map.
+        texts : sequence of str of length n_samples, optional
+            What the map shows of a row that is pointed at.
+
+        Returns
+        -------
+        Report
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((200, 8))
+        >>> tldr = TLDR(n_components=2, loss="KL", batch_size=32).fit(X)
+        >>> "<h1>TLDR: 8 → 2</h1>" in tldr.report(X, texts=["a text"] * 200).html
+        True
+        """
+        from ._evaluation import report
+
+        return report(self, X, queries, labels, texts)
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
         """Every array of the model by its name; weights are out × in."""

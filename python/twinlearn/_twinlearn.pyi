@@ -7,7 +7,18 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Model", "TwinlearnError", "__version__", "fit", "knn_graph", "pca", "resolve"]
+__all__ = [
+    "Model",
+    "TwinlearnError",
+    "__version__",
+    "advise",
+    "evaluate",
+    "fit",
+    "knn_graph",
+    "pca",
+    "report",
+    "resolve",
+]
 
 __version__: str
 
@@ -28,6 +39,36 @@ class _Given(Protocol):
     resume: bool
     on_step: Callable[[int, int, float, float], bool] | None
     on_epoch: Callable[[int, int, float, float | None], bool] | None
+
+class _Judged(Protocol):
+    names: list[str]
+    models: list[Model | None]
+    reduced: list[NDArray[Any] | None]
+    reduced_queries: list[NDArray[Any] | None]
+    queries: NDArray[Any] | None
+    labels: list[int] | None
+    query_labels: list[int] | None
+    qrels: list[tuple[int, int, int]] | None
+    metric: str
+    n_neighbors: int
+    n_queries: int
+    max_rows: int
+    baselines: bool
+    curves: bool
+    seed: int
+
+class _Page(Protocol):
+    title: str
+    model: Model | None
+    losses: list[tuple[int, float]]
+    recalls: list[tuple[int, float]]
+    evaluation: str | None
+    advice: str | None
+    reduced: NDArray[Any] | None
+    labels: list[str] | None
+    texts: list[str] | None
+    facts: list[tuple[str, str]]
+    seed: int
 
 @final
 class Model:
@@ -65,4 +106,17 @@ def knn_graph(
 def pca(
     x: NDArray[Any], n_components: int, power: float, job: _Job
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def evaluate(x: NDArray[Any], judged: _Judged, job: _Job) -> tuple[str, str]: ...
+def advise(
+    x: NDArray[Any],
+    keep: float,
+    metric: str,
+    n_neighbors: int,
+    n_queries: int,
+    max_rows: int,
+    fit_rows: int,
+    seed: int,
+    job: _Job,
+) -> tuple[str, str]: ...
+def report(page: _Page, job: _Job) -> str: ...
 def resolve(given: dict[str, Any]) -> str: ...

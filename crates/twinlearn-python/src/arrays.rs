@@ -53,6 +53,21 @@ fn borrow<T: Element + numpy::Element, R>(
     work(&rows)
 }
 
+/// [`with_rows`] of several arrays, of which some may not be given.
+pub(crate) fn with_all<R>(
+    arrays: &[Option<Bound<'_, PyAny>>],
+    known: &[Option<&dyn Vectors>],
+    work: &mut dyn FnMut(&[Option<&dyn Vectors>]) -> PyResult<R>,
+) -> PyResult<R> {
+    match arrays.split_first() {
+        None => work(known),
+        Some((None, rest)) => with_all(rest, &[known, &[None]].concat(), work),
+        Some((Some(x), rest)) => {
+            with_rows(x, |x| with_all(rest, &[known, &[Some(x)]].concat(), work))
+        }
+    }
+}
+
 /// A copy of the rows of an array, as a matrix.
 pub(crate) fn matrix(x: &Bound<'_, PyAny>) -> PyResult<Matrix> {
     with_rows(x, |x| {

@@ -1,11 +1,12 @@
 //! The extension module `twinlearn._twinlearn`: arrays in, calls of the library, arrays out.
 //!
 //! `arrays` borrows NumPy's, `run` runs long calls without the GIL, `params` reads keyword
-//! arguments, `fit` and `search` call the library, `model` is the fitted model. What users see is in
+//! arguments, `fit`, `search` and `evaluation` call the library, `model` is the fitted model. What users see is in
 //! `python/twinlearn`.
 
 mod arrays;
 mod error;
+mod evaluation;
 mod fit;
 mod mapped;
 mod model;
@@ -23,5 +24,8 @@ fn _twinlearn(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(fit::fit, m)?)?;
     m.add_function(wrap_pyfunction!(search::knn_graph, m)?)?;
     m.add_function(wrap_pyfunction!(search::pca, m)?)?;
+    m.add_function(wrap_pyfunction!(evaluation::evaluate, m)?)?;
+    m.add_function(wrap_pyfunction!(evaluation::advise, m)?)?;
+    m.add_function(wrap_pyfunction!(evaluation::report, m)?)?;
     m.add_function(wrap_pyfunction!(params::resolve, m)?)
 }

@@ -202,9 +202,8 @@
       for (const zoom of chart.getOption().dataZoom) view[zoom.id] = [zoom.start, zoom.end];
     });
     const show = () => {
-      for (const id of ["x", "y"]) {
-        chart.dispatchAction({ type: "dataZoom", dataZoomId: id, start: view[id][0], end: view[id][1] });
-      }
+      const batch = ["x", "y"].map((id) => ({ dataZoomId: id, start: view[id][0], end: view[id][1] }));
+      chart.dispatchAction({ type: "dataZoom", batch });
     };
     const scale = (factor) => {
       for (const id of ["x", "y"]) {

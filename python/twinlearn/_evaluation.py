@@ -1,0 +1,392 @@
+"""What a reduction keeps, and which dimension to take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from . import _twinlearn
+from ._arrays import rows
+from ._job import job, whole
+from ._page import Page, Report, words
+from ._tldr import TLDR
+from ._twinlearn import TwinlearnError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ._twinlearn import Model
+
+Metric = Literal["cosine", "ip", "l2"]
+
+
+class Estimate(NamedTuple):
+    """A mean and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _decoded(found: dict[str, Any]) -> Any:
+    """Estimates as such."""
+    return Estimate(**found) if found.keys() == {"value", "low", "high"} else found
+
+
+class _Found:
+    """What the engine found: its JSON, and the text that it prints."""
+
+    def __init__(self, text: str, shown: str) -> None:
+        self._json, self._shown = text, shown
+        for name, value in json.loads(text, object_hook=_decoded).items():
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        return self._json
+
+
+class Evaluation(_Found):
+    """What reductions keep. Printed, it is a table.
+
+    Attributes
+    ----------
+    methods : list of dict
+        One for the full vectors, for each reduction as given, and for each baseline: `name`,
+        `n_components`, `bytes_per_vector`, `is_baseline`, and as `Estimate` or None `recall`,
+        `recall_behind_first`, `accuracy`, `ndcg_at_10`, `average_precision`, `recall_at_100`,
+        `trustworthiness`, `continuity`, `effective_rank`.
+    curves : list of dict
+        The baselines' recall against dimension, where it was asked for.
+    n_rows, n_queries, n_features, n_neighbors, metric, seed
+        What was measured on.
+    notes : list of str
+        What was sampled, in words.
+    """
+
+    methods: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    n_rows: int
+    n_queries: int
+    n_features: int
+    n_neighbors: int
+    metric: str
+    seed: int
+    notes: list[str]
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """The method of this name."""
+        for method in self.methods:
+            if method["name"] == name:
+                return method
+        names = ", ".join(method["name"] for method in self.methods)
+        raise KeyError(f"expected one of {names}, got {name}")
+
+    def report(self, title: str = "What is kept") -> Report:
+        """A page about it."""
+        return Page(title, evaluation=self._json).report()
+
+
+class Advice(_Found):
+    """Which dimension to take. Printed, it is the curves and the verdict.
+
+    Attributes
+    ----------
+    verdict : {"tldr", "pca-is-enough", "keep-all"}
+    sentence : str
+        The verdict in words.
+    n_components, pca_n_components : int or None
+        The smallest d below `n_features` that keeps the share, of TLDR (loss KL) and of PCA.
+    bytes_per_vector, reduced_bytes_per_vector : int
+        As float32, before and after.
+    curves : list of dict
+        `name` and `points`: of each `n_components` and `recall`, an `Estimate`.
+    keep, n_rows, n_features, n_neighbors, metric, seed
+        What was asked, of what.
+    notes : list of str
+        What was sampled, in words.
+    """
+
+    verdict: str
+    sentence: str
+    n_components: int | None
+    pca_n_components: int | None
+    bytes_per_vector: int
+    reduced_bytes_per_vector: int
+    curves: list[dict[str, Any]]
+    keep: float
+    n_rows: int
+    n_features: int
+    n_neighbors: int
+    metric: str
+    seed: int
+    notes: list[str]
+
+    def report(self, title: str = "Which dimension") -> Report:
+        """A page about it."""
+        return Page(title, advice=self._json).report()
+
+
+@dataclass
+class Judged:
+    """What the engine is given to judge."""
+
+    names: list[str]
+    models: list[Model | None]
+    reduced: list[NDArray[Any] | None]
+    reduced_queries: list[NDArray[Any] | None]
+    queries: NDArray[Any] | None
+    labels: list[int] | None
+    query_labels: list[int] | None
+    qrels: list[tuple[int, int, int]] | None
+    metric: str
+    n_neighbors: int
+    n_queries: int
+    max_rows: int
+    baselines: bool
+    curves: bool
+    seed: int
+
+
+def _numbered(*labels: Any) -> list[list[int] | None]:
+    """Classes of any type as numbers, the same ones in all lists."""
+    given = [np.asarray(values).ravel() for values in labels if values is not None]
+    if not given:
+        return [None] * len(labels)
+    numbers = iter(
+        np.split(
+            np.unique(np.concatenate(given), return_inverse=True)[1],
+            np.cumsum([len(values) for values in given])[:-1],
+        )
+    )
+    return [None if values is None else next(numbers).tolist() for values in labels]
+
+
+def _judgements(qrels: Any) -> list[tuple[int, int, int]] | None:
+    """(query, row, relevance) from a mapping {query: {row: relevance}} or rows of two or three."""
+    if qrels is None:
+        return None
+    if isinstance(qrels, Mapping):
+        return [(int(q), int(r), int(v)) for q, judged in qrels.items() for r, v in judged.items()]
+    array = np.asarray(qrels)
+    if array.ndim != 2 or array.shape[1] not in {2, 3} or array.dtype.kind not in "iu":
+        raise TwinlearnError(
+            "qrels: expected whole numbers in rows of query, row, relevance, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    if array.shape[1] == 2:
+        array = np.column_stack([array, np.ones(len(array), dtype=array.dtype)])
+    return [(int(q), int(r), int(v)) for q, r, v in array]
+
+
+def evaluate(
+    X: ArrayLike,
+    reduced: TLDR | ArrayLike | Mapping[str, Any],
+    *,
+    queries: ArrayLike | None = None,
+    reduced_queries: ArrayLike | Mapping[str, Any] | None = None,
+    labels: Sequence[Any] | NDArray[Any] | None = None,
+    query_labels: Sequence[Any] | NDArray[Any] | None = None,
+    qrels: ArrayLike | Mapping[int, Mapping[int, int]] | None = None,
+    metric: Metric | None = None,
+    n_neighbors: int = 10,
+    n_queries: int = 1000,
+    max_rows: int = 100_000,
+    baselines: bool = True,
+    curves: bool = False,
+    random_state: int = 0,
+    n_jobs: int | None = None,
+) -> Evaluation:
+    """Tell what reductions keep, beside PCA and other baselines at the same dimension.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        The original vectors.
+    reduced : TLDR, array of shape (n_samples, n_components), or a dict of such by name
+        Fitted estimators, or rows reduced by anything. The first is what others are compared with.
+    queries : array of shape (n_queries, n_features), optional
+        Rows whose neighbours in `X` are to be kept, best those that nothing was fitted on. Without
+        them some rows of `X` are the queries, and the others are searched.
+    reduced_queries : array, or a dict of such by name, optional
+        The queries reduced, where `reduced` has rows.
+    labels, query_labels : sequence, optional
+        A class for each row, and for each query: adds the accuracy of neighbours' votes.
+    qrels : array of (query, row, relevance), or {query: {row: relevance}}, optional
+        Relevance judgements: adds nDCG@10, mean average precision and recall@100.
+    metric : {"cosine", "ip", "l2"}, optional
+        How near rows are; None takes the first estimator's, else cosine.
+    n_neighbors : int, default=10
+        k of recall, accuracy, trustworthiness and continuity.
+    n_queries, max_rows : int, default=1000 and 100_000
+        Queries, and rows searched, at most; more are sampled. With `qrels` all rows are searched.
+    baselines : bool, default=True
+        Judge truncation, random projection, PCA with five powers, PCA uncentred, and the spectral
+        solution, fitted on `X` without the queries.
+    curves : bool, default=False
+        Measure the baselines at other dimensions too, for a picture.
+    random_state : int, default=0
+        The seed of what is drawn.
+    n_jobs : int, optional
+        Threads; None and -1 mean all cores. The result does not depend on it.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    TwinlearnError
+        When sizes do not fit, or a value is not usable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from twinlearn import evaluate
+    >>> X = np.random.default_rng(0).standard_normal((400, 16))
+    >>> found = evaluate(X, {"first eight": X[:, :8]})
+    >>> found["first eight"]["recall"] == found["truncation"]["recall"]
+    True
+    """
+    given: Mapping[str, Any] = reduced if isinstance(reduced, Mapping) else {"reduced": reduced}
+    if reduced_queries is None:
+        also: Mapping[str, Any] = {}
+    elif isinstance(reduced_queries, Mapping):
+        also = reduced_queries
+    else:
+        also = dict.fromkeys(given, reduced_queries)
+    models: list[Model | None] = []
+    for value in given.values():
+        if isinstance(value, TLDR):
+            check_is_fitted(value, "_model")
+            models.append(value._model)
+        else:
+            models.append(None)
+    if metric is None:
+        fitted = [model for model in models if model is not None]
+        metric = json.loads(fitted[0].params())["metric"] if fitted else "cosine"
+    array = rows(X)
+    numbered = _numbered(labels, query_labels)
+    judged = Judged(
+        names=list(given),
+        models=models,
+        reduced=[
+            None if model is not None else rows(value, name)
+            for (name, value), model in zip(given.items(), models, strict=True)
+        ],
+        reduced_queries=[
+            rows(also[name], name) if name in also and model is None else None
+            for name, model in zip(given, models, strict=True)
+        ],
+        queries=None if queries is None else rows(queries, "queries"),
+        labels=numbered[0],
+        query_labels=numbered[1],
+        qrels=_judgements(qrels),
+        metric=metric,
+        n_neighbors=whole("n_neighbors", n_neighbors),
+        n_queries=whole("n_queries", n_queries),
+        max_rows=whole("max_rows", max_rows),
+        baselines=bool(baselines),
+        curves=bool(curves),
+        seed=whole("random_state", random_state),
+    )
+    return Evaluation(*_twinlearn.evaluate(array, judged, job(n_jobs)))
+
+
+def advise(
+    X: ArrayLike,
+    keep: float = 0.9,
+    *,
+    metric: Metric = "cosine",
+    n_neighbors: int = 10,
+    n_queries: int = 1000,
+    max_rows: int = 100_000,
+    fit_rows: int = 20_000,
+    random_state: int = 0,
+    n_jobs: int | None = None,
+) -> Advice:
+    """Find the smallest dimension that keeps enough neighbours, and whether PCA would do.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        The vectors.
+    keep : float, default=0.9
+        The share of each held-out row's nearest neighbours that is to stay, between 0 and 1.
+    metric : {"cosine", "ip", "l2"}, default="cosine"
+        How near rows are.
+    n_neighbors : int, default=10
+        The neighbours of a row.
+    n_queries, max_rows, fit_rows : int, default=1000, 100_000 and 20_000
+        Held-out rows, rows among which neighbours are looked for, and rows that everything is
+        fitted on, at most; more are sampled.
+    random_state : int, default=0
+        The seed of samples and of training.
+    n_jobs : int, optional
+        Threads; None and -1 mean all cores. The result does not depend on it.
+
+    Returns
+    -------
+    Advice
+
+    Raises
+    ------
+    TwinlearnError
+        When `keep` or a value of `X` is not usable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from twinlearn import advise
+    >>> X = np.random.default_rng(0).standard_normal((400, 16))
+    >>> X[:, 8:] *= 1e-6
+    >>> advise(X).pca_n_components
+    8
+    """
+    return Advice(
+        *_twinlearn.advise(
+            rows(X),
+            float(keep),
+            metric,
+            whole("n_neighbors", n_neighbors),
+            whole("n_queries", n_queries),
+            whole("max_rows", max_rows),
+            whole("fit_rows", fit_rows),
+            whole("random_state", random_state),
+            job(n_jobs),
+        )
+    )
+
+
+def report(
+    tldr: TLDR,
+    X: ArrayLike | None,
+    queries: ArrayLike | None,
+    labels: Sequence[Any] | NDArray[Any] | None,
+    texts: Sequence[str] | None,
+) -> Report:
+    """The page of `TLDR.report`."""
+    check_is_fitted(tldr, "_model")
+    params = json.loads(tldr._model.params())
+    title = f"TLDR: {tldr._model.n_features} → {tldr._model.n_components}"
+    history = getattr(tldr, "_history", [])
+    page = Page(title, model=tldr._model, seed=int(params["seed"]))
+    page.losses = [(step, loss) for step, loss, _ in history]
+    page.recalls = [(step, recall) for step, _, recall in history if recall is not None]
+    if X is not None:
+        array = rows(X)
+        found = evaluate(array, {"TLDR": tldr}, queries=queries, curves=True, n_jobs=tldr.n_jobs)
+        page.evaluation = found.to_json()
+        page.reduced = tldr._model.transform(array, params["metric"] == "cosine", job(tldr.n_jobs))
+        page.labels, page.texts = words(labels), words(texts)
+    return page.report(tldr.n_jobs)

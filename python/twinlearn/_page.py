@@ -1,0 +1,71 @@
+"""The page about a model or a reduction."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _twinlearn
+from ._job import job
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ._twinlearn import Model
+
+
+class Report:
+    """A page that needs no network; shown inline where a notebook shows its last value.
+
+    Attributes
+    ----------
+    html : str
+        The whole page.
+    """
+
+    def __init__(self, page: str) -> None:
+        self.html = page
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page."""
+        Path(path).write_text(self.html, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        # A frame keeps the page's style and script apart from the notebook's.
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" title="twinlearn report" '
+            'style="width:100%;height:800px;border:0"></iframe>'
+        )
+
+
+@dataclass
+class Page:
+    """What a page is made of."""
+
+    title: str
+    model: Model | None = None
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    recalls: list[tuple[int, float]] = field(default_factory=list)
+    evaluation: str | None = None
+    advice: str | None = None
+    reduced: NDArray[Any] | None = None
+    labels: list[str] | None = None
+    texts: list[str] | None = None
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    seed: int = 0
+
+    def report(self, n_jobs: int | None = None) -> Report:
+        """The page of it, by the engine."""
+        return Report(_twinlearn.report(self, job(n_jobs)))
+
+
+def words(values: Sequence[Any] | NDArray[Any] | None) -> list[str] | None:
+    """Labels or texts as strings."""
+    return None if values is None else [str(value) for value in np.asarray(values).tolist()]
