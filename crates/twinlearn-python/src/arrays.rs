@@ -53,11 +53,14 @@ fn borrow<T: Element + numpy::Element, R>(
     work(&rows)
 }
 
+/// Vectors that may not be given.
+pub(crate) type Given<'a> = Option<&'a dyn Vectors>;
+
 /// [`with_rows`] of several arrays, of which some may not be given.
 pub(crate) fn with_all<R>(
     arrays: &[Option<Bound<'_, PyAny>>],
-    known: &[Option<&dyn Vectors>],
-    work: &mut dyn FnMut(&[Option<&dyn Vectors>]) -> PyResult<R>,
+    known: &[Given<'_>],
+    work: &mut dyn FnMut(&[Given<'_>]) -> PyResult<R>,
 ) -> PyResult<R> {
     match arrays.split_first() {
         None => work(known),

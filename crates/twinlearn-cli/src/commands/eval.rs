@@ -6,7 +6,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::shared::{measured, name, names, read_labels, read_lines, write_html, write_json};
+use super::shared::{Shown, measured, name, read_labels, read_lines, write_html, write_json};
 use crate::args::EvalArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
@@ -25,7 +25,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let reduced_queries = open(&args.reduced_queries)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?;
     let query_labels = args.query_labels.as_deref().map(read_labels).transpose()?;
-    let texts = args.texts.as_deref().map(read_lines).transpose()?;
+    let shown = Shown::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     let qrels = match (&args.qrels, &queries) {
         (Some(path), Some(queries)) => {
             let lines = |path: &Option<_>| path.as_deref().map(read_lines).transpose();
@@ -76,8 +76,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     print(&evaluation.to_string())?;
     let Some(html) = html else { return Ok(()) };
 
-    let labels = labels.as_deref().map(names);
-    let (labels, texts) = (labels.as_deref(), texts.as_deref());
+    let (labels, texts) = (shown.labels.as_deref(), shown.texts.as_deref());
     let report = Report::new(format!("What {} keeps of {}", given[0].0, name(&args.original)));
     let report = match (models.first(), &reduced) {
         (Some(model), _) => {

@@ -11,7 +11,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::shared::{measured, name, names, read_labels, read_lines, write_html};
+use super::shared::{Shown, measured, name, write_html};
 use crate::args::FitArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, print, seconds};
@@ -30,6 +30,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, logs)?;
     let x = NpyVectors::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
+    let shown = Shown::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     // Before the long work, so that a folder that cannot be written to is told at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
@@ -68,7 +69,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
     }
     if let Some(html) = html {
-        write_html(html, &page(&ctx, args, &x, &fit, &run)?)?;
+        write_html(html, &page(&ctx, args, (&x, &shown), &fit, &run)?)?;
     }
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
@@ -113,11 +114,15 @@ struct Run {
 }
 
 /// The page about a fit: judged by the rows that were held out.
-fn page(ctx: &Context, args: &FitArgs, x: &NpyVectors, fit: &Fit, run: &Run) -> Result<Report> {
+fn page(
+    ctx: &Context,
+    args: &FitArgs,
+    (x, shown): (&NpyVectors, &Shown),
+    fit: &Fit,
+    run: &Run,
+) -> Result<Report> {
     let model = &fit.model;
     let (metric, seed) = (model.params().metric, model.params().seed);
-    let labels = args.labels.as_deref().map(read_labels).transpose()?;
-    let texts = args.texts.as_deref().map(read_lines).transpose()?;
     let trained = |id: &u32| fit.held_out.binary_search(id).is_err();
     let trained: Vec<u32> = (0..x.n_rows() as u32).filter(trained).collect();
     let (rows, held_out) = (Subset::new(x, &trained)?, Subset::new(x, &fit.held_out)?);
@@ -130,11 +135,10 @@ fn page(ctx: &Context, args: &FitArgs, x: &NpyVectors, fit: &Fit, run: &Run) -> 
     let params = EvaluationParams::default().metric(metric).seed(seed).curves(true);
     let evaluation = evaluate(ctx, &data, &[(&name, Reduction::Model(model))], &params)?;
     let z = model.transform(ctx, x, metric == Metric::Cosine)?;
-    let labels = labels.as_deref().map(names);
     let facts = measured(&args.x, metric, evaluation.n_neighbors, seed);
     Ok(Report::new(format!("{name}: {} → {}", model.n_features(), model.n_components()))
         .training(&lock(&run.losses), &lock(&run.recalls))
-        .map(ctx, &z, labels.as_deref(), texts.as_deref(), seed)?
+        .map(ctx, &z, shown.labels.as_deref(), shown.texts.as_deref(), seed)?
         .evaluation(evaluation)
         .model(model)
         .facts("Measurement", &facts))

@@ -28,8 +28,31 @@ pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>> {
     }
 }
 
-pub(crate) fn names(labels: &[i64]) -> Vec<String> {
-    labels.iter().map(ToString::to_string).collect()
+/// What a page's map shows of each row.
+pub(crate) struct Shown {
+    pub(crate) labels: Option<Vec<String>>,
+    pub(crate) texts: Option<Vec<String>>,
+}
+
+impl Shown {
+    /// Reads what is given, one for each of `n_rows` rows: before any work.
+    pub(crate) fn read(labels: Option<&Path>, texts: Option<&Path>, n_rows: usize) -> Result<Self> {
+        let one_each = |path: &Path, found: Vec<String>| match found.len() == n_rows {
+            true => Ok(found),
+            false => Err(Error::File {
+                path: path.to_owned(),
+                expected: format!("{n_rows}, one for each row"),
+                actual: found.len().to_string(),
+            }),
+        };
+        let names = |path: &Path| {
+            one_each(path, read_labels(path)?.iter().map(ToString::to_string).collect())
+        };
+        Ok(Self {
+            labels: labels.map(names).transpose()?,
+            texts: texts.map(|path| one_each(path, read_lines(path)?)).transpose()?,
+        })
+    }
 }
 
 /// The file name, for a heading.
