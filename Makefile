@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality bench-python clean
+.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -72,6 +72,15 @@ bench-python: installed ## Python beside the command line; memory of a mapped 4 
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python benchmarks/python_overhead.py $(BINARY) benchmarks/results
 	$(VENV)/bin/python benchmarks/python_memory.py $(WORDNET) benchmarks/results
+
+bench-peers: .venv-bench/.peers wheel ## UMAP, scikit-learn's PCA, sparse random projection
+	$(CARGO) build --release --locked
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet --force-reinstall --no-deps dist/*.whl
+	.venv-bench/bin/python -W ignore benchmarks/peers.py $(BINARY) $(dir $(WORDNET)) benchmarks/results
+
+results: $(VENV)/.dev ## RESULTS.md and the README's picture, from benchmarks/results
+	$(VENV)/bin/python scripts/draw_quality.py benchmarks/results/quality.svg
+	$(VENV)/bin/python benchmarks/tables.py
 
 .venv-bench/.%: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-bench

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use twinlearn::{
-    CancelToken, Checkpoints, Context, Error, Event, Fit, Loss, Matrix, Model, NormLayer,
+    CancelToken, Checkpoints, Context, Error, Event, Fit, Init, Loss, Matrix, Model, NormLayer,
     NpyVectors, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
 };
 
@@ -144,7 +144,10 @@ fn only_the_same_run_is_taken_up() {
 #[test]
 fn a_callback_ends_training() {
     let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
-    let params = || Params::builder().n_components(8).loss(Loss::KL).batch_size(100).epochs(6);
+    let params = || {
+        let params = Params::builder().n_components(8).loss(Loss::KL).init(Init::Random);
+        params.batch_size(100).epochs(6)
+    };
     let trainer = || Trainer::new(params().build().unwrap());
     let go_on = |go_on| if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
     let by_step = trainer().on_step(move |r| go_on(r.step < 13)).fit(&ctx, &x).unwrap();

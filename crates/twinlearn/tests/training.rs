@@ -58,6 +58,18 @@ fn kl_keeps_more_neighbours_than_its_start_and_than_pca() {
 }
 
 #[test]
+fn linear_encoders_begin_about_what_the_metric_is_about() {
+    let x = real();
+    let bias = |params: ParamsBuilder| {
+        let model = fit(&x, params.n_components(8).solver(Solver::Spectral)).model;
+        model.linear_map().unwrap().bias().iter().fold(0.0_f32, |m, b| m.max(b.abs()))
+    };
+    for (metric, centred) in [(Metric::Cosine, false), (Metric::Ip, false), (Metric::L2, true)] {
+        assert_eq!(bias(Params::builder().metric(metric)) > 0.0, centred, "{metric}");
+    }
+}
+
+#[test]
 fn kl_gives_the_same_bits_at_any_number_of_threads() {
     let x = real();
     let bytes = |threads| {

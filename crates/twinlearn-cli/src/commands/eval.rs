@@ -1,8 +1,8 @@
 //! `twinlearn eval`
 
 use twinlearn::{
-    Error, EvaluationData, EvaluationParams, Metric, Model, NpyVectors, OutputFile, Qrels,
-    QrelsNames, Reduction, Result, Vectors, evaluate,
+    EvaluationData, EvaluationParams, Metric, Model, NpyVectors, OutputFile, Qrels, QrelsNames,
+    Reduction, Result, Vectors, evaluate,
 };
 use twinlearn_report::Report;
 
@@ -84,7 +84,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
             report.map(&ctx, &z, labels, texts, args.seed)?.model(model)
         }
         (None, Some(z)) => report.map(&ctx, z, labels, texts, args.seed)?,
-        (None, None) => return Err(Error::Cancelled),
+        (None, None) => report,
     };
     let facts = measured(&args.original, metric, args.n_neighbors, args.seed);
     write_html(html, &report.evaluation(evaluation).facts("Measurement", &facts))

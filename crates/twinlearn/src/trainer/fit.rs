@@ -162,8 +162,9 @@ pub(super) fn fit(
     if let (Some(watch), Some(recall)) = (&watch, kept) {
         let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
         let pca_recall = clock.time(Stage::Evaluate, || {
-            let recall = |map: LinearMap| watch.recall(ctx, &|ctx, x| map.transform(ctx, x));
-            plain.map(recall).transpose()
+            let recall = |map: &LinearMap| watch.recall(ctx, &|ctx, x| map.transform(ctx, x));
+            let best = |map: LinearMap| Ok(recall(&map)?.max(recall(&map.without_bias())?));
+            plain.map(best).transpose()
         })?;
         let (n_rows, k) = (watch.n_rows(), watch.k);
         record.validation = Some(ValidationReport { n_rows, k, recall, start_recall, pca_recall });

@@ -4,6 +4,7 @@ use super::step::Networks;
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::{Error, Result};
+use crate::knn::Metric;
 use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
@@ -36,6 +37,10 @@ pub(super) fn networks(
         _ => None,
     };
     let encoder = match map {
+        Some((_, map)) if begins_uncentred(params) => {
+            let map = map.without_bias();
+            Network::linear(map.weight, map.bias)
+        }
         Some((pca, map)) => {
             let spreads = pca.spreads(&map);
             Network::carrying(&params.encoder, &map.weight, &map.bias, &spreads, &mut rng)
@@ -53,6 +58,12 @@ pub(super) fn networks(
         projector
     });
     Ok(Networks { encoder, projector })
+}
+
+/// Cosines and inner products are about the origin, which centring would move; a centred target is
+/// about the mean, and hidden layers expect centred outputs.
+fn begins_uncentred(params: &Params) -> bool {
+    params.metric != Metric::L2 && !params.centre_target && params.encoder.hidden().is_empty()
 }
 
 /// Refuses a model that has not the networks that `params` describe.

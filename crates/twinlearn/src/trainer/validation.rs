@@ -61,7 +61,8 @@ pub struct ValidationReport {
     /// Of the encoder before training.
     #[serde(default)]
     pub start_recall: Option<f64>,
-    /// Of plain PCA at the same dimension, where it exists (d ≤ D and rows that differ).
+    /// Of plain PCA at the same dimension, centred or not, whichever keeps more; where it exists
+    /// (d ≤ D and rows that differ).
     pub pca_recall: Option<f64>,
 }
 

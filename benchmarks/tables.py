@@ -1,0 +1,220 @@
+"""Writes RESULTS.md from the JSON files in results/.
+
+    python benchmarks/tables.py
+
+A cell in bold is the best of its column among the methods of one dimension, ours or not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def load(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def source(record: dict[str, Any], name: str) -> str:
+    versions = record.get("versions", {})
+    also = {key: record[key] for key in ("torch", "numpy", "twinlearn", "python") if key in record}
+    told = ", ".join(f"{key} {value}" for key, value in {**versions, **also}.items())
+    threads = f"; {record['threads']} threads" if "threads" in record else ""
+    return f"`{record['command']}` → `results/{name}.json`; {record['machine']}{threads}; {told}."
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def best(rows: list[list[float | None]], column: int, smaller: bool) -> float | None:
+    values = [row[column] for row in rows]
+    known = [value for value in values if value is not None]
+    return (min if smaller else max)(known) if known else None
+
+
+def compared(
+    names: list[str], head: list[str], rows: list[list[float | None]], smaller: list[bool], how: Any
+) -> str:
+    bests = [best(rows, c, smaller[c]) for c in range(len(smaller))]
+    shown = []
+    for name, row in zip(names, rows, strict=True):
+        cells = []
+        for c, value in enumerate(row):
+            text = "" if value is None else how[c](value)
+            cells.append(f"**{text}**" if value is not None and value == bests[c] else text)
+        shown.append([name, *cells])
+    return table(head, shown)
+
+
+def megabytes(value: float) -> str:
+    return f"{value / 1e6:,.0f}" if value >= 1e7 else f"{value / 1e6:.2f}"
+
+
+def peers() -> str:
+    record = load("peers")
+    out = ["## Peers: quality, time, memory, size\n", source(record, "peers")]
+    out.append(
+        "Recall is the share of each test row's 10 nearest training rows, by cosine, found again "
+        "in the reduced space: by cosine, and by Euclidean distance, which is UMAP's own. Peak "
+        "memory is of the whole process, libraries and data included; models of scikit-learn and "
+        "UMAP are pickled.\n"
+    )
+    head = ["method", "recall, cosine", "recall, l2", "fit, s", "transform, rows/s"]
+    head += ["one row, µs", "peak memory, MB", "model, MB"]
+    keys = ["recall_cosine", "recall_l2", "fit_seconds", "rows_per_second"]
+    keys += ["one_row_microseconds", "peak_bytes", "model_bytes"]
+    smaller = [False, False, True, False, True, True, True]
+    how = [
+        lambda v: f"{v:.3f}",
+        lambda v: f"{v:.3f}",
+        lambda v: f"{v:,.1f}",
+        lambda v: f"{v:,.0f}",
+        lambda v: f"{v:,.0f}",
+        megabytes,
+        megabytes,
+    ]
+    for name, dimensions in record["sets"].items():
+        for d, methods in dimensions.items():
+            rows = [[told.get(key) for key in keys] for told in methods.values()]
+            out.append(f"**{name}, d = {d}**\n")
+            out.append(compared(list(methods), head, rows, smaller, how))
+    imports = ", ".join(f"{name} {s:.2f} s" for name, s in record["import_seconds"].items())
+    out.append(f"Import, in a fresh process: {imports}.\n")
+    return "\n".join(out)
+
+
+def quality() -> str:
+    record = load("quality")
+    out = ["## Quality beside PCA\n", source(record, "quality")]
+    out.append(
+        "Fitted on the training rows, told on test rows and queries, by cosine: recall@10, and "
+        "nDCG@10 of queries (WordNet) or 10-NN accuracy (Fashion-MNIST). Means of three seeds for "
+        "the rows KL and KL centred whitened.\n"
+    )
+    for name, cells in record["sets"].items():
+        second = "ndcg" if "ndcg" in cells["raw"] else "accuracy"
+        dimensions = [d for d in cells if d.isdigit()]
+        methods = list(dict.fromkeys(m for d in dimensions for m in cells[d]))
+        head = ["method", *(f"d = {d}, recall / {second}" for d in dimensions), "fit at 64, s"]
+        bests = {
+            (d, key): max(cell[key] for cell in cells[d].values())
+            for d in dimensions
+            for key in ("recall", second)
+        }
+
+        def shown(cell: dict[str, Any], d: str, key: str, bests: Any = bests) -> str:
+            text = f"{cell[key]:.3f}"
+            return f"**{text}**" if cell[key] == bests[d, key] else text
+
+        rows = [["full vectors", *(f"1 / {cells['raw'][second]:.3f}" for _ in dimensions), ""]]
+        for method in methods:
+            row = [method]
+            for d in dimensions:
+                cell = cells[d].get(method)
+                both = cell and f"{shown(cell, d, 'recall')} / {shown(cell, d, second)}"
+                row.append(both or "")
+            seconds = cells.get("64", {}).get(method, {}).get("seconds")
+            rows.append([*row, "" if seconds is None else f"{seconds:.1f}"])
+        out.append(f"**{name}**\n")
+        out.append(table(head, rows))
+    return "\n".join(out)
+
+
+def defaults() -> str:
+    record = load("defaults")
+    out = ["## Around the defaults\n", source(record, "defaults")]
+    out.append(
+        f"Recall@10 on the trainer's own held-out rows (no test row is among them), d = "
+        f"{record['n_components']}, one setting changed at a time; seconds of the fit alone, its "
+        "graph given.\n"
+    )
+    sets = record["sets"]
+    of = [("plain PCA, centred or not", "pca_recall"), ("the default's start", "start_recall")]
+    rows = [
+        [name, *(f"{cells['default'][key]:.3f}" for cells in sets.values()), ""] for name, key in of
+    ]
+    for setting in next(iter(sets.values())):
+        told = [cells[setting] for cells in sets.values()]
+        seconds = " / ".join(f"{cell['seconds']:.1f}" for cell in told)
+        rows.append([setting, *(f"{cell['recall']:.3f}" for cell in told), seconds])
+    out.append(table(["setting", *sets, "seconds"], rows))
+    return "\n".join(out)
+
+
+def neighbours() -> str:
+    record = load("knn")
+    out = ["## Neighbour search\n", source(record, "knn")]
+    for name, told in record["sets"].items():
+        out.append(f"**{name}**: {told['rows']:,} × {told['dim']}, {told['metric']}\n")
+        rows = [
+            [method, f"{run['seconds']:.2f}", f"{run['recall']:.4f}"]
+            for method, run in told["runs"].items()
+        ]
+        out.append(table(["method", "seconds, median", "recall"], rows))
+    return "\n".join(out)
+
+
+def steps() -> str:
+    record = load("train")
+    out = ["## Training steps beside PyTorch\n", source(record, "train")]
+    head = ["step", "s", "PyTorch, s", "ratio", "peak memory ratio", "share of the GEMM rate"]
+    rows = []
+    for step in record["steps"]:
+        what = (
+            f"{step['D']} → {step['d']}, {step['loss']}, {step['projector']}, {step['batch']} rows"
+        )
+        torch = step.get("torch_seconds")
+        beside = ["", "", ""]
+        if torch is not None:
+            beside = [f"{torch:.3f}", f"{step['time_ratio']:.2f}", f"{step['peak_ratio']:.2f}"]
+        rows.append([what, f"{step['seconds']:.4f}", *beside, f"{step['share_of_gemm']:.2f}"])
+    out.append(table(head, rows))
+    return "\n".join(out)
+
+
+def python() -> str:
+    record, memory = load("python_overhead"), load("python_memory")
+    out = ["## Python\n", source(record, "python_overhead")]
+    rows = [
+        [
+            what,
+            f"{told['command_line_seconds']:.3f}",
+            f"{told['python_seconds']:.3f}",
+            f"{told['ratio']:.3f}",
+        ]
+        for what, told in record["beside_command_line"].items()
+    ]
+    out.append(table(["what", "command line, s", "Python, s", "ratio"], rows))
+    rows = [
+        [f"{row['dim']} → {row['d']}", *(f"{v:.0f}" for v in row["microseconds"].values())]
+        for row in record["one_row"]
+    ]
+    out.append(table(["one row, µs", *record["one_row"][0]["microseconds"]], rows))
+    stops = ", ".join(f"`{what}` {s:.3f} s" for what, s in record["interrupt_seconds"].items())
+    imports = ", ".join(f"{what} {s:.3f} s" for what, s in record["import_seconds"].items())
+    peak, size = memory["peak_bytes"] / 1e9, memory["file_bytes"] / 1e9
+    out.append(
+        f"Import: {imports}. Ctrl-C ends (the longest of ten): {stops}. A fit of a mapped file of "
+        f"{size:.1f} GB ({memory['data']}, {memory['steps']} steps) peaks at {peak:.2f} GB.\n"
+    )
+    return "\n".join(out)
+
+
+def main() -> None:
+    head = (
+        "# Results\n\nWritten by `python benchmarks/tables.py` from the files in `results/`; each "
+        "section names its command, machine and versions. The machine is shared: ratios travel, "
+        "seconds do not. Bold is the best of a column, whoever's it is.\n"
+    )
+    parts = [head, peers(), quality(), defaults(), neighbours(), steps(), python()]
+    (HERE / "RESULTS.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
