@@ -110,7 +110,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         The length of the noise of gaussian pairs, in units of the rows' distance from their mean:
         0.5.
     pca_power : float or None, default=None
-        γ of the start: each axis is divided by σ^γ. 0.75 with loss BT, else 0.5.
+        γ of the start: each axis is divided by σ^γ. 0.25 with loss BT, else 0.5.
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use twinlearn::{EvaluationParams, Metric};
 
 /// Learn encoders that make embeddings smaller and keep neighbours together.
 #[derive(Debug, Parser)]
@@ -120,7 +121,7 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "INIT")]
     pub(crate) init: Option<String>,
     /// A PCA (or spectral) start divides each column by its standard deviation to this power
-    /// [default: 0.75 with loss BT, else 0.5].
+    /// [default: 0.25 with loss BT, else 0.5].
     #[arg(long, value_name = "GAMMA")]
     pub(crate) pca_power: Option<f64>,
     /// Turn the reduced vectors to their principal axes and divide them by their standard
@@ -266,30 +267,14 @@ pub(crate) struct EvalArgs {
     /// A text for each row, one a line, for the page's map.
     #[arg(long, value_name = "FILE", requires = "html")]
     pub(crate) texts: Option<PathBuf>,
-    /// k of recall, accuracy, trustworthiness and continuity.
-    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
-    pub(crate) n_neighbors: usize,
     /// How near rows are: cosine, ip or l2 [default: the model's, else cosine].
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Option<String>,
-    /// Queries that are looked at, at most.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) n_queries: usize,
-    /// Rows among which neighbours are looked for, at most (with --qrels all).
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(crate) max_rows: usize,
     /// Judge no baselines.
     #[arg(long)]
     pub(crate) no_baselines: bool,
-    /// Seed of what is drawn.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Everything that was found, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// A page about it: one HTML file that needs no network.
-    #[arg(long, value_name = "PAGE")]
-    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) measuring: Measuring,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }
@@ -304,30 +289,14 @@ pub(crate) struct AdviseArgs {
     /// The share of each row's nearest neighbours that is to stay.
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) keep: f64,
-    /// k, the neighbours of a row.
-    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
-    pub(crate) n_neighbors: usize,
     /// How near rows are: cosine, ip or l2.
     #[arg(long, value_name = "METRIC", default_value = "cosine")]
     pub(crate) metric: String,
     /// Rows that everything is fitted on, at most.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) fit_rows: usize,
-    /// Rows among which neighbours are looked for, at most.
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(crate) max_rows: usize,
-    /// Held-out rows whose neighbours are looked at, at most.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) n_queries: usize,
-    /// Seed of samples and of training.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Everything that was found, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// A page about it: one HTML file that needs no network.
-    #[arg(long, value_name = "PAGE")]
-    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) measuring: Measuring,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }
@@ -359,6 +328,40 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) resources: Resources,
+}
+
+/// How `eval` and `advise` measure, and what they write.
+#[derive(Debug, Args)]
+pub(crate) struct Measuring {
+    /// k, the neighbours of a row.
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    pub(crate) n_neighbors: usize,
+    /// Rows whose neighbours are looked at, at most.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) n_queries: usize,
+    /// Rows among which neighbours are looked for, at most (with relevance judgements all).
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) max_rows: usize,
+    /// Seed of what is drawn, and of training.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Everything that was found, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// A page about it: one HTML file that needs no network.
+    #[arg(long, value_name = "PAGE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+impl Measuring {
+    pub(crate) fn params(&self, metric: Metric) -> EvaluationParams {
+        EvaluationParams::default()
+            .metric(metric)
+            .n_neighbors(self.n_neighbors)
+            .n_queries(self.n_queries)
+            .max_rows(self.max_rows)
+            .seed(self.seed)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use twinlearn::{AdviceParams, EvaluationData, EvaluationParams, Qrels, Reduction};
+use twinlearn::{EvaluationData, EvaluationParams, Qrels, Reduction};
 use twinlearn_report::Report;
 
 use crate::arrays::{with_all, with_rows};
@@ -118,14 +118,14 @@ pub(crate) fn advise(
     seed: u64,
     job: Job,
 ) -> PyResult<(String, String)> {
-    let params = AdviceParams::new(keep)
+    let params = EvaluationParams::default()
         .metric(named(metric)?)
         .n_neighbors(n_neighbors)
         .n_queries(n_queries)
         .max_rows(max_rows)
         .fit_rows(fit_rows)
         .seed(seed);
-    let found = with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, &params)))?;
+    let found = with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, keep, &params)))?;
     Ok((json(&found)?, found.to_string()))
 }
 

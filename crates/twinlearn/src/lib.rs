@@ -64,9 +64,9 @@ pub use data::{
 };
 pub use error::{Error, Result};
 pub use evaluation::{
-    Advice, AdviceParams, Curve, CurvePoint, Estimate, Evaluation, EvaluationData,
-    EvaluationParams, MethodEvaluation, Qrels, QrelsNames, Reduction, Verdict, advise, evaluate,
-    knn_accuracy, recall_at_k,
+    Advice, Curve, CurvePoint, Estimate, Evaluation, EvaluationData, EvaluationParams,
+    MethodEvaluation, Qrels, QrelsNames, Reduction, Verdict, advise, evaluate, knn_accuracy,
+    recall_at_k,
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::Matrix;

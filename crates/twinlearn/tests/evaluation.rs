@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use twinlearn::{
-    AdviceParams, Context, Error, EvaluationData, EvaluationParams, LinearMap, Loss, Matrix,
-    MethodEvaluation, Metric, NpyVectors, Params, Qrels, QrelsNames, Reduction, Subset, Trainer,
-    Verdict, advise, evaluate, read_npy_integers,
+    Context, Error, EvaluationData, EvaluationParams, LinearMap, Loss, Matrix, MethodEvaluation,
+    Metric, NpyVectors, Params, Qrels, QrelsNames, Reduction, Subset, Trainer, Verdict, advise,
+    evaluate, read_npy_integers,
 };
 
 fn context() -> Context {
@@ -152,7 +152,7 @@ fn advice_on_rows_of_known_rank() {
         if i % 40 < 8 { wave } else { wave * 1e-6 }
     };
     let x = Matrix::new(900, 40, (0..900 * 40).map(value).collect()).unwrap();
-    let advice = advise(&context(), &x, &AdviceParams::new(0.95)).unwrap();
+    let advice = advise(&context(), &x, 0.95, &EvaluationParams::default()).unwrap();
     assert_eq!(advice.verdict, Verdict::PcaIsEnough);
     assert_eq!(advice.pca_n_components, Some(8));
     assert!(advice.sentence.starts_with("PCA is enough here: 95 %"), "{}", advice.sentence);
@@ -166,7 +166,7 @@ fn advice_on_sentence_embeddings() {
     let train = NpyVectors::open(data("train_x.npy")).unwrap();
     let ids: Vec<u32> = (0..2000).collect();
     let x = Subset::new(&train, &ids).unwrap();
-    let advice = advise(&context(), &x, &AdviceParams::new(0.6)).unwrap();
+    let advice = advise(&context(), &x, 0.6, &EvaluationParams::default()).unwrap();
     let found = [advice.n_components.unwrap(), advice.pca_n_components.unwrap()];
     for (curve, (name, d)) in advice.curves.iter().zip(["TLDR", "PCA"].into_iter().zip(found)) {
         // The curve shows it: the dimension before is not enough.
@@ -176,7 +176,7 @@ fn advice_on_sentence_embeddings() {
         assert!(d - curve.points[at - 1].n_components <= (d / 20).max(1));
     }
     // A share that nothing keeps.
-    let all = advise(&context(), &x, &AdviceParams::new(0.999)).unwrap();
+    let all = advise(&context(), &x, 0.999, &EvaluationParams::default()).unwrap();
     assert_eq!(all.verdict, Verdict::KeepAll, "{}", all.sentence);
     assert_eq!(all.reduced_bytes_per_vector, all.bytes_per_vector);
 }
@@ -287,12 +287,11 @@ fn what_does_not_fit_is_named() {
         assert_eq!(got, want);
     }
     for keep in [0.0, 1.0, f64::NAN] {
-        let error = advise(&ctx, &x, &AdviceParams::new(keep)).unwrap_err();
+        let error = advise(&ctx, &x, keep, &params).unwrap_err();
         assert!(matches!(error, Error::Invalid { name, .. } if name == "keep"));
     }
     let cancelled = twinlearn::CancelToken::default();
     cancelled.cancel();
-    let error =
-        advise(&context().cancel_token(cancelled), &x, &AdviceParams::new(0.5)).unwrap_err();
+    let error = advise(&context().cancel_token(cancelled), &x, 0.5, &params).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }

@@ -1,6 +1,6 @@
 //! `twinlearn advise`
 
-use twinlearn::{AdviceParams, Metric, NpyVectors, OutputFile, Result, Verdict, advise};
+use twinlearn::{Metric, NpyVectors, OutputFile, Result, Verdict, advise};
 use twinlearn_report::Report;
 
 use super::shared::{measured, name, write_html, write_json};
@@ -10,18 +10,12 @@ use crate::ui::{Ui, print};
 
 pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let metric: Metric = args.metric.parse()?;
-    let params = AdviceParams::new(args.keep)
-        .metric(metric)
-        .n_neighbors(args.n_neighbors)
-        .fit_rows(args.fit_rows)
-        .max_rows(args.max_rows)
-        .n_queries(args.n_queries)
-        .seed(args.seed);
+    let params = args.measuring.params(metric).fit_rows(args.fit_rows);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let x = NpyVectors::open(&args.x)?;
-    let json = args.json.as_deref().map(OutputFile::create).transpose()?;
-    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
-    let advice = advise(&ctx, &x, &params)?;
+    let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
+    let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
+    let advice = advise(&ctx, &x, args.keep, &params)?;
     write_json(json, &advice)?;
     let mut text = advice.to_string();
     if let (Verdict::Tldr, Some(d)) = (advice.verdict, advice.n_components) {
@@ -30,7 +24,7 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     }
     print(&text)?;
     let Some(html) = html else { return Ok(()) };
-    let facts = measured(&args.x, metric, args.n_neighbors, args.seed);
+    let facts = measured(&args.x, metric, args.measuring.n_neighbors, args.measuring.seed);
     let title = format!("Which dimension for {}", name(&args.x));
     write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
 }

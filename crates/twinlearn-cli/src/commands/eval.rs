@@ -1,8 +1,8 @@
 //! `twinlearn eval`
 
 use twinlearn::{
-    EvaluationData, EvaluationParams, Metric, Model, NpyVectors, OutputFile, Qrels, QrelsNames,
-    Reduction, Result, Vectors, evaluate,
+    EvaluationData, Metric, Model, NpyVectors, OutputFile, Qrels, QrelsNames, Reduction, Result,
+    Vectors, evaluate,
 };
 use twinlearn_report::Report;
 
@@ -36,8 +36,8 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         _ => None,
     };
     // Before the long work, so that a folder that cannot be written to is told at once.
-    let json = args.json.as_deref().map(OutputFile::create).transpose()?;
-    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
+    let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
+    let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
 
     let mut data = EvaluationData::new(&x);
     if let Some(queries) = &queries {
@@ -63,14 +63,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         }))
         .collect();
     let given: Vec<(&str, Reduction<'_>)> = given.iter().map(|(n, r)| (n.as_str(), *r)).collect();
-    let params = EvaluationParams::default()
-        .metric(metric)
-        .n_neighbors(args.n_neighbors)
-        .n_queries(args.n_queries)
-        .max_rows(args.max_rows)
-        .baselines(!args.no_baselines)
-        .curves(html.is_some())
-        .seed(args.seed);
+    let params = args.measuring.params(metric).baselines(!args.no_baselines).curves(html.is_some());
     let evaluation = evaluate(&ctx, &data, &given, &params)?;
     write_json(json, &evaluation)?;
     print(&evaluation.to_string())?;
@@ -81,11 +74,11 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let report = match (models.first(), &reduced) {
         (Some(model), _) => {
             let z = model.transform(&ctx, &x, metric == Metric::Cosine)?;
-            report.map(&ctx, &z, labels, texts, args.seed)?.model(model)
+            report.map(&ctx, &z, labels, texts, args.measuring.seed)?.model(model)
         }
-        (None, Some(z)) => report.map(&ctx, z, labels, texts, args.seed)?,
+        (None, Some(z)) => report.map(&ctx, z, labels, texts, args.measuring.seed)?,
         (None, None) => report,
     };
-    let facts = measured(&args.original, metric, args.n_neighbors, args.seed);
+    let facts = measured(&args.original, metric, args.measuring.n_neighbors, args.measuring.seed);
     write_html(html, &report.evaluation(evaluation).facts("Measurement", &facts))
 }

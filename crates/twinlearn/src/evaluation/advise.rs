@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::baselines::Baselines;
 use super::curves::{Curve, Curves, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
+use super::params::EvaluationParams;
 use super::sample::{Draw, Sample};
 use crate::context::{Context, Event, Stage};
 use crate::data::{Subset, Vectors};
@@ -17,81 +18,6 @@ use crate::trainer::Trainer;
 const SMALLEST: usize = 4;
 /// PCA is enough where it needs at most so many times the dimensions.
 const ENOUGH: f64 = 1.1;
-
-/// What is asked.
-///
-/// ```
-/// let params = twinlearn::AdviceParams::new(0.9).n_neighbors(20).seed(1);
-/// # let _ = params;
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdviceParams {
-    keep: f64,
-    metric: Metric,
-    n_neighbors: usize,
-    n_queries: usize,
-    max_rows: usize,
-    fit_rows: usize,
-    seed: u64,
-}
-
-impl AdviceParams {
-    /// `keep` is the share of each row's nearest neighbours that is to stay, between 0 and 1.
-    #[must_use]
-    pub fn new(keep: f64) -> Self {
-        Self {
-            keep,
-            metric: Metric::default(),
-            n_neighbors: 10,
-            n_queries: 1000,
-            max_rows: 100_000,
-            fit_rows: 20_000,
-            seed: 0,
-        }
-    }
-
-    /// How near rows are; default cosine.
-    #[must_use]
-    pub fn metric(mut self, metric: Metric) -> Self {
-        self.metric = metric;
-        self
-    }
-
-    /// k, the neighbours of a row; default 10.
-    #[must_use]
-    pub fn n_neighbors(mut self, n_neighbors: usize) -> Self {
-        self.n_neighbors = n_neighbors;
-        self
-    }
-
-    /// Held-out rows whose neighbours are looked at, at most; default 1000.
-    #[must_use]
-    pub fn n_queries(mut self, n_queries: usize) -> Self {
-        self.n_queries = n_queries;
-        self
-    }
-
-    /// Rows among which neighbours are looked for, at most; default 100,000.
-    #[must_use]
-    pub fn max_rows(mut self, max_rows: usize) -> Self {
-        self.max_rows = max_rows;
-        self
-    }
-
-    /// Rows that everything is fitted on, at most; default 20,000.
-    #[must_use]
-    pub fn fit_rows(mut self, fit_rows: usize) -> Self {
-        self.fit_rows = fit_rows;
-        self
-    }
-
-    /// The seed of samples and of training; default 0.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-}
 
 /// What to do, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +64,7 @@ pub struct Advice {
     pub notes: Vec<String>,
 }
 
-/// The smallest dimension that keeps the share `keep` of the nearest neighbours of held-out rows, for
+/// The smallest dimension that keeps the share `keep`, between 0 and 1, of the nearest neighbours of held-out rows, for
 /// TLDR (loss KL) and for PCA, and the recall of every baseline on the way.
 ///
 /// Dimensions are doubled until both keep enough; then the interval is halved until it is closed to
@@ -149,34 +75,38 @@ pub struct Advice {
 /// the work is cancelled.
 ///
 /// ```
-/// use twinlearn::{AdviceParams, Context, Matrix, advise};
+/// use twinlearn::{Context, EvaluationParams, Matrix, advise};
 /// // Six dimensions, of which three carry anything.
 /// let data = (0..400 * 6).map(|i| if i % 6 < 3 { (i as f32 * 0.7).sin() } else { 1e-4 });
 /// let x = Matrix::new(400, 6, data.collect())?;
-/// let advice = advise(&Context::new()?, &x, &AdviceParams::new(0.9))?;
+/// let advice = advise(&Context::new()?, &x, 0.9, &EvaluationParams::default())?;
 /// assert!(advice.pca_n_components <= Some(4));
 /// # Ok::<(), twinlearn::Error>(())
 /// ```
-pub fn advise(ctx: &Context, x: &dyn Vectors, params: &AdviceParams) -> Result<Advice> {
-    if !(params.keep > 0.0 && params.keep < 1.0) {
-        return Err(Error::invalid("keep", "a share between 0 and 1", params.keep));
+pub fn advise(
+    ctx: &Context,
+    x: &dyn Vectors,
+    keep: f64,
+    params: &EvaluationParams,
+) -> Result<Advice> {
+    if !(keep > 0.0 && keep < 1.0) {
+        return Err(Error::invalid("keep", "a share between 0 and 1", keep));
     }
     let data = EvaluationData::new(x);
     data.check(ctx, params.metric)?;
     let quiet = &ctx.quiet();
-    let AdviceParams { n_neighbors: k, metric, seed, .. } = *params;
-    let sizes = (params.max_rows, params.n_queries);
+    let (metric, seed) = (params.metric, params.seed);
     // At most: every doubling, and two halvings of one octave to a twentieth of it.
     let doublings = (x.dim() / SMALLEST).max(1).ilog2() as usize + 2;
     ctx.stage(Stage::Advise, doublings + 10, || {
-        let sample = Sample::new(quiet, &data, sizes, (k, metric, seed))?;
+        let sample = Sample::new(quiet, &data, params.max_rows, params)?;
         let ids = sample.some(Draw::Fitted, params.fit_rows);
         let rows = Subset::new(x, &ids)?;
         let graph = Baselines::graph(quiet, &rows, metric, seed)?;
         let baselines = Baselines::new(quiet, &rows, graph.clone(), metric, seed)?;
         let curves = Curves::new(quiet, data, &sample, &baselines, seed);
         let mut search = Search { ctx, rows: &rows, graph, curves, done: 0 };
-        let reached = search.run(params.keep)?;
+        let reached = search.run(keep)?;
         let notes = vec![
             sample.note.clone(),
             format!("Everything was fitted on {} of those rows.", ids.len()),
@@ -184,7 +114,7 @@ pub fn advise(ctx: &Context, x: &dyn Vectors, params: &AdviceParams) -> Result<A
              none with the mean left in."
                 .to_owned(),
         ];
-        Ok(advice(params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
+        Ok(advice(keep, params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
     })
 }
 
@@ -261,7 +191,8 @@ impl Search<'_> {
 }
 
 fn advice(
-    params: &AdviceParams,
+    keep: f64,
+    params: &EvaluationParams,
     (n_rows, dim): (usize, usize),
     [ours, pca]: [Option<usize>; 2],
     curves: Vec<Curve>,
@@ -279,7 +210,7 @@ fn advice(
         Verdict::Tldr => ours.unwrap_or(dim),
     };
     let needs = |d: Option<usize>| d.map_or(format!("all {dim}"), |d| d.to_string());
-    let percent = 100.0 * params.keep;
+    let percent = 100.0 * keep;
     let (ours_needs, pca_needs) = (needs(ours), needs(pca));
     let sentence = match verdict {
         Verdict::KeepAll => format!(
@@ -296,7 +227,7 @@ fn advice(
         ),
     };
     Advice {
-        keep: params.keep,
+        keep,
         n_neighbors: params.n_neighbors,
         metric: params.metric,
         seed: params.seed,
@@ -320,8 +251,8 @@ mod tests {
     #[test]
     fn the_verdict_is_plain() {
         let of = |ours, pca| {
-            let params = AdviceParams::new(0.9);
-            let found = advice(&params, (1000, 384), [ours, pca], Vec::new(), Vec::new());
+            let params = EvaluationParams::default();
+            let found = advice(0.9, &params, (1000, 384), [ours, pca], Vec::new(), Vec::new());
             (found.verdict, found.reduced_bytes_per_vector, found.sentence)
         };
         for (ours, pca, verdict, bytes, sentence) in [

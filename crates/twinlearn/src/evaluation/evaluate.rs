@@ -14,9 +14,6 @@ use crate::data::Subset;
 use crate::error::Result;
 use crate::knn::Metric;
 
-/// Rows that baselines are fitted on, at most.
-const FIT_ROWS: usize = 50_000;
-
 /// The name of the original vectors among the methods.
 pub(super) const FULL: &str = "full vectors";
 
@@ -165,7 +162,7 @@ pub fn evaluate(
         }
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
         if let Some(d) = d {
-            let ids = judge.sample.some(Draw::Fitted, FIT_ROWS);
+            let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
             let graph = Baselines::graph(quiet, &rows, params.metric, params.seed)?;
             let baselines = Baselines::new(quiet, &rows, graph, params.metric, params.seed)?;

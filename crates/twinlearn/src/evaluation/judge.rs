@@ -36,7 +36,7 @@ impl<'a> Judge<'a> {
     ) -> Result<Self> {
         let rows = if data.qrels.is_some() { usize::MAX } else { params.max_rows };
         let (k, metric, seed) = (params.n_neighbors, params.metric, params.seed);
-        let sample = Sample::new(ctx, data, (rows, params.n_queries), (k, metric, seed))?;
+        let sample = Sample::new(ctx, data, rows, params)?;
         let paired = sample.some(Draw::Paired, PAIRED_ROWS.max(2 * k + 1));
         let orders = Orders::new(ctx, &copied(&Subset::new(data.x, &paired)?)?, metric)?;
         Ok(Self { data: *data, seed, sample, paired, orders, first: None })

@@ -16,7 +16,7 @@ mod ranking;
 mod sample;
 mod structure;
 
-pub use advise::{Advice, AdviceParams, Verdict, advise};
+pub use advise::{Advice, Verdict, advise};
 pub use bootstrap::Estimate;
 pub use curves::{Curve, CurvePoint};
 pub use data::{EvaluationData, Reduction};

@@ -1,8 +1,8 @@
-//! How reductions are judged.
+//! How it is measured.
 
 use crate::knn::Metric;
 
-/// How reductions are judged.
+/// How reductions are judged, and dimensions tried.
 ///
 /// ```
 /// use twinlearn::{EvaluationParams, Metric};
@@ -15,6 +15,7 @@ pub struct EvaluationParams {
     pub(super) n_neighbors: usize,
     pub(super) n_queries: usize,
     pub(super) max_rows: usize,
+    pub(super) fit_rows: usize,
     pub(super) baselines: bool,
     pub(super) curves: bool,
     pub(super) seed: u64,
@@ -27,6 +28,7 @@ impl Default for EvaluationParams {
             n_neighbors: 10,
             n_queries: 1000,
             max_rows: 100_000,
+            fit_rows: 50_000,
             baselines: true,
             curves: false,
             seed: 0,
@@ -61,6 +63,14 @@ impl EvaluationParams {
     #[must_use]
     pub fn max_rows(mut self, max_rows: usize) -> Self {
         self.max_rows = max_rows;
+        self
+    }
+
+    /// Rows that baselines, and what [`advise`](crate::advise) tries, are fitted on, at most; default
+    /// 50,000.
+    #[must_use]
+    pub fn fit_rows(mut self, fit_rows: usize) -> Self {
+        self.fit_rows = fit_rows;
         self
     }
 

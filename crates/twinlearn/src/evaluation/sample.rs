@@ -1,6 +1,7 @@
 //! The rows that are looked at.
 
 use super::data::EvaluationData;
+use super::params::EvaluationParams;
 use crate::context::Context;
 use crate::data::Subset;
 use crate::error::{Error, Result};
@@ -37,13 +38,14 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// At most `max_rows` and `n_queries` are taken.
+    /// At most `max_rows` rows are taken.
     pub(super) fn new(
         ctx: &Context,
         data: &EvaluationData<'_>,
-        (max_rows, n_queries): (usize, usize),
-        (k, metric, seed): (usize, Metric, u64),
+        max_rows: usize,
+        params: &EvaluationParams,
     ) -> Result<Self> {
+        let &EvaluationParams { n_neighbors: k, n_queries, metric, seed, .. } = params;
         if n_queries == 0 {
             return Err(Error::invalid("n_queries", "at least 1", n_queries));
         }

@@ -63,7 +63,7 @@ builder! {
     /// Default: pca where the encoder can carry it, spectral with solver spectral; else random, as
     /// in the reference recipe.
     init: Init,
-    /// γ of a PCA or spectral start; default 0.75 with loss BT, 0.5 with others and with solver
+    /// γ of a PCA or spectral start; default 0.25 with loss BT, 0.5 with others and with solver
     /// spectral.
     pca_power: f64,
     /// Default 8; 100 in the reference recipe.
@@ -132,7 +132,7 @@ impl ParamsBuilder {
             projector,
             norm_layer,
             pca_power: self.pca_power.unwrap_or(match (loss, solver) {
-                (Loss::BT, Solver::Sgd) => 0.75,
+                (Loss::BT, Solver::Sgd) => 0.25,
                 _ => 0.5,
             }),
             epochs,
