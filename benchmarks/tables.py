@@ -24,7 +24,7 @@ def source(record: dict[str, Any], name: str) -> str:
     also = {key: record[key] for key in ("torch", "numpy", "twinlearn", "python") if key in record}
     told = ", ".join(f"{key} {value}" for key, value in {**versions, **also}.items())
     threads = f"; {record['threads']} threads" if "threads" in record else ""
-    return f"`{record['command']}` → `results/{name}.json`; {record['machine']}{threads}; {told}."
+    return f"`{record['command']}` → `results/{name}.json`; {record['machine']}{threads}; {told}.\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -52,10 +52,6 @@ def compared(
     return table(head, shown)
 
 
-def megabytes(value: float) -> str:
-    return f"{value / 1e6:,.0f}" if value >= 1e7 else f"{value / 1e6:.2f}"
-
-
 def peers() -> str:
     record = load("peers")
     out = ["## Peers: quality, time, memory, size\n", source(record, "peers")]
@@ -66,7 +62,7 @@ def peers() -> str:
         "UMAP are pickled.\n"
     )
     head = ["method", "recall, cosine", "recall, l2", "fit, s", "transform, rows/s"]
-    head += ["one row, µs", "peak memory, MB", "model, MB"]
+    head += ["one row, µs", "peak memory, MB", "model, kB"]
     keys = ["recall_cosine", "recall_l2", "fit_seconds", "rows_per_second"]
     keys += ["one_row_microseconds", "peak_bytes", "model_bytes"]
     smaller = [False, False, True, False, True, True, True]
@@ -76,8 +72,8 @@ def peers() -> str:
         lambda v: f"{v:,.1f}",
         lambda v: f"{v:,.0f}",
         lambda v: f"{v:,.0f}",
-        megabytes,
-        megabytes,
+        lambda v: f"{v / 1e6:,.0f}",
+        lambda v: f"{v / 1e3:,.0f}",
     ]
     for name, dimensions in record["sets"].items():
         for d, methods in dimensions.items():

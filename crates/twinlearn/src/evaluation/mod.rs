@@ -1,5 +1,5 @@
 //! How much of a space a reduction kept: [`recall_at_k`] and [`knn_accuracy`] of neighbours that
-//! were found, [`evaluate`] for everything at once beside baselines, [`advise`] for the dimension to
+//! were found, [`evaluate()`] for everything at once beside baselines, [`advise()`] for the dimension to
 //! take.
 
 mod advise;
