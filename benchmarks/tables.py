@@ -23,8 +23,9 @@ def source(record: dict[str, Any], name: str) -> str:
     versions = record.get("versions", {})
     also = {key: record[key] for key in ("torch", "numpy", "twinlearn", "python") if key in record}
     told = ", ".join(f"{key} {value}" for key, value in {**versions, **also}.items())
-    threads = f"; {record['threads']} threads" if "threads" in record else ""
-    return f"`{record['command']}` → `results/{name}.json`; {record['machine']}{threads}; {told}.\n"
+    threads = f"{record['threads']} threads" if "threads" in record else ""
+    parts = "; ".join(part for part in (record["machine"], threads, told) if part)
+    return f"`{record['command']}` → `results/{name}.json`; {parts}.\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
