@@ -64,8 +64,8 @@ pub struct Advice {
     pub notes: Vec<String>,
 }
 
-/// The smallest dimension that keeps the share `keep`, between 0 and 1, of the nearest neighbours of held-out rows, for
-/// TLDR (loss KL) and for PCA, and the recall of every baseline on the way.
+/// The smallest dimension that keeps the share `keep`, between 0 and 1, of the nearest neighbours of
+/// held-out rows, for TLDR (loss KL) and for PCA, and the recall of every baseline on the way.
 ///
 /// Dimensions are doubled until both keep enough; then the interval is halved until it is closed to
 /// a twentieth. Recall is taken to rise with d.
