@@ -86,7 +86,8 @@ def test_an_mlp_model_is_its_layers_in_evaluation_mode(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(out), want, atol=1e-5 * np.abs(want).max())
 
 
-def test_a_pca_start_is_numpys_pca(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_pca_start_is_numpys_pca(tmp_path: Path, metric: str) -> None:
     """A vanishing learning rate leaves the start in the model."""
     model = tmp_path / "m.safetensors"
     run(
@@ -106,11 +107,15 @@ def test_a_pca_start_is_numpys_pca(tmp_path: Path) -> None:
         1,
         "--validation-fraction",
         0,
+        "--metric",
+        metric,
     )
     named, _ = arrays(model)
     z = np.load(TEST).astype(np.float64) @ named["encoder.0.weight"].T + named["encoder.0.bias"]
-    np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(z.T @ z / len(z), np.eye(6), atol=1e-4)
+    # Cosines are about the origin, which stays.
+    off = named["encoder.0.bias"] if metric == "cosine" else z.mean(0)
+    np.testing.assert_allclose(off, 0, atol=1e-4)
+    np.testing.assert_allclose(np.cov(z.T, bias=True), np.eye(6), atol=1e-4)
     x = np.load(TEST).astype(np.float64)
     _, _, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
     own = named["encoder.0.weight"] / np.linalg.norm(named["encoder.0.weight"], axis=1)[:, None]
