@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    Path_ = str | os.PathLike[str]
+    from ._parameters import Path_
 
 
 class WithGraph(Parameters):

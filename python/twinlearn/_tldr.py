@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     from ._page import Report
-
-    Path_ = str | os.PathLike[str]
+    from ._parameters import Path_
 
 
 class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):

@@ -58,7 +58,12 @@ pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
 /// ```
 #[must_use]
 pub fn sample_rows(seed: u64, n: usize, count: usize) -> Vec<u32> {
-    subset(&mut generator(seed, Purpose::Sample, 0), n, count.min(n))
+    sample(seed, 0, n, count)
+}
+
+/// [`sample_rows`] of an independent stream for each round.
+pub(crate) fn sample(seed: u64, round: u32, n: usize, count: usize) -> Vec<u32> {
+    subset(&mut generator(seed, Purpose::Sample, round), n, count.min(n))
 }
 
 /// `count` of the numbers below `n`, rising; every subset is equally likely (selection sampling,

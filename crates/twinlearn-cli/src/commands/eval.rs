@@ -6,7 +6,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::shared::{Shown, measured, name, read_labels, read_lines, write_html, write_json};
+use super::shared::{Described, measured, name, read_labels, read_lines, write_html, write_json};
 use crate::args::EvalArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
@@ -23,9 +23,8 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let open = |path: &Option<_>| path.as_ref().map(NpyVectors::open).transpose();
     let (queries, reduced) = (open(&args.queries)?, open(&args.reduced)?);
     let reduced_queries = open(&args.reduced_queries)?;
-    let labels = args.labels.as_deref().map(read_labels).transpose()?;
     let query_labels = args.query_labels.as_deref().map(read_labels).transpose()?;
-    let shown = Shown::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
+    let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     let qrels = match (&args.qrels, &queries) {
         (Some(path), Some(queries)) => {
             let lines = |path: &Option<_>| path.as_deref().map(read_lines).transpose();
@@ -43,7 +42,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     if let Some(queries) = &queries {
         data = data.queries(queries);
     }
-    if let Some(labels) = &labels {
+    if let Some(labels) = &described.labels {
         data = data.labels(labels);
     }
     if let Some(labels) = &query_labels {
@@ -69,16 +68,16 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     print(&evaluation.to_string())?;
     let Some(html) = html else { return Ok(()) };
 
-    let (labels, texts) = (shown.labels.as_deref(), shown.texts.as_deref());
+    let seed = args.measuring.seed;
     let report = Report::new(format!("What {} keeps of {}", given[0].0, name(&args.original)));
     let report = match (models.first(), &reduced) {
         (Some(model), _) => {
             let z = model.transform(&ctx, &x, metric == Metric::Cosine)?;
-            report.map(&ctx, &z, labels, texts, args.measuring.seed)?.model(model)
+            described.map(&ctx, report, &z, seed)?.model(model)
         }
-        (None, Some(z)) => report.map(&ctx, z, labels, texts, args.measuring.seed)?,
+        (None, Some(z)) => described.map(&ctx, report, z, seed)?,
         (None, None) => report,
     };
-    let facts = measured(&args.original, metric, args.measuring.n_neighbors, args.measuring.seed);
+    let facts = measured(&args.original, metric, args.measuring.n_neighbors, seed);
     write_html(html, &report.evaluation(evaluation).facts("Measurement", &facts))
 }

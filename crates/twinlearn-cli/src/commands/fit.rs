@@ -11,7 +11,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::shared::{Shown, measured, name, write_html};
+use super::shared::{Described, measured, name, write_html};
 use crate::args::FitArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, print, seconds};
@@ -30,7 +30,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, logs)?;
     let x = NpyVectors::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
-    let shown = Shown::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
+    let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     // Before the long work, so that a folder that cannot be written to is told at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
@@ -69,7 +69,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
     }
     if let Some(html) = html {
-        write_html(html, &page(&ctx, args, (&x, &shown), &fit, &run)?)?;
+        write_html(html, &page(&ctx, args, (&x, &described), &fit, &run)?)?;
     }
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
@@ -117,7 +117,7 @@ struct Run {
 fn page(
     ctx: &Context,
     args: &FitArgs,
-    (x, shown): (&NpyVectors, &Shown),
+    (x, described): (&NpyVectors, &Described),
     fit: &Fit,
     run: &Run,
 ) -> Result<Report> {
@@ -136,9 +136,10 @@ fn page(
     let evaluation = evaluate(ctx, &data, &[(&name, Reduction::Model(model))], &params)?;
     let z = model.transform(ctx, x, metric == Metric::Cosine)?;
     let facts = measured(&args.x, metric, evaluation.n_neighbors, seed);
-    Ok(Report::new(format!("{name}: {} → {}", model.n_features(), model.n_components()))
-        .training(&lock(&run.losses), &lock(&run.recalls))
-        .map(ctx, &z, shown.labels.as_deref(), shown.texts.as_deref(), seed)?
+    let report = Report::new(format!("{name}: {} → {}", model.n_features(), model.n_components()))
+        .training(&lock(&run.losses), &lock(&run.recalls));
+    Ok(described
+        .map(ctx, report, &z, seed)?
         .evaluation(evaluation)
         .model(model)
         .facts("Measurement", &facts))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
-use twinlearn::{Error, Metric, OutputFile, Result, read_npy_integers};
+use twinlearn::{Context, Error, Metric, OutputFile, Result, Vectors, read_npy_integers};
 use twinlearn_report::Report;
 
 /// One number for each row, of a `.npy` file.
@@ -28,31 +28,43 @@ pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// What a page's map shows of each row.
-pub(crate) struct Shown {
-    pub(crate) labels: Option<Vec<String>>,
+/// What is known of each row beside its vector.
+pub(crate) struct Described {
+    pub(crate) labels: Option<Vec<i64>>,
     pub(crate) texts: Option<Vec<String>>,
 }
 
-impl Shown {
+impl Described {
     /// Reads what is given, one for each of `n_rows` rows: before any work.
     pub(crate) fn read(labels: Option<&Path>, texts: Option<&Path>, n_rows: usize) -> Result<Self> {
-        let one_each = |path: &Path, found: Vec<String>| match found.len() == n_rows {
-            true => Ok(found),
-            false => Err(Error::File {
-                path: path.to_owned(),
-                expected: format!("{n_rows}, one for each row"),
-                actual: found.len().to_string(),
-            }),
-        };
-        let names = |path: &Path| {
-            one_each(path, read_labels(path)?.iter().map(ToString::to_string).collect())
-        };
-        Ok(Self {
-            labels: labels.map(names).transpose()?,
-            texts: texts.map(|path| one_each(path, read_lines(path)?)).transpose()?,
-        })
+        let labels = labels.map(|path| one_each(path, read_labels(path)?, n_rows)).transpose()?;
+        let texts = texts.map(|path| one_each(path, read_lines(path)?, n_rows)).transpose()?;
+        Ok(Self { labels, texts })
     }
+
+    /// Adds a map of the reduced rows to a page.
+    pub(crate) fn map(
+        &self,
+        ctx: &Context,
+        report: Report,
+        z: &dyn Vectors,
+        seed: u64,
+    ) -> Result<Report> {
+        let names = |labels: &Vec<i64>| labels.iter().map(ToString::to_string).collect();
+        let labels: Option<Vec<String>> = self.labels.as_ref().map(names);
+        report.map(ctx, z, labels.as_deref(), self.texts.as_deref(), seed)
+    }
+}
+
+fn one_each<T>(path: &Path, found: Vec<T>, n_rows: usize) -> Result<Vec<T>> {
+    if found.len() == n_rows {
+        return Ok(found);
+    }
+    Err(Error::File {
+        path: path.to_owned(),
+        expected: format!("{n_rows}, one for each row"),
+        actual: found.len().to_string(),
+    })
 }
 
 /// The file name, for a heading.

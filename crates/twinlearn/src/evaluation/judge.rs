@@ -77,9 +77,13 @@ impl<'a> Judge<'a> {
         let recall = recall_scores(&self.sample.truth, &found, k)?;
         let accuracy = self.accuracy(&found)?;
         let ranking = self.ranking(ctx, reduction, &*base)?;
-        let paired = copied(&*reduction.rows(ctx, self.data.x, &self.paired)?)?;
-        let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
-        let effective_rank = if is_full { None } else { Some(effective_rank(ctx, &paired, seed)?) };
+        let (structure, effective_rank) = if is_full {
+            (self.orders.compare(ctx, &self.orders, k)?, None)
+        } else {
+            let paired = copied(&*reduction.rows(ctx, self.data.x, &self.paired)?)?;
+            let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
+            (structure, Some(effective_rank(ctx, &paired, seed)?))
+        };
         let estimate = |scores: &[f64]| Estimate::of_mean(scores, seed);
         let behind = self.first.as_ref().map(|first| {
             let gaps: Vec<f64> = first.iter().zip(&recall).map(|(a, b)| a - b).collect();

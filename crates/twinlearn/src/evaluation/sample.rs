@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::data::Subset;
 use crate::error::{Error, Result};
 use crate::knn::{Metric, search_of_checked};
-use crate::random::{Purpose, generator, subset};
+use crate::random::sample;
 
 /// What is drawn: rounds of the generator.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ pub(super) enum Draw {
 
 /// `count` of the numbers below `n`, or all, rising.
 fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
-    subset(&mut generator(seed, Purpose::Sample, what as u32), n, count.min(n))
+    sample(seed, what as u32, n, count)
 }
 
 /// Queries, and the nearest rows of each in the original space.

@@ -37,11 +37,8 @@ pub(super) fn networks(
         _ => None,
     };
     let encoder = match map {
-        Some((_, map)) if begins_uncentred(params) => {
-            let map = map.without_bias();
-            Network::linear(map.weight, map.bias)
-        }
         Some((pca, map)) => {
+            let map = if begins_uncentred(params) { map.without_bias() } else { map };
             let spreads = pca.spreads(&map);
             Network::carrying(&params.encoder, &map.weight, &map.bias, &spreads, &mut rng)
         }
