@@ -8,8 +8,13 @@ use twinlearn::{EvaluationParams, Metric};
 /// Learn encoders that make embeddings smaller and keep neighbours together.
 #[derive(Debug, Parser)]
 #[command(name = "twinlearn", version, about, arg_required_else_help = true)]
-#[command(after_help = "Vectors are 2-D .npy files of f16, f32 or f64 in C order, memory-mapped. \
-                        Exit codes: 0 ok, 1 failure, 2 usage.")]
+#[command(
+    after_help = "Vectors are .npy, .npz, .fvecs, .bvecs, .ivecs, .fbin, .f16bin, .u8bin, .i8bin, \
+                        .ibin, .parquet, .arrow or .safetensors files, known by their content; \
+                        FILE::NAME names the array, column or tensor where a file has several; a \
+                        folder or a pattern ('shards/*.npy') is read as one set. \
+                        Exit codes: 0 ok, 1 failure, 2 usage."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -131,6 +136,9 @@ pub(crate) struct FitArgs {
     /// The set of defaults: default or reference (the paper's).
     #[arg(long, value_name = "RECIPE")]
     pub(crate) recipe: Option<String>,
+    /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
+    #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
+    pub(crate) fit_rows: Option<usize>,
     /// Share of the rows held out of training, on which recall is measured [default: a tenth,
     /// at most 1000 rows, none of fewer than 100].
     #[arg(long, value_name = "SHARE")]
@@ -175,18 +183,29 @@ pub(crate) struct FitArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   twinlearn transform model.safetensors X.npy -o Z.npy
-  twinlearn transform model.safetensors new.npy -o new_reduced.npy --l2-norm")]
+  twinlearn transform model.safetensors new.npy -o new_reduced.npy --l2-norm --dtype f16
+  twinlearn transform model.safetensors texts.parquet::embedding -o reduced.parquet")]
 pub(crate) struct TransformArgs {
     /// The model.
     pub(crate) model: PathBuf,
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
-    /// Where the reduced vectors go (.npy, N × d, f32).
+    /// Where the reduced vectors go: .npy, .fbin, .f16bin, .i8bin, .parquet or .arrow. A table keeps
+    /// the other columns of a table.
     #[arg(short, long, value_name = "Z")]
     pub(crate) output: PathBuf,
     /// Scale every reduced vector to length 1.
     #[arg(long)]
     pub(crate) l2_norm: bool,
+    /// f32, f16 or int8 (by the ranges in the model) [default: what the output's name says, else f32].
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) dtype: Option<String>,
+    /// The column of the reduced vectors in a table.
+    #[arg(long, value_name = "NAME", default_value = "reduced")]
+    pub(crate) column: String,
+    /// Keep the column of the original vectors in a table.
+    #[arg(long)]
+    pub(crate) keep_original: bool,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }
@@ -369,7 +388,8 @@ pub(crate) struct Resources {
     /// Threads to work with; results do not depend on it [default: all cores].
     #[arg(long, value_name = "T")]
     pub(crate) threads: Option<usize>,
-    /// Bound of the working memory of the neighbour search, e.g. 500M or 2G [default: none].
+    /// Bound of the memory that is used, e.g. 500M or 2G: vectors that do not fit are read from where
+    /// they are [default: half of what is free for the vectors, no bound for the rest].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
 }

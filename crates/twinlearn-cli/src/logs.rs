@@ -1,7 +1,6 @@
 //! Training as files that grow while it goes on: JSON lines, and events for TensorBoard.
 //!
 //! A write that fails is told once, and training goes on without the log.
-#![allow(clippy::print_stderr)]
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,7 +11,7 @@ use std::time::SystemTime;
 use tfrecord::{EventWriter, EventWriterConfig};
 use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
 
-use crate::ui::lock;
+use crate::ui::{lock, tell};
 
 /// The logs that are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,7 +78,9 @@ impl<W> Growing<W> {
         };
         match result.and_then(|mut writer| write(&mut writer).map(|()| writer)) {
             Ok(writer) => *state = State::Open(writer),
-            Err(e) => eprintln!("warning: {}: cannot write the log: {e}", self.path.display()),
+            Err(e) => {
+                tell(&format!("warning: {}: cannot write the log: {e}", self.path.display()));
+            }
         }
     }
 }

@@ -8,15 +8,29 @@ mod commands;
 mod logs;
 mod ui;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-use crate::ui::Ui;
+use crate::ui::{Ui, lock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A panic is a defect of ours: one line says so, too. The library catches those of decoders
+    // itself, for damaged files; nothing should be printed of them.
+    let last = Arc::<Mutex<String>>::default();
+    let kept = Arc::clone(&last);
+    panic::set_hook(Box::new(move |info| *lock(&kept) = info.to_string().replace('\n', " ")));
+    match panic::catch_unwind(AssertUnwindSafe(|| run(cli))) {
+        Ok(code) => code,
+        Err(_) => ui::fail(&format_args!("internal error, please report it: {}", lock(&last))),
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
     // The demo searches many times over and is read for its table.
     let ui = match Ui::new(!matches!(cli.command, Command::Demo(_))) {
         Ok(ui) => ui,

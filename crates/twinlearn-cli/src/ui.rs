@@ -1,7 +1,7 @@
 //! What the user sees: bars and warnings on stderr, results on stdout. With `logs` the only place
 //! that prints.
-#![allow(clippy::print_stderr)]
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,9 +14,14 @@ use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
 use crate::args::Resources;
 use crate::logs::{Log, Logs};
 
+/// Prints a line on stderr. Where nobody can read it, it is not missed.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Prints the one line that says what went wrong.
-pub(crate) fn fail(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+pub(crate) fn fail(error: &dyn Display) -> ExitCode {
+    tell(&format!("error: {error}"));
     ExitCode::FAILURE
 }
 
@@ -58,13 +63,10 @@ impl Ui {
 
     /// A context that shows its progress here and, when asked, logs its steps.
     pub(crate) fn context(&self, resources: &Resources, logs: Logs<'_>) -> Result<Context> {
-        let mut context = match resources.threads {
+        let context = match resources.threads {
             Some(threads) => Context::with_threads(threads),
             None => Context::new(),
         }?;
-        if let Some(bytes) = resources.memory {
-            context = context.memory(bytes);
-        }
         let logs = logs.open()?;
         let sink = Sink { bar: Mutex::default(), shows_plans: self.shows_plans, logs };
         Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
@@ -118,8 +120,8 @@ impl Observer for Sink {
                 };
             }
             Event::Warning(message) => match &*lock(&self.bar) {
-                Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
-                None => eprintln!("warning: {message}"),
+                Some(bar) => bar.suspend(|| tell(&format!("warning: {message}"))),
+                None => tell(&format!("warning: {message}")),
             },
             _ => {}
         }

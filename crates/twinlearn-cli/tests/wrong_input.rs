@@ -239,7 +239,7 @@ fn bad_graphs_are_named() {
     );
     assert_eq!(
         fit(&folder, "x.npy", &["--knn", "x.npy"]),
-        "x.npy: expected integers, got elements of type \"<f4\""
+        "x.npy: expected integers, got elements of type f32"
     );
 }
 

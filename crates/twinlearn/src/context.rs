@@ -41,6 +41,8 @@ impl CancelToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Vectors are read from files; counted in rows.
+    Load,
     /// Every value is checked to be finite; counted in rows.
     Check,
     /// The nearest-neighbour graph; counted in rows.
@@ -66,6 +68,7 @@ impl Stage {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Load => "load",
             Self::Check => "check",
             Self::Knn => "knn",
             Self::Pca => "pca",
@@ -386,6 +389,16 @@ impl Context {
             data.par_chunks_mut(chunk.max(1)).with_max_len(1).enumerate().map(run).collect()
         });
         results.into_iter().collect()
+    }
+}
+
+/// An estimate of time.
+pub(crate) fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "a second".to_owned(),
+        s if s < 100.0 => format!("{s:.0} seconds"),
+        s if s < 6000.0 => format!("{:.0} minutes", s / 60.0),
+        s => format!("{:.0} hours", s / 3600.0),
     }
 }
 

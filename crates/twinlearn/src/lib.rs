@@ -59,8 +59,8 @@ mod trainer;
 
 pub use context::{CancelToken, Context, EpochReport, Event, Observer, Silent, Stage, StepReport};
 pub use data::{
-    DenseVectors, Element, NpyVectors, NpyWriter, OutputFile, Subset, Vectors, read_npy_integers,
-    write_npy_integers,
+    DenseVectors, Element, FileVectors, NpyWriter, OutputDtype, OutputFile, Subset, VectorSource,
+    Vectors, available_memory, read_integers, write_npy_integers,
 };
 pub use error::{Error, Result};
 pub use evaluation::{
@@ -70,7 +70,7 @@ pub use evaluation::{
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::Matrix;
-pub use model::{Model, TrainingRecord};
+pub use model::{Model, ScalarQuantiser, TrainingRecord, TransformOptions};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};

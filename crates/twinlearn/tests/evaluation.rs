@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use twinlearn::{
-    Context, Error, EvaluationData, EvaluationParams, LinearMap, Loss, Matrix, MethodEvaluation,
-    Metric, NpyVectors, Params, Qrels, QrelsNames, Reduction, Subset, Trainer, Verdict, advise,
-    evaluate, read_npy_integers,
+    Context, Error, EvaluationData, EvaluationParams, FileVectors, LinearMap, Loss, Matrix,
+    MethodEvaluation, Metric, Params, Qrels, QrelsNames, Reduction, Subset, Trainer, Verdict,
+    advise, evaluate, read_integers,
 };
 
 fn context() -> Context {
@@ -79,10 +79,10 @@ fn every_measure_is_that_of_the_libraries() {
 fn a_map_a_model_and_their_rows_are_judged_alike() {
     let ctx = context();
     let (train, test) = (
-        NpyVectors::open(data("train_x.npy")).unwrap(),
-        NpyVectors::open(data("test_x.npy")).unwrap(),
+        FileVectors::open(data("train_x.npy")).unwrap(),
+        FileVectors::open(data("test_x.npy")).unwrap(),
     );
-    let labels = ["train_y.npy", "test_y.npy"].map(|name| read_npy_integers(data(name)).unwrap().1);
+    let labels = ["train_y.npy", "test_y.npy"].map(|name| read_integers(data(name)).unwrap().1);
     let params = Params::builder().loss(Loss::KL).n_components(16).build().unwrap();
     let model = Trainer::new(params).fit(&ctx, &train).unwrap().model;
     let map = model.linear_map().unwrap();
@@ -127,7 +127,7 @@ fn a_map_a_model_and_their_rows_are_judged_alike() {
 
 #[test]
 fn threads_and_runs_do_not_change_what_is_said() {
-    let train = NpyVectors::open(data("train_x.npy")).unwrap();
+    let train = FileVectors::open(data("train_x.npy")).unwrap();
     let ids: Vec<u32> = (0..900).collect();
     let x = Subset::new(&train, &ids).unwrap();
     let map = LinearMap::truncation(384, 12).unwrap();
@@ -163,7 +163,7 @@ fn advice_on_rows_of_known_rank() {
 
 #[test]
 fn advice_on_sentence_embeddings() {
-    let train = NpyVectors::open(data("train_x.npy")).unwrap();
+    let train = FileVectors::open(data("train_x.npy")).unwrap();
     let ids: Vec<u32> = (0..2000).collect();
     let x = Subset::new(&train, &ids).unwrap();
     let advice = advise(&context(), &x, 0.6, &EvaluationParams::default()).unwrap();

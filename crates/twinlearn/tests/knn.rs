@@ -2,16 +2,16 @@
 
 use half::f16;
 use twinlearn::{
-    Context, DenseVectors, KnnApproximation, KnnGraph, KnnMethod, KnnParams, Matrix, Metric,
-    NpyVectors, Params, Trainer, Vectors, knn_graph, knn_search, recall_at_k,
+    Context, DenseVectors, FileVectors, KnnApproximation, KnnGraph, KnnMethod, KnnParams, Matrix,
+    Metric, Params, Trainer, Vectors, knn_graph, knn_search, recall_at_k,
 };
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
 
 /// 4000 sentence embeddings of dimension 384.
-fn real() -> NpyVectors {
+fn real() -> FileVectors {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    NpyVectors::open(root.join("../../data/train_x.npy")).unwrap()
+    FileVectors::open(root.join("../../data/train_x.npy")).unwrap()
 }
 
 fn context() -> Context {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use twinlearn::{
-    CancelToken, Checkpoints, Context, Error, Event, Fit, Init, Loss, Matrix, Model, NormLayer,
-    NpyVectors, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
+    CancelToken, Checkpoints, Context, Error, Event, FileVectors, Fit, Init, Loss, Matrix, Model,
+    NormLayer, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
 };
 
 /// 1000 sentence embeddings of dimension 384.
 fn rows() -> Matrix {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let x = NpyVectors::open(root.join("../../data/train_x.npy")).unwrap();
+    let x = FileVectors::open(root.join("../../data/train_x.npy")).unwrap();
     let mut rows = vec![0.0; 1000 * 384];
     x.read_rows(0, &mut rows).unwrap();
     Matrix::new(1000, 384, rows).unwrap()

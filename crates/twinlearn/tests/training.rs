@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Context, Event, Fit, KnnGraph, Loss, Matrix, Metric, NormLayer, NpyVectors, Observer,
+    Context, Event, FileVectors, Fit, KnnGraph, Loss, Matrix, Metric, NormLayer, Observer,
     Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
 };
 
 /// 4000 sentence embeddings of dimension 384.
-fn real() -> NpyVectors {
+fn real() -> FileVectors {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    NpyVectors::open(root.join("../../data/train_x.npy")).unwrap()
+    FileVectors::open(root.join("../../data/train_x.npy")).unwrap()
 }
 
 fn fit_with(ctx: &Context, x: &dyn Vectors, params: ParamsBuilder) -> Fit {

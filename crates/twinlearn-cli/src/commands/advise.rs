@@ -1,9 +1,9 @@
 //! `twinlearn advise`
 
-use twinlearn::{Metric, NpyVectors, OutputFile, Result, Verdict, advise};
+use twinlearn::{Metric, OutputFile, Result, VectorSource, Verdict, advise};
 use twinlearn_report::Report;
 
-use super::shared::{measured, name, write_html, write_json};
+use super::shared::{Memory, measured, name, write_html, write_json};
 use crate::args::AdviseArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
@@ -12,9 +12,12 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let metric: Metric = args.metric.parse()?;
     let params = args.measuring.params(metric).fit_rows(args.fit_rows);
     let ctx = ui.context(&args.resources, Logs::default())?;
-    let x = NpyVectors::open(&args.x)?;
+    let mut memory = Memory::of(&args.resources)?;
+    let x = VectorSource::open(&args.x)?;
     let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
     let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
+    let x = memory.load(&ctx, x)?;
+    let ctx = memory.bound(ctx);
     let advice = advise(&ctx, &x, args.keep, &params)?;
     write_json(json, &advice)?;
     let mut text = advice.to_string();

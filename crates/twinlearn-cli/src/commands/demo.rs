@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use twinlearn::{
-    Context, Error, KnnParams, LinearMap, Loss, Matrix, NpyVectors, Params, ParamsBuilder, Pca,
-    Result, Trainer, Vectors, knn_accuracy, knn_search, read_npy_integers, recall_at_k,
+    Context, Error, FileVectors, KnnParams, LinearMap, Loss, Matrix, Params, ParamsBuilder, Pca,
+    Result, Trainer, Vectors, knn_accuracy, knn_search, read_integers, recall_at_k,
 };
 
 use crate::args::DemoArgs;
@@ -20,8 +20,8 @@ const SHOWN_ROWS: [usize; 3] = [3, 8, 12];
 const SHOWN_NEIGHBOURS: usize = 3;
 
 struct Data {
-    train: NpyVectors,
-    test: NpyVectors,
+    train: FileVectors,
+    test: FileVectors,
     train_labels: Vec<i64>,
     test_labels: Vec<i64>,
     train_texts: Vec<String>,
@@ -48,10 +48,10 @@ impl Data {
             Ok(text.lines().map(|l| l.split_once(' ').map_or(l, |p| p.1).to_owned()).collect())
         };
         let data = Self {
-            train: NpyVectors::open(folder.join("train_x.npy"))?,
-            test: NpyVectors::open(folder.join("test_x.npy"))?,
-            train_labels: read_npy_integers(folder.join("train_y.npy"))?.1,
-            test_labels: read_npy_integers(folder.join("test_y.npy"))?.1,
+            train: FileVectors::open(folder.join("train_x.npy"))?,
+            test: FileVectors::open(folder.join("test_x.npy"))?,
+            train_labels: read_integers(folder.join("train_y.npy"))?.1,
+            test_labels: read_integers(folder.join("test_y.npy"))?.1,
             train_texts: texts("train.txt")?,
             test_texts: texts("test.txt")?,
         };

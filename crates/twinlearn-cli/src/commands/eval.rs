@@ -1,12 +1,14 @@
 //! `twinlearn eval`
 
 use twinlearn::{
-    EvaluationData, Metric, Model, NpyVectors, OutputFile, Qrels, QrelsNames, Reduction, Result,
+    EvaluationData, Metric, Model, OutputFile, Qrels, QrelsNames, Reduction, Result, VectorSource,
     Vectors, evaluate,
 };
 use twinlearn_report::Report;
 
-use super::shared::{Described, measured, name, read_labels, read_lines, write_html, write_json};
+use super::shared::{
+    Described, Memory, measured, name, read_labels, read_lines, write_html, write_json,
+};
 use crate::args::EvalArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
@@ -19,8 +21,9 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         (None, Some(model)) => model.params().metric,
         (None, None) => Metric::default(),
     };
-    let x = NpyVectors::open(&args.original)?;
-    let open = |path: &Option<_>| path.as_ref().map(NpyVectors::open).transpose();
+    let mut memory = Memory::of(&args.resources)?;
+    let x = VectorSource::open(&args.original)?;
+    let open = |path: &Option<_>| path.as_ref().map(VectorSource::open).transpose();
     let (queries, reduced) = (open(&args.queries)?, open(&args.reduced)?);
     let reduced_queries = open(&args.reduced_queries)?;
     let query_labels = args.query_labels.as_deref().map(read_labels).transpose()?;
@@ -38,6 +41,11 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
     let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
 
+    let mut load =
+        |source: Option<VectorSource>| source.map(|source| memory.load(&ctx, source)).transpose();
+    let (queries, reduced_queries) = (load(queries)?, load(reduced_queries)?);
+    let (reduced, x) = (load(reduced)?, memory.load(&ctx, x)?);
+    let ctx = memory.bound(ctx);
     let mut data = EvaluationData::new(&x);
     if let Some(queries) = &queries {
         data = data.queries(queries);

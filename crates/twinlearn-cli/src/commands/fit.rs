@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Checkpoints, Context, Error, EvaluationData, EvaluationParams, Fit, FitReport, KnnGraph, Loss,
-    Metric, Model, NetworkSpec, NpyVectors, OutputFile, Params, Reduction, Result, Subset, Trainer,
-    Vectors, evaluate, read_npy_integers, write_npy_integers,
+    Checkpoints, Context, Error, EvaluationData, EvaluationParams, FileVectors, Fit, FitReport,
+    KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params, Reduction, Result, Subset,
+    Trainer, VectorSource, Vectors, evaluate, read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
-use super::shared::{Described, measured, name, write_html};
+use super::shared::{Described, Memory, measured, name, write_html};
 use crate::args::FitArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, print, seconds};
@@ -28,13 +28,22 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     }
     let logs = Logs { steps: args.log.as_deref(), tensorboard: args.tensorboard.as_deref() };
     let ctx = ui.context(&args.resources, logs)?;
-    let x = NpyVectors::open(&args.x)?;
+    let mut memory = Memory::of(&args.resources)?;
+    let x = VectorSource::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
     let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     // Before the long work, so that a folder that cannot be written to is told at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
     let html = args.html.as_deref().map(OutputFile::create).transpose()?;
+
+    let rows = args.fit_rows.filter(|&n| n < x.n_rows());
+    let rows = rows.map(|n| sample_rows(params.seed, x.n_rows(), n));
+    let x = match rows {
+        Some(rows) => memory.load_rows(&ctx, &x, &rows)?,
+        None => memory.load(&ctx, x)?,
+    };
+    let ctx = memory.bound(ctx);
 
     let run = Arc::<Run>::default();
     let mut trainer = Trainer::new(params);
@@ -117,7 +126,7 @@ struct Run {
 fn page(
     ctx: &Context,
     args: &FitArgs,
-    (x, described): (&NpyVectors, &Described),
+    (x, described): (&FileVectors, &Described),
     fit: &Fit,
     run: &Run,
 ) -> Result<Report> {
@@ -148,7 +157,7 @@ fn page(
 fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
     let file_error =
         |expected: String, actual: String| Error::File { path: path.to_owned(), expected, actual };
-    let (shape, indices) = read_npy_integers(path)?;
+    let (shape, indices) = read_integers(path)?;
     match shape[..] {
         [n, _] if n == n_rows => KnnGraph::from_indices(n, &indices),
         [n, _] => Err(file_error(format!("{n_rows} rows, one for each of X"), n.to_string())),

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use twinlearn::{
-    KnnParams, NpyVectors, OutputFile, Result, Vectors, knn_graph, knn_search, write_npy_integers,
+    KnnParams, OutputFile, Result, VectorSource, Vectors, knn_graph, knn_search, write_npy_integers,
 };
 
+use super::shared::Memory;
 use crate::args::KnnArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
@@ -18,9 +19,13 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
         .approximation(approximation)
         .seed(args.seed);
     let ctx = ui.context(&args.resources, Logs::default())?;
-    let x = NpyVectors::open(&args.x)?;
-    let queries = args.queries.as_ref().map(NpyVectors::open).transpose()?;
+    let mut memory = Memory::of(&args.resources)?;
+    let x = VectorSource::open(&args.x)?;
+    let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
     let output = OutputFile::create(&args.output)?;
+    let queries = queries.map(|queries| memory.load(&ctx, queries)).transpose()?;
+    let x = memory.load(&ctx, x)?;
+    let ctx = memory.bound(ctx);
     let start = Instant::now();
     let (n_rows, ids) = match &queries {
         None => (x.n_rows(), knn_graph(&ctx, &x, &params)?.to_indices()),

@@ -4,12 +4,73 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
-use twinlearn::{Context, Error, Metric, OutputFile, Result, Vectors, read_npy_integers};
+use twinlearn::{
+    Context, Error, FileVectors, Metric, OutputFile, Result, VectorSource, Vectors,
+    available_memory, read_integers,
+};
 use twinlearn_report::Report;
+
+use crate::args::Resources;
+
+/// Bytes that the program and its threads take of a bound on memory, whatever they work on.
+const OWN: usize = 16 << 20;
+
+/// Shares out the memory there may be: half of it, at most, to vectors, what is left to the work.
+pub(crate) struct Memory {
+    bound: Option<usize>,
+    vectors: usize,
+    held: usize,
+}
+
+impl Memory {
+    pub(crate) fn of(resources: &Resources) -> Result<Self> {
+        let bound = match resources.memory {
+            Some(bytes) if bytes < 2 * OWN => {
+                return Err(Error::Invalid {
+                    name: "memory".to_owned(),
+                    expected: format!("at least {} MB", (2 * OWN).div_ceil(1_000_000)),
+                    actual: format!("{} MB", bytes as f64 / 1e6),
+                });
+            }
+            bytes => bytes.map(|bytes| bytes - OWN),
+        };
+        let vectors = bound.unwrap_or_else(available_memory) / 2;
+        Ok(Self { bound, vectors, held: 0 })
+    }
+
+    /// Makes vectors ready.
+    pub(crate) fn load(&mut self, ctx: &Context, source: VectorSource) -> Result<FileVectors> {
+        self.took(FileVectors::load(ctx, source, self.vectors)?)
+    }
+
+    /// Makes some of the vectors ready.
+    pub(crate) fn load_rows(
+        &mut self,
+        ctx: &Context,
+        source: &VectorSource,
+        ids: &[u32],
+    ) -> Result<FileVectors> {
+        self.took(FileVectors::load_rows(ctx, source, ids, self.vectors)?)
+    }
+
+    fn took(&mut self, x: FileVectors) -> Result<FileVectors> {
+        self.vectors -= x.n_held_bytes();
+        self.held += x.n_held_bytes();
+        Ok(x)
+    }
+
+    /// Leaves the rest to the work.
+    pub(crate) fn bound(&self, ctx: Context) -> Context {
+        match self.bound {
+            Some(bound) => ctx.memory(bound - self.held),
+            None => ctx,
+        }
+    }
+}
 
 /// One number for each row, of a `.npy` file.
 pub(crate) fn read_labels(path: &Path) -> Result<Vec<i64>> {
-    let (shape, values) = read_npy_integers(path)?;
+    let (shape, values) = read_integers(path)?;
     match shape[..] {
         [_] | [_, 1] => Ok(values),
         _ => Err(Error::File {

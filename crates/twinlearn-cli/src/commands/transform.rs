@@ -2,20 +2,23 @@
 
 use std::time::Instant;
 
-use twinlearn::{Model, NpyVectors, NpyWriter, Result, Vectors};
+use twinlearn::{Model, Result, TransformOptions, VectorSource};
 
 use crate::args::TransformArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
+    let options = TransformOptions::default()
+        .l2_norm(args.l2_norm)
+        .dtype(args.dtype.as_deref().map(str::parse).transpose()?)
+        .column(&args.column)
+        .keep_original(args.keep_original);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let model = Model::load(&args.model)?;
-    let x = NpyVectors::open(&args.x)?;
-    let mut output = NpyWriter::create(&args.output, x.n_rows(), model.n_components())?;
+    let x = VectorSource::open(&args.x)?;
     let start = Instant::now();
-    model.transform_blocks(&ctx, &x, args.l2_norm, |rows| output.write_rows(rows))?;
-    output.commit()?;
+    model.transform_file(&ctx, &x, &args.output, &options)?;
     let elapsed = start.elapsed();
     print(&format!(
         "{}: {} rows, {} → {} dimensions, in {} ({:.0} rows/s)",

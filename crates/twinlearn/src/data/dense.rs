@@ -1,6 +1,6 @@
 //! Vectors in memory, borrowed or owned, of any number type.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::Vectors;
 use crate::error::{Error, Result};
@@ -47,6 +47,15 @@ impl Element for f32 {
     }
     fn as_f32(src: &[Self]) -> Option<&[f32]> {
         Some(src)
+    }
+}
+
+impl Element for bf16 {
+    const NAME: &'static str = "bf16";
+    fn widen(src: &[Self], out: &mut [f32]) {
+        for (o, s) in out.iter_mut().zip(src) {
+            *o = f32::from_bits(u32::from(s.to_bits()) << 16);
+        }
     }
 }
 

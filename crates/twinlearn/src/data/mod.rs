@@ -1,19 +1,28 @@
-//! Where vectors come from: memory, memory-mapped `.npy` files, subsets of either.
+//! Where vectors come from (memory, files of many formats, subsets of either) and where they go.
 
 mod check;
 mod dense;
-mod npy;
-mod npy_header;
+mod formats;
+mod integers;
+mod memory;
 mod output;
+mod reduced;
+mod source;
+mod stored;
 mod subset;
 mod tensors;
 
 pub(crate) use check::{check_row, check_vectors};
 pub use dense::{DenseVectors, Element};
-pub use npy::{NpyVectors, read_npy_integers};
-pub use output::{NpyWriter, OutputFile, write_npy_integers};
+pub use integers::read_integers;
+pub use memory::available_memory;
+pub(crate) use output::ArrayWriter;
+pub use output::{NpyWriter, OutputDtype, OutputFile, write_npy_integers};
+pub(crate) use reduced::ReducedFile;
+pub use source::VectorSource;
+pub use stored::FileVectors;
 pub use subset::Subset;
-pub(crate) use tensors::{Mismatch, Named, Tensors, checksum, tensors_to_bytes};
+pub(crate) use tensors::{Mismatch, Named, Tensors, UNSEALED, tensors_to_bytes};
 
 use crate::error::Result;
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::npy_header::NpyHeader;
+use super::formats::NpyHeader;
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
+use crate::names::named;
 
 /// A file under construction: it takes its name only in [`commit`](Self::commit), and is removed
 /// when dropped before.
@@ -27,10 +28,6 @@ impl OutputFile {
         if path.is_dir() {
             return Err(Error::file(path, "the name of a file to write", "a folder"));
         }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".twinlearn-").suffix(".part");
         #[cfg(unix)]
@@ -39,7 +36,9 @@ impl OutputFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temp = builder.tempfile_in(folder).map_err(|e| Error::io(path, "write", e))?;
+        let temp = builder
+            .tempfile_in(folder_of(path))
+            .map_err(|e| Error::io(path, "write", without_path(e)))?;
         Ok(Self { path: path.to_owned(), temp: std::io::BufWriter::with_capacity(1 << 16, temp) })
     }
 
@@ -61,16 +60,135 @@ impl OutputFile {
         let temp = temp.into_inner().map_err(|e| fail(e.into_error()))?;
         temp.as_file().sync_all().map_err(fail)?;
         temp.persist(&path).map_err(|e| fail(e.error))?;
+        sync_folder(&path);
         Ok(())
+    }
+
+    /// Where it will be.
+    #[cfg(feature = "arrow")]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.temp.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.temp.flush()
+    }
+}
+
+/// The system's answer itself: the temporary name, which tempfile adds, is of no use to anybody.
+fn without_path(e: std::io::Error) -> std::io::Error {
+    let source = e.get_ref().and_then(std::error::Error::source);
+    let code = source.and_then(|e| e.downcast_ref::<std::io::Error>()?.raw_os_error());
+    code.map_or(e, std::io::Error::from_raw_os_error)
+}
+
+/// The folder a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a new name last through a loss of power, where the system can be asked to.
+fn sync_folder(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(folder) = std::fs::File::open(folder_of(path)) {
+        // The file is whole by now, and named: some file systems just do not do this.
+        let _ = folder.sync_all();
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+/// The type of the numbers in a file of reduced vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputDtype {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// Rounded to nearest; beyond ±65504 to infinity.
+    F16,
+    /// One byte, by the ranges of a [`ScalarQuantiser`](crate::ScalarQuantiser).
+    Int8,
+}
+
+named!(OutputDtype, "dtype", "f32, f16 or int8", F32 = "f32", F16 = "f16", Int8 = "int8");
+
+impl OutputDtype {
+    /// Bytes of a number.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::Int8 => 1,
+        }
+    }
+}
+
+/// A 2-D array that is written row block by row block, in one of the plain formats.
+#[derive(Debug)]
+pub(crate) struct ArrayWriter {
+    file: OutputFile,
+    row_bytes: usize,
+    missing: usize,
+}
+
+impl ArrayWriter {
+    /// A `.npy` file.
+    pub(crate) fn npy(path: &Path, dtype: OutputDtype, [rows, cols]: [usize; 2]) -> Result<Self> {
+        let mut file = OutputFile::create(path)?;
+        let descr = match dtype {
+            OutputDtype::F32 => "<f4",
+            OutputDtype::F16 => "<f2",
+            OutputDtype::Int8 => "|i1",
+        };
+        file.write_all(&NpyHeader::write(descr, &[rows, cols]))?;
+        Ok(Self { file, row_bytes: cols * dtype.size(), missing: rows })
+    }
+
+    /// A `.fbin` file or one of its kin.
+    pub(crate) fn bin(path: &Path, dtype: OutputDtype, [rows, cols]: [usize; 2]) -> Result<Self> {
+        let mut file = OutputFile::create(path)?;
+        for n in [rows, cols] {
+            let n = u32::try_from(n).map_err(|_| Error::file(path, "fewer than 2^32 rows", n))?;
+            file.write_all(&n.to_le_bytes())?;
+        }
+        Ok(Self { file, row_bytes: cols * dtype.size(), missing: rows })
+    }
+
+    /// Appends rows.
+    pub(crate) fn write(&mut self, rows: &[u8]) -> Result<()> {
+        let n = rows.len() / self.row_bytes;
+        if !rows.len().is_multiple_of(self.row_bytes) || n > self.missing {
+            let expected = format_args!("at most {} of {} bytes", self.missing, self.row_bytes);
+            return Err(Error::invalid("rows", expected, format_args!("{} bytes", rows.len())));
+        }
+        self.missing -= n;
+        self.file.write_all(rows)
+    }
+
+    /// Finishes the file, as [`OutputFile::commit`].
+    pub(crate) fn commit(self) -> Result<()> {
+        match self.missing {
+            0 => self.file.commit(),
+            missing => Err(Error::invalid("rows", format_args!("{missing} more"), "none")),
+        }
     }
 }
 
 /// A 2-D `.npy` file of `f32`, written row block by row block.
 #[derive(Debug)]
 pub struct NpyWriter {
-    file: OutputFile,
+    array: ArrayWriter,
     cols: usize,
-    missing: usize,
 }
 
 impl NpyWriter {
@@ -79,9 +197,7 @@ impl NpyWriter {
     /// # Errors
     /// As [`OutputFile::create`].
     pub fn create(path: impl AsRef<Path>, rows: usize, cols: usize) -> Result<Self> {
-        let mut file = OutputFile::create(path)?;
-        file.write_all(&NpyHeader::write("<f4", &[rows, cols]))?;
-        Ok(Self { file, cols, missing: rows })
+        Ok(Self { array: ArrayWriter::npy(path.as_ref(), OutputDtype::F32, [rows, cols])?, cols })
     }
 
     /// Appends rows.
@@ -89,15 +205,10 @@ impl NpyWriter {
     /// # Errors
     /// When they have another width, are too many, or cannot be written.
     pub fn write_rows(&mut self, rows: &Matrix) -> Result<()> {
-        if rows.cols() != self.cols || rows.rows() > self.missing {
-            return Err(Error::invalid(
-                "rows",
-                format_args!("at most {} × {}", self.missing, self.cols),
-                format_args!("{} × {}", rows.rows(), rows.cols()),
-            ));
+        if rows.cols() != self.cols {
+            return Err(Error::invalid("rows", format_args!("width {}", self.cols), rows.cols()));
         }
-        self.missing -= rows.rows();
-        self.file.write_all(bytemuck::cast_slice(rows.as_slice()))
+        self.array.write(bytemuck::cast_slice(rows.as_slice()))
     }
 
     /// Finishes the file, as [`OutputFile::commit`].
@@ -105,10 +216,7 @@ impl NpyWriter {
     /// # Errors
     /// When rows are missing or the file cannot be finished.
     pub fn commit(self) -> Result<()> {
-        if self.missing > 0 {
-            return Err(Error::invalid("rows", format_args!("{} more", self.missing), "none"));
-        }
-        self.file.commit()
+        self.array.commit()
     }
 }
 

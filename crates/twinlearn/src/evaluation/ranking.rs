@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::read_npy_integers;
+use crate::data::read_integers;
 use crate::error::{Error, Result};
 
 /// nDCG looks at so many answers.
@@ -71,7 +71,7 @@ impl Qrels {
     ) -> Result<Self> {
         let path = path.as_ref();
         if path.extension().is_some_and(|e| e == "npy") {
-            let (shape, values) = read_npy_integers(path)?;
+            let (shape, values) = read_integers(path)?;
             let &[_, columns @ (2 | 3)] = &shape[..] else {
                 let got = format!("shape {shape:?}");
                 return Err(Error::file(path, "rows of query, row, relevance", got));

@@ -1,29 +1,41 @@
 //! The model file: safetensors with one metadata entry of JSON. Loading checks everything and
 //! executes nothing.
+//!
+//! Schema versions: 1 has neither checksum nor ranges; 2 has both.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Model, TrainingRecord};
-use crate::data::{Mismatch, OutputFile, Tensors, tensors_to_bytes};
+use super::{Model, Ranges, ScalarQuantiser, TrainingRecord};
+use crate::data::{Mismatch, OutputFile, Tensors, UNSEALED, tensors_to_bytes};
 use crate::error::{Error, Result};
 use crate::nn::{Network, NetworkSpec};
 use crate::params::{Hyperparameters, Params};
 
 /// The version this crate writes, and the newest it reads.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
+/// The first version with a checksum.
+const SEALED_VERSION: u32 = 2;
+
+/// What is read here.
+const MODEL: &str = "a twinlearn model (.safetensors)";
 
 /// The metadata. `schema_version` comes first and is read on its own before the rest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
     schema_version: u32,
+    /// Of the file.
+    #[serde(default)]
+    checksum: String,
     producer: String,
     n_features: usize,
     has_projector: bool,
     hyperparameters: Hyperparameters,
     training: TrainingRecord,
+    #[serde(default)]
+    has_ranges: bool,
 }
 
 #[derive(Deserialize)]
@@ -62,11 +74,13 @@ impl Model {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let metadata = Metadata {
             schema_version: SCHEMA_VERSION,
+            checksum: UNSEALED.to_owned(),
             producer: concat!("twinlearn ", env!("CARGO_PKG_VERSION")).to_owned(),
             n_features: self.n_features(),
             has_projector: self.has_projector(),
             hyperparameters: Hyperparameters::clone(&self.params),
             training: self.training.clone(),
+            has_ranges: self.ranges.is_some(),
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
@@ -83,10 +97,8 @@ impl Model {
 
     /// The error is what was expected and what came.
     fn parse(bytes: &[u8]) -> std::result::Result<Self, Mismatch> {
-        let foreign = |actual: &dyn std::fmt::Display| {
-            ("a twinlearn model (.safetensors)".to_owned(), actual.to_string())
-        };
-        let mut arrays = Tensors::parse(bytes).map_err(|e| foreign(&e))?;
+        let foreign = |actual: &dyn std::fmt::Display| (MODEL.to_owned(), actual.to_string());
+        let mut arrays = Tensors::parse(bytes, MODEL)?;
         let broken = |e: serde_json::Error| foreign(&format_args!("metadata with {e}"));
         let Version { schema_version } = serde_json::from_str(&arrays.json).map_err(broken)?;
         if schema_version > SCHEMA_VERSION {
@@ -94,6 +106,9 @@ impl Model {
                 format!("a model of schema version up to {SCHEMA_VERSION}"),
                 format!("version {schema_version}: a newer twinlearn wrote it; install that"),
             ));
+        }
+        if schema_version >= SEALED_VERSION && !arrays.is_sealed {
+            return Err(foreign(&"one without a checksum"));
         }
         let metadata: Metadata = serde_json::from_str(&arrays.json).map_err(broken)?;
         let params = Params::try_from(metadata.hyperparameters).map_err(|e| foreign(&e))?;
@@ -107,9 +122,27 @@ impl Model {
             }
             _ => None,
         };
+        let ranges = metadata.has_ranges.then(|| ranges(&mut arrays, d)).transpose()?;
         arrays.finish()?;
-        Ok(Self::new(params, encoder, projector, metadata.training))
+        Ok(Self { ranges, ..Self::new(params, encoder, projector, metadata.training) })
     }
+}
+
+fn ranges(arrays: &mut Tensors<'_>, d: usize) -> std::result::Result<Ranges, Mismatch> {
+    let mut read = |name: &str| {
+        let mut values = vec![0.0; d];
+        arrays.fill(name, &[d], &mut values).map(|()| values)
+    };
+    let mut quantiser = |name: &str| {
+        let (low, high) = (read(&format!("{name}.low"))?, read(&format!("{name}.high"))?);
+        match low.iter().zip(&high).position(|(low, high)| low > high) {
+            Some(j) => {
+                Err((format!("a range in {name}"), format!("{} to {} at {j}", low[j], high[j])))
+            }
+            None => Ok(ScalarQuantiser { low, high }),
+        }
+    };
+    Ok(Ranges { plain: quantiser("ranges")?, unit: quantiser("unit_ranges")? })
 }
 
 /// Reads a network of the given input and output widths.

@@ -1,16 +1,20 @@
 //! A fitted model: the encoder, ready to transform, and what made it.
 
 mod file;
+mod files;
+mod quantiser;
 
 use std::ops::Range;
 
+pub use self::files::TransformOptions;
+pub use self::quantiser::ScalarQuantiser;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};
-use crate::data::{Vectors, check_row};
+use crate::data::{Subset, Vectors, check_row};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, scale_to_unit};
-use crate::nn::{Network, encode_rows};
+use crate::nn::{Network, encode, encode_rows};
 use crate::params::{Init, Params, ParamsBuilder};
 use crate::pca::LinearMap;
 use crate::trainer::ValidationReport;
@@ -45,8 +49,21 @@ pub struct Model {
     projector: Option<Network<f32>>,
     /// The encoder with batch norm folded away.
     inference: Network<f32>,
+    /// None in models of before.
+    ranges: Option<Ranges>,
     training: TrainingRecord,
 }
+
+/// The ranges of the reduced vectors, by which they are made bytes.
+#[derive(Clone, Debug)]
+struct Ranges {
+    plain: ScalarQuantiser,
+    /// Of reduced vectors of length 1.
+    unit: ScalarQuantiser,
+}
+
+/// Rows that ranges are taken from, at most.
+const RANGE_ROWS: usize = 10_000;
 
 /// About how many input elements there are in a block of rows that are transformed.
 const BLOCK_ELEMENTS: usize = 1 << 21;
@@ -59,7 +76,29 @@ impl Model {
         training: TrainingRecord,
     ) -> Self {
         let inference = encoder.folded();
-        Self { params, encoder, projector, inference, training }
+        Self { params, encoder, projector, inference, ranges: None, training }
+    }
+
+    /// With the ranges of what becomes of checked rows: of an even sample, where they are many.
+    pub(crate) fn with_ranges(self, ctx: &Context, rows: &dyn Vectors) -> Result<Self> {
+        let count = rows.n_rows().min(RANGE_ROWS);
+        let ids: Vec<u32> = (0..count).map(|i| (i * rows.n_rows() / count) as u32).collect();
+        let mut reduced = encode(&ctx.quiet(), &self.inference, &Subset::new(rows, &ids)?)?;
+        let plain = ScalarQuantiser::of(&reduced);
+        let width = reduced.cols();
+        for row in reduced.as_mut_slice().chunks_exact_mut(width) {
+            scale_to_unit(row);
+        }
+        let unit = ScalarQuantiser::of(&reduced);
+        Ok(Self { ranges: Some(Ranges { plain, unit }), ..self })
+    }
+
+    /// What makes reduced vectors bytes: those of [`transform`](Self::transform) with the same
+    /// `l2_norm`. None in models of schema version 1.
+    #[must_use]
+    pub fn quantiser(&self, l2_norm: bool) -> Option<&ScalarQuantiser> {
+        let ranges = self.ranges.as_ref()?;
+        Some(if l2_norm { &ranges.unit } else { &ranges.plain })
     }
 
     /// Encoder and, if it was retained, projector.
@@ -126,6 +165,13 @@ impl Model {
             let arrays = network.into_iter().flat_map(Network::arrays);
             all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
         }
+        if let Some(Ranges { plain, unit }) = &self.ranges {
+            for (prefix, quantiser) in [("ranges", plain), ("unit_ranges", unit)] {
+                for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
+                    all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
+                }
+            }
+        }
         all
     }
 
@@ -152,7 +198,7 @@ impl Model {
     pub fn transform(&self, ctx: &Context, x: &dyn Vectors, l2_norm: bool) -> Result<Matrix> {
         let mut out = Matrix::zeros(x.n_rows(), self.n_components());
         self.each_run(ctx, x, |run| {
-            self.transform_run(ctx, x, run.clone(), l2_norm, out.rows_slice_mut(run))
+            self.transform_run(ctx, x, run.clone(), 0, l2_norm, out.rows_slice_mut(run))
         })?;
         Ok(out)
     }
@@ -170,9 +216,23 @@ impl Model {
     ) -> Result<()> {
         self.each_run(ctx, x, |run| {
             let mut block = Matrix::zeros(run.len(), self.n_components());
-            self.transform_run(ctx, x, run, l2_norm, block.as_mut_slice())?;
+            self.transform_run(ctx, x, run, 0, l2_norm, block.as_mut_slice())?;
             sink(&block)
         })
+    }
+
+    /// Rows that are read at once.
+    fn run_rows(&self) -> usize {
+        (BLOCK_ELEMENTS / self.n_features()).max(64)
+    }
+
+    fn check_dim(&self, dim: usize) -> Result<()> {
+        let wanted = self.n_features();
+        if dim == wanted {
+            return Ok(());
+        }
+        let expected = format_args!("vectors of dimension {wanted}, which the model was fitted to");
+        Err(Error::invalid("X", expected, dim))
     }
 
     /// Calls `each` with the rows of `x`, block by block, and tells of it.
@@ -182,16 +242,9 @@ impl Model {
         x: &dyn Vectors,
         mut each: impl FnMut(Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let dim = self.n_features();
-        if x.dim() != dim {
-            return Err(Error::invalid(
-                "X",
-                format_args!("vectors of dimension {dim}, which the model was fitted to"),
-                x.dim(),
-            ));
-        }
+        self.check_dim(x.dim())?;
         ctx.stage(Stage::Transform, x.n_rows(), || {
-            for run in runs(x.n_rows(), (BLOCK_ELEMENTS / dim).max(64)) {
+            for run in runs(x.n_rows(), self.run_rows()) {
                 let done = run.end;
                 each(run)?;
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
@@ -200,17 +253,18 @@ impl Model {
         })
     }
 
-    /// Checks and encodes the rows `run`.
+    /// Checks and encodes the rows `run`; in messages they are numbered from `first` on.
     fn transform_run(
         &self,
         ctx: &Context,
         x: &dyn Vectors,
         run: Range<usize>,
+        first: usize,
         l2_norm: bool,
         out: &mut [f32],
     ) -> Result<()> {
         encode_rows(ctx, &self.inference, x, run, out, |i, row, z| {
-            check_row("X", i, row, false)?;
+            check_row("X", first + i, row, false)?;
             if l2_norm {
                 scale_to_unit(z);
             }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Identity, Keeper, model_checksum};
+use super::plan::FitPlan;
 use super::run::{Run, Trained};
 use super::step::Networks;
 use super::validation::{Split, ValidationReport, Watch, whitened};
 use super::{Trainer, start, starts};
-use crate::context::{Context, Stage};
+use crate::context::{Context, Event, Stage};
 use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
@@ -71,6 +72,9 @@ pub(super) fn fit(
         None => params.n_validation(x.n_rows()),
     };
     check_sizes(params, x, graph.as_ref(), model.as_ref(), validation.as_ref(), held_out)?;
+    let plan = FitPlan::new(ctx, params, x);
+    plan.check(ctx)?;
+    ctx.emit(&Event::Plan(&plan.to_string()));
     let mut clock = Clock::default();
     let needs_direction = params.metric == Metric::Cosine;
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;
@@ -178,7 +182,8 @@ pub(super) fn fit(
         validation: record.validation,
         training: record.clone(),
     };
-    let model = Model::new(params, encoder, projector, record);
+    let rows = Subset::new(x, &base)?;
+    let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
     if let Some(keeper) = &keeper {
         keeper.save_model("final.safetensors", &model)?;
     }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod feed;
 mod fit;
+mod plan;
 mod run;
 mod start;
 mod step;

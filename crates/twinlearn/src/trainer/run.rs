@@ -331,6 +331,7 @@ impl Run<'_> {
         let Networks { encoder, projector } = best.networks.clone();
         let encoder = watch.whitened(self.ctx, encoder)?;
         let model = Model::new(params.clone(), encoder, projector, record);
+        let model = model.with_ranges(self.ctx, watch.base())?;
         keeper.save_model("best.safetensors", &model)
     }
 }

@@ -100,6 +100,11 @@ impl<'a> Watch<'a> {
         Ok(Some(Self { base, held_out, metric, whiten, k, truth }))
     }
 
+    /// The training rows that are looked among.
+    pub(super) fn base(&self) -> &dyn Vectors {
+        &self.base
+    }
+
     pub(super) fn n_rows(&self) -> usize {
         self.held_out.n_rows()
     }

@@ -1,12 +1,11 @@
-//! The innermost loops, and the only home of `unsafe`: raw matrix products and memory maps, each
-//! behind a safe face that checks what the unsafe code relies on, and the scans of neighbour
-//! search, whose instruction set is chosen at run time.
+//! The innermost loops, and the only home of `unsafe`: raw matrix products, behind a safe face that
+//! checks what the unsafe code relies on, and the scans of neighbour search, whose instruction set
+//! is chosen at run time.
 #![allow(unsafe_code)]
 
 mod dots;
 mod exact;
 mod gemm;
-mod map;
 mod rows;
 pub(crate) mod scan;
 mod score;
@@ -14,7 +13,6 @@ mod score;
 pub(crate) use dots::add_dots;
 pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
-pub(crate) use map::map_file;
 pub(crate) use rows::{move_rows, squares};
 pub(crate) use score::{scores, select, unpack};
 

@@ -5,20 +5,20 @@
 
 /// The part of a header that readers here need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NpyHeader {
+pub(in crate::data) struct NpyHeader {
     /// NumPy's type string, e.g. `<f4`.
-    pub(super) descr: String,
-    pub(super) fortran_order: bool,
-    pub(super) shape: Vec<usize>,
+    pub(in crate::data) descr: String,
+    pub(in crate::data) fortran_order: bool,
+    pub(in crate::data) shape: Vec<usize>,
     /// Where the data begin.
-    pub(super) data_start: usize,
+    pub(in crate::data) data_start: usize,
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 impl NpyHeader {
     /// Reads a header from the start of a file. The error says what came instead.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(in crate::data) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let rest = bytes.strip_prefix(MAGIC).ok_or("a file of another kind")?;
         let (len_bytes, major) = match rest.first() {
             Some(1) => (2, 1),
@@ -39,7 +39,7 @@ impl NpyHeader {
     }
 
     /// A version 1.0 header for C-order data, padded so that the data begin at a multiple of 64.
-    pub(super) fn write(descr: &str, shape: &[usize]) -> Vec<u8> {
+    pub(in crate::data) fn write(descr: &str, shape: &[usize]) -> Vec<u8> {
         let mut dims: String = shape.iter().map(|n| format!("{n}, ")).collect();
         if shape.len() > 1 {
             dims.truncate(dims.len() - 2);

@@ -1,0 +1,143 @@
+//! A column as numbers, row after row.
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+
+use super::super::Dtype;
+use super::super::disk::DiskFile;
+use super::{BATCH, Table, dtype, item};
+use crate::error::{Error, Result};
+
+/// A column of numbers, or of lists of so many numbers.
+#[derive(Clone, Debug)]
+pub(in crate::data) struct Column {
+    pub(in crate::data) index: usize,
+    name: String,
+    pub(in crate::data) dtype: Dtype,
+    /// The length of each list; none for plain numbers.
+    dim: Option<usize>,
+}
+
+/// The numbers of a batch.
+pub(in crate::data) struct Numbers {
+    data: ArrayData,
+    /// In bytes.
+    start: usize,
+    len: usize,
+}
+
+impl Numbers {
+    pub(in crate::data) fn as_bytes(&self) -> &[u8] {
+        &self.data.buffers()[0].as_slice()[self.start..][..self.len]
+    }
+}
+
+impl Column {
+    /// Column `index` of a table, and how many numbers a row of it has.
+    pub(super) fn of(table: &Table, index: usize) -> Result<(Self, usize)> {
+        let field = table.schema.field(index);
+        let name = field.name().clone();
+        let of = field.data_type();
+        let Some(dtype) = dtype(item(of).unwrap_or(of)) else {
+            let expected = format!("numbers or lists of numbers in column {name}");
+            return Err(table.file.wrong(expected, of));
+        };
+        let mut column = Self { index, name, dtype, dim: None };
+        if let DataType::FixedSizeList(_, len) = of {
+            let dim = usize::try_from(*len);
+            column.dim = Some(dim.map_err(|_| table.file.wrong("lists from length 0", len))?);
+        } else if item(of).is_some() {
+            column.dim = Some(column.first_len(table)?);
+        }
+        let dim = column.dim.unwrap_or(1);
+        Ok((column, dim))
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.dim.is_some()
+    }
+
+    /// How many rows are read at once.
+    pub(in crate::data) fn batch_rows(&self) -> usize {
+        (BATCH / (self.dtype.size() * self.dim.unwrap_or(1)).max(1)).clamp(64, 1 << 16)
+    }
+
+    /// The length of the first list, which all others must have.
+    fn first_len(&self, table: &Table) -> Result<usize> {
+        let mut batches = table.batches(Some(&[self.index]), 1)?;
+        while let Some(batch) = batches.next()? {
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let lists = batch.column(0);
+            if lists.is_null(0) {
+                return Err(self.missing(&table.file, 0));
+            }
+            let offsets = self.offsets(lists).unwrap_or_default();
+            return Ok(offsets.get(..2).map_or(0, |ends| (ends[1] - ends[0]) as usize));
+        }
+        Ok(0)
+    }
+
+    /// Where each list begins, and the last ends.
+    fn offsets(&self, lists: &ArrayRef) -> Option<Vec<i64>> {
+        let list = lists.as_list_opt::<i32>();
+        let list = list.map(|list| list.value_offsets().iter().map(|&at| at.into()).collect());
+        list.or_else(|| Some(lists.as_list_opt::<i64>()?.value_offsets().to_vec()))
+    }
+
+    fn missing(&self, file: &DiskFile, row: usize) -> Error {
+        file.wrong(
+            format_args!("a value in every row of column {}", self.name),
+            format_args!("null in row {row}"),
+        )
+    }
+
+    /// The numbers of a batch of the column, of which `first` is the first row.
+    pub(in crate::data) fn numbers(
+        &self,
+        file: &DiskFile,
+        column: &ArrayRef,
+        first: usize,
+    ) -> Result<Numbers> {
+        let n = column.len();
+        if column.null_count() > 0
+            && let Some(row) = (0..n).find(|&row| column.is_null(row))
+        {
+            return Err(self.missing(file, first + row));
+        }
+        let dim = self.dim.unwrap_or(1);
+        let values = match self.offsets(column) {
+            Some(offsets) => {
+                for (row, ends) in offsets.windows(2).enumerate() {
+                    if ends[1] - ends[0] != dim as i64 {
+                        let name = &self.name;
+                        let expected =
+                            format_args!("{dim} numbers in every row of column {name}").to_string();
+                        let got = format_args!("{} in row {}", ends[1] - ends[0], first + row);
+                        return Err(file.wrong(expected, got));
+                    }
+                }
+                let values = match column.as_list_opt::<i32>() {
+                    Some(list) => list.values(),
+                    None => column.as_list::<i64>().values(),
+                };
+                values.slice(offsets[0] as usize, n * dim)
+            }
+            None => match column.as_fixed_size_list_opt() {
+                Some(list) => list.values().slice(0, n * dim),
+                None => column.slice(0, n),
+            },
+        };
+        if values.null_count() > 0
+            && let Some(at) = (0..values.len()).find(|&at| values.is_null(at))
+        {
+            let (row, place) = (first + at / dim, at % dim);
+            let expected = format_args!("numbers in every row of column {}", self.name).to_string();
+            return Err(file.wrong(expected, format_args!("null in row {row}, at place {place}")));
+        }
+        let data = values.to_data();
+        let size = self.dtype.size();
+        Ok(Numbers { start: data.offset() * size, len: data.len() * size, data })
+    }
+}

@@ -1,0 +1,185 @@
+//! Columns of Parquet and Arrow files.
+
+mod column;
+mod ipc;
+mod parquet;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+
+pub(in crate::data) use self::column::Column;
+pub(in crate::data) use self::writer::{TableWriter, reduced_array, reduced_field, reduced_schema};
+use super::disk::DiskFile;
+use super::{Array, Dtype, Rows, Sink, Stream, choose};
+use crate::error::{Error, Result};
+
+/// Bytes of vectors in a batch that is read, about.
+const BATCH: usize = 4 << 20;
+
+/// What gives the next batch of a table.
+type NextBatch = Box<dyn FnMut() -> Result<Option<RecordBatch>> + Send>;
+
+/// A file of rows of named columns.
+#[derive(Clone, Debug)]
+pub(in crate::data) struct Table {
+    pub(in crate::data) file: Arc<DiskFile>,
+    kind: Kind,
+    pub(in crate::data) schema: SchemaRef,
+    pub(in crate::data) n_rows: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Parquet,
+    Ipc(Arc<ipc::Layout>),
+}
+
+impl Table {
+    pub(in crate::data) fn open(file: &Arc<DiskFile>) -> Result<Self> {
+        let parquet = file.start(4)? == b"PAR1";
+        let (kind, schema, n_rows) = guarded(file, || {
+            if parquet {
+                let (schema, n_rows) = parquet::open(file)?;
+                Ok((Kind::Parquet, schema, n_rows))
+            } else {
+                let (layout, schema, n_rows) = ipc::open(file)?;
+                Ok((Kind::Ipc(Arc::new(layout)), schema, n_rows))
+            }
+        })?;
+        Ok(Self { file: Arc::clone(file), kind, schema, n_rows })
+    }
+
+    /// The batches of these columns (all, where none are named), of about `batch_rows` rows where
+    /// the format leaves a choice.
+    pub(in crate::data) fn batches(
+        &self,
+        columns: Option<&[usize]>,
+        batch_rows: usize,
+    ) -> Result<Batches> {
+        let next = guarded(&self.file, || match &self.kind {
+            Kind::Parquet => parquet::batches(&self.file, columns, batch_rows),
+            Kind::Ipc(layout) => ipc::batches(&self.file, layout, columns),
+        })?;
+        Ok(Batches { file: Arc::clone(&self.file), next, done: 0, n_rows: self.n_rows })
+    }
+
+    /// The number of the column that holds the vectors: the one asked for, or the only one that
+    /// could be meant.
+    pub(in crate::data) fn column(&self, name: Option<&str>) -> Result<usize> {
+        let fields = self.schema.fields();
+        let names = |wanted: &dyn Fn(&Field) -> bool| -> Vec<String> {
+            let fields = fields.iter().filter(|field| wanted(field));
+            fields.map(|field| field.name().clone()).collect()
+        };
+        let all = match name {
+            Some(_) => names(&|_| true),
+            None => names(&|field| item(field.data_type()).and_then(dtype).is_some()),
+        };
+        let all =
+            if all.is_empty() { names(&|field| dtype(field.data_type()).is_some()) } else { all };
+        let chosen = choose(&self.file, "column", &all, name)?;
+        // A name that stands twice means the first.
+        Ok(fields.iter().position(|field| field.name() == chosen).unwrap_or(0))
+    }
+}
+
+/// The batches of a table, in order.
+pub(in crate::data) struct Batches {
+    file: Arc<DiskFile>,
+    next: NextBatch,
+    done: usize,
+    n_rows: usize,
+}
+
+impl Batches {
+    pub(in crate::data) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = guarded(&self.file, &mut self.next)?;
+        match &batch {
+            Some(batch) => self.done += batch.num_rows(),
+            None if self.done == self.n_rows => {}
+            None => return Err(self.file.wrong(format_args!("{} rows", self.n_rows), self.done)),
+        }
+        Ok(batch)
+    }
+}
+
+/// The type of the elements of lists.
+fn item(list: &DataType) -> Option<&DataType> {
+    match list {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(item.data_type())
+        }
+        _ => None,
+    }
+}
+
+fn dtype(of: &DataType) -> Option<Dtype> {
+    Some(match of {
+        DataType::Float16 => Dtype::F16,
+        DataType::Float32 => Dtype::F32,
+        DataType::Float64 => Dtype::F64,
+        DataType::Int8 => Dtype::I8,
+        DataType::UInt8 => Dtype::U8,
+        DataType::Int16 => Dtype::I16,
+        DataType::UInt16 => Dtype::U16,
+        DataType::Int32 => Dtype::I32,
+        DataType::UInt32 => Dtype::U32,
+        DataType::Int64 => Dtype::I64,
+        DataType::UInt64 => Dtype::U64,
+        _ => return None,
+    })
+}
+
+pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
+    let table = Table::open(file)?;
+    let column = table.column(name)?;
+    let (column, dim) = Column::of(&table, column)?;
+    let n_rows = table.n_rows;
+    let shape = if column.is_list() { vec![n_rows, dim] } else { vec![n_rows] };
+    let stream = ColumnStream { table, column };
+    Ok(Array { shape, rows: Rows::Stream { stream: Box::new(stream), n_rows, dim } })
+}
+
+/// One column of a table, row after row.
+#[derive(Debug)]
+struct ColumnStream {
+    table: Table,
+    column: Column,
+}
+
+impl Stream for ColumnStream {
+    fn dtype(&self) -> Dtype {
+        self.column.dtype
+    }
+
+    fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
+        let columns = [self.column.index];
+        let mut batches = self.table.batches(Some(&columns), self.column.batch_rows())?;
+        let mut row = 0;
+        while let Some(batch) = batches.next()? {
+            sink(self.column.numbers(&self.table.file, batch.column(0), row)?.as_bytes())?;
+            row += batch.num_rows();
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> Option<(&Table, &Column)> {
+        Some((&self.table, &self.column))
+    }
+}
+
+/// What a decoder says, or its panic: they are written for files that other programs wrote whole.
+fn guarded<R>(file: &DiskFile, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(damaged(file, "one that breaks its decoder")))
+}
+
+fn damaged(file: &DiskFile, e: impl std::fmt::Display) -> Error {
+    // Some of their messages have several lines.
+    let text = e.to_string();
+    file.wrong("an undamaged Parquet or Arrow file", text.lines().collect::<Vec<_>>().join(" "))
+}

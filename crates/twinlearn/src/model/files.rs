@@ -1,0 +1,144 @@
+//! From files to files.
+
+use std::path::Path;
+
+use half::f16;
+
+use super::{Model, ScalarQuantiser};
+use crate::context::{Context, Event, Stage, in_words};
+use crate::data::{OutputDtype, ReducedFile, VectorSource};
+use crate::error::{Error, Result};
+use crate::linalg::Matrix;
+
+/// Multiplications in a second of one thread, and bytes read in one: of the machine that this was
+/// measured on, for estimates.
+const MULTIPLICATIONS: f64 = 35e9;
+const BYTES: f64 = 1.5e9;
+
+/// How reduced vectors are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransformOptions {
+    l2_norm: bool,
+    dtype: Option<OutputDtype>,
+    column: String,
+    keep_original: bool,
+}
+
+impl Default for TransformOptions {
+    fn default() -> Self {
+        Self { l2_norm: false, dtype: None, column: "reduced".to_owned(), keep_original: false }
+    }
+}
+
+impl TransformOptions {
+    /// Whether every reduced vector is scaled to length 1; default false.
+    #[must_use]
+    pub fn l2_norm(mut self, l2_norm: bool) -> Self {
+        self.l2_norm = l2_norm;
+        self
+    }
+
+    /// The type of the numbers; default what the file's extension says (`.f16bin`, `.i8bin`), else
+    /// `f32`.
+    #[must_use]
+    pub fn dtype(mut self, dtype: Option<OutputDtype>) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// The column that a table gets; default `reduced`.
+    #[must_use]
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = column.into();
+        self
+    }
+
+    /// Whether a table keeps the column of the original vectors; default false.
+    #[must_use]
+    pub fn keep_original(mut self, keep_original: bool) -> Self {
+        self.keep_original = keep_original;
+        self
+    }
+}
+
+impl Model {
+    /// Reduces vectors in files into a file, in one pass, whose format its extension says: `.npy`,
+    /// `.fbin`, `.f16bin`, `.i8bin`, `.parquet` or `.arrow`. Tables keep the other columns of tables;
+    /// with int8 they carry the ranges as an entry `twinlearn` of metadata, a JSON object with `low`
+    /// and `high`. Memory does not grow with N.
+    ///
+    /// # Errors
+    /// As [`transform`](Self::transform); when files cannot be read or written, or the extension is
+    /// none of those; with int8 when the model has no ranges. An older file stays as it was.
+    pub fn transform_file(
+        &self,
+        ctx: &Context,
+        source: &VectorSource,
+        path: impl AsRef<Path>,
+        options: &TransformOptions,
+    ) -> Result<()> {
+        self.check_dim(source.dim())?;
+        let mut file = ReducedFile {
+            path: path.as_ref(),
+            n_rows: source.n_rows(),
+            n_components: self.n_components(),
+            dtype: options.dtype,
+            column: &options.column,
+            keep_original: options.keep_original,
+            note: None,
+        };
+        let dtype = file.dtype()?;
+        let quantiser = match dtype {
+            OutputDtype::Int8 => Some(self.quantiser(options.l2_norm).ok_or_else(|| {
+                let expected = "a model with ranges for dtype int8 (fit it anew, or go on from it)";
+                Error::invalid("model", expected, "one of an earlier version, without")
+            })?),
+            _ => None,
+        };
+        if let Some(quantiser) = quantiser {
+            let ranges = serde_json::json!({ "low": quantiser.low(), "high": quantiser.high() });
+            file.note = Some(("twinlearn".to_owned(), ranges.to_string()));
+        }
+        let writer = file.create(source)?;
+        ctx.emit(&Event::Plan(&self.transform_plan(ctx, source)));
+        ctx.stage(Stage::Transform, source.n_rows(), || {
+            writer.write(self.run_rows(), &mut |first, rows| {
+                let mut block = Matrix::zeros(rows.n_rows(), self.n_components());
+                let run = 0..rows.n_rows();
+                self.transform_run(ctx, rows, run, first, options.l2_norm, block.as_mut_slice())?;
+                let done = first + rows.n_rows();
+                ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
+                Ok(to_bytes(&block, dtype, quantiser))
+            })
+        })
+    }
+}
+
+impl Model {
+    /// How [`transform_file`](Self::transform_file) goes about it, in one line.
+    fn transform_plan(&self, ctx: &Context, source: &VectorSource) -> String {
+        let (run, d) = (self.run_rows().min(source.n_rows()), self.n_components());
+        let multiplications = source.n_rows() as f64 * self.n_inference_parameters() as f64;
+        let computing = multiplications / (MULTIPLICATIONS * ctx.threads() as f64);
+        let seconds = computing + source.n_bytes() as f64 / BYTES;
+        format!(
+            "{source}: one pass in blocks of {run} rows, to {d} dimensions; {} MB of working memory, \
+             about {}",
+            (run * 4 * (d + 2 * self.n_features())).div_ceil(1_000_000),
+            in_words(seconds)
+        )
+    }
+}
+
+fn to_bytes(rows: &Matrix, dtype: OutputDtype, quantiser: Option<&ScalarQuantiser>) -> Vec<u8> {
+    match (dtype, quantiser) {
+        (OutputDtype::F16, _) => {
+            let half: Vec<f16> = rows.as_slice().iter().map(|&v| f16::from_f32(v)).collect();
+            bytemuck::cast_slice(&half).to_vec()
+        }
+        (OutputDtype::Int8, Some(quantiser)) => {
+            bytemuck::cast_slice(&quantiser.encode(rows)).to_vec()
+        }
+        _ => bytemuck::cast_slice(rows.as_slice()).to_vec(),
+    }
+}

@@ -1,0 +1,371 @@
+"""Files that other libraries write, read by the command line; and files it writes, read by them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+ROOT = Path(__file__).parents[2]
+BINARY = Path(os.environ["TWINLEARN"]).resolve()
+ROWS = 700
+
+Array = NDArray[Any]
+
+
+def run(*args: object) -> None:
+    command = list(map(str, [BINARY, *args]))
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def refused(*args: object) -> str:
+    done = subprocess.run([BINARY, *map(str, args)], check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == "", done
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done
+    return done.stderr.strip()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    run("fit", ROOT / "data/train_x.npy", "-o", path, "-d", 8, "--epochs", 1, "--loss", "KL")
+    return path
+
+
+@pytest.fixture(scope="module")
+def x() -> Array:
+    rows: Array = np.load(ROOT / "data/test_x.npy")[:ROWS].astype(np.float32)
+    return rows
+
+
+def reduced(model: Path, rows: Array, folder: Path) -> Array:
+    """Of a plain array of the same type."""
+    np.save(folder / "plain.npy", rows)
+    run("transform", model, folder / "plain.npy", "-o", folder / "plain_z.npy")
+    z: Array = np.load(folder / "plain_z.npy")
+    return z
+
+
+def fixed(x: Array, kind: Any) -> Any:
+    return pa.FixedSizeListArray.from_arrays(pa.array(x.ravel(), kind), x.shape[1])
+
+
+def lists(x: Array, kind: Any, of: Any = pa.ListArray) -> Any:
+    ends = np.arange(len(x) + 1) * x.shape[1]
+    ends = pa.array(ends, pa.int64() if of is pa.LargeListArray else pa.int32())
+    return of.from_arrays(ends, pa.array(x.ravel(), kind))
+
+
+def parquet(column: Any, **options: Any) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        table = pa.table({"id": np.arange(len(column)), "vector": column})
+        pq.write_table(table, folder / "x.parquet", row_group_size=150, **options)
+        return "x.parquet"
+
+    return write
+
+
+def ipc(column: Any, compression: str | None, stream: bool) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        table = pa.table({"text": pa.array(["a"] * len(column)), "vector": column})
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        name = "x.arrows" if stream else "x.arrow"
+        new = pa.ipc.new_stream if stream else pa.ipc.new_file
+        with new(folder / name, table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=130)
+        return name
+
+    return write
+
+
+def saved(**members: Array) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        np.savez(folder / "x.npz", **members)  # type: ignore[arg-type]
+        return "x.npz::x"
+
+    return write
+
+
+def packed(**members: Array) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        np.savez_compressed(folder / "x.npz", **members)  # type: ignore[arg-type]
+        return "x.npz::x"
+
+    return write
+
+
+def array(rows: Array) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        np.save(folder / "x.npy", rows)
+        return "x.npy"
+
+    return write
+
+
+def tensors(rows: Array) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        save_file({"x": rows, "y": np.arange(3)}, folder / "x.safetensors")
+        return "x.safetensors::x"
+
+    return write
+
+
+def frame(folder: Path, rows: Array) -> str:
+    """As polars writes it."""
+    pl.DataFrame(
+        {"vector": rows}, schema={"vector": pl.Array(pl.Float32, rows.shape[1])}
+    ).write_parquet(folder / "x.parquet")
+    return "x.parquet"
+
+
+CASES: dict[str, tuple[type, Callable[[Array], Callable[[Path], str]]]] = {
+    "fixed parquet f32": (np.float32, lambda x: parquet(fixed(x, pa.float32()))),
+    "fixed parquet f64": (
+        np.float64,
+        lambda x: parquet(fixed(x, pa.float64()), compression="zstd"),
+    ),
+    "fixed parquet f16": (
+        np.float16,
+        lambda x: parquet(fixed(x, pa.float16()), compression="gzip"),
+    ),
+    "list parquet": (np.float32, lambda x: parquet(lists(x, pa.float32()), compression="brotli")),
+    "large list parquet": (
+        np.float64,
+        lambda x: parquet(lists(x, pa.float64(), pa.LargeListArray), compression="lz4"),
+    ),
+    "sliced parquet": (
+        np.float32,
+        lambda x: parquet(fixed(np.vstack([x[:9], x]), pa.float32()).slice(9)),
+    ),
+    "plain parquet": (
+        np.float32,
+        lambda x: parquet(lists(x, pa.float32()), use_dictionary=False, data_page_version="2.0"),
+    ),
+    "polars": (np.float32, lambda x: lambda folder: frame(folder, x)),
+    "arrow": (np.float32, lambda x: ipc(fixed(x, pa.float32()), None, False)),
+    "arrow lz4": (np.float16, lambda x: ipc(fixed(x, pa.float16()), "lz4", False)),
+    "arrow zstd": (np.float64, lambda x: ipc(lists(x, pa.float64()), "zstd", False)),
+    "arrow sliced": (
+        np.float32,
+        lambda x: ipc(lists(np.vstack([x[:3], x]), pa.float32())[3:], None, False),
+    ),
+    "arrow stream": (np.float32, lambda x: ipc(lists(x, pa.float32()), None, True)),
+    "arrow stream zstd": (np.float32, lambda x: ipc(fixed(x, pa.float32()), "zstd", True)),
+    "npz": (np.float32, lambda x: saved(x=x, y=x[:2])),
+    "npz f16": (np.float16, lambda x: saved(x=x)),
+    "npz compressed": (np.float64, lambda x: packed(x=x, y=np.arange(9))),
+    "fortran": (np.float32, lambda x: array(np.asfortranarray(x))),
+    "fortran npz": (np.float64, lambda x: saved(x=np.asfortranarray(x))),
+    "safetensors": (np.float16, tensors),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_of_other_libraries(model: Path, x: Array, tmp_path: Path, case: str) -> None:
+    dtype, make = CASES[case]
+    rows: Array = x.astype(dtype)
+    name = make(rows)(tmp_path)
+    run("transform", model, tmp_path / name, "-o", tmp_path / "z.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), reduced(model, rows, tmp_path))
+    # What needs rows in any order holds them, or puts them in order on the disk.
+    found = []
+    for options in [(), ("--memory", "101M")]:
+        out = tmp_path / "knn.npy"
+        run("knn", tmp_path / name, "-k", 3, "-o", out, *options)
+        found.append(np.load(out))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_folder_of_parquet(model: Path, x: Array, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for i, part in enumerate(np.array_split(x, 3)):
+        column = {"vector": fixed(part, pa.float32()), "id": np.arange(len(part)) + 1000 * i}
+        pq.write_table(pa.table(column), shards / f"part-{i}.parquet")
+    run("transform", model, shards, "-o", tmp_path / "z.npy")
+    want = reduced(model, x, tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), want)
+    run("transform", model, f"{shards}::vector", "-o", tmp_path / "z.parquet")
+    table = pq.read_table(tmp_path / "z.parquet")
+    assert table.column_names == ["id", "reduced"]
+    np.testing.assert_array_equal(np.stack(table["reduced"].to_numpy()), want)
+    assert table["id"].to_pylist()[-1] == 2000 + len(np.array_split(x, 3)[2]) - 1
+
+
+def test_tables_keep_their_columns(model: Path, x: Array, tmp_path: Path) -> None:
+    n = len(x)
+    data = pd.DataFrame({"text": [f"row {i}" for i in range(n)], "score": np.arange(n) / 3})
+    data["when"] = pd.date_range("2026-01-01", periods=n, freq="h")
+    data["kind"] = pd.Categorical(["a", "b"] * (n // 2))
+    data.loc[5, "text"] = None
+    data["vector"] = list(x)
+    data.to_parquet(tmp_path / "x.parquet", row_group_size=100)
+    want = reduced(model, x, tmp_path)
+    for name in ["z.parquet", "z.arrow"]:
+        out = tmp_path / name
+        run("transform", model, tmp_path / "x.parquet", "-o", out)
+        read = pd.read_parquet if name.endswith("parquet") else pyarrow.feather.read_feather
+        z = read(out)
+        assert list(z.columns) == ["text", "score", "when", "kind", "reduced"]
+        pd.testing.assert_frame_equal(z.drop(columns="reduced"), data.drop(columns="vector"))
+        np.testing.assert_array_equal(np.stack(list(z["reduced"])), want)
+    run(
+        "transform",
+        model,
+        tmp_path / "x.parquet",
+        "-o",
+        out,
+        "--keep-original",
+        "--column",
+        "small",
+    )
+    z = pl.read_ipc(out, memory_map=False)
+    assert z.columns[-2:] == ["vector", "small"] and z.schema["small"] == pl.Array(pl.Float32, 8)
+    message = refused("transform", model, tmp_path / "x.parquet", "-o", out, "--column", "score")
+    assert message == 'error: column: expected a name that no column has that is kept, got "score"'
+
+
+def test_arrays_become_tables(model: Path, x: Array, tmp_path: Path) -> None:
+    want = reduced(model, x, tmp_path)
+    run("transform", model, tmp_path / "plain.npy", "-o", tmp_path / "z.parquet", "--dtype", "f16")
+    z = pq.read_table(tmp_path / "z.parquet")
+    assert z.schema.field("reduced").type == pa.list_(pa.field("item", pa.float16(), False), 8)
+    np.testing.assert_array_equal(np.stack(z["reduced"].to_numpy()), want.astype(np.float16))
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_bytes_and_their_ranges(model: Path, x: Array, tmp_path: Path, unit: bool) -> None:
+    options = ["--l2-norm"] if unit else []
+    np.save(tmp_path / "x.npy", x)
+    for name, dtype in [("z.npy", "f32"), ("h.npy", "f16"), ("b.npy", "int8")]:
+        run(
+            "transform",
+            model,
+            tmp_path / "x.npy",
+            "-o",
+            tmp_path / name,
+            "--dtype",
+            dtype,
+            *options,
+        )
+    z, h, b = (np.load(tmp_path / name) for name in ["z.npy", "h.npy", "b.npy"])
+    assert (z.dtype, h.dtype, b.dtype) == (np.float32, np.float16, np.int8)
+    np.testing.assert_array_equal(h, z.astype(np.float16))
+    prefix = "unit_ranges" if unit else "ranges"
+    with safe_open(model, framework="numpy") as f:  # type: ignore[no-untyped-call]
+        low, high = (f.get_tensor(f"{prefix}.{end}") for end in ["low", "high"])
+    # The documented inverse.
+    step = (high - low) / 255
+    back = low + (b.astype(np.float32) + 128) * step
+    clipped = np.clip(z, low, high)
+    assert np.all(np.abs(back - clipped) <= 0.501 * step + 1e-6)
+    assert np.mean(clipped != z) < 0.02
+    for name in ["b.i8bin", "b.parquet"]:
+        out = tmp_path / name
+        run("transform", model, tmp_path / "x.npy", "-o", out, "--dtype", "int8", *options)
+    bytes_ = np.fromfile(tmp_path / "b.i8bin", np.int8)
+    np.testing.assert_array_equal(bytes_[8:].reshape(b.shape), b)
+    table = pq.read_table(tmp_path / "b.parquet")
+    np.testing.assert_array_equal(np.stack(table["reduced"].to_numpy()), b)
+    ranges = json.loads(table.schema.metadata[b"twinlearn"])
+    np.testing.assert_allclose(ranges["low"], low, rtol=1e-6)
+    np.testing.assert_allclose(ranges["high"], high, rtol=1e-6)
+
+
+def test_wrong_tables_are_named(model: Path, x: Array, tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+
+    def said(table: dict[str, Any], column: str = "") -> str:
+        pq.write_table(pa.table(table), path, row_group_size=100)
+        out = tmp_path / "z.npy"
+        message = refused("transform", model, f"{path}{column}", "-o", out)
+        assert not out.exists()
+        return message.replace(f"{tmp_path}/", "")
+
+    rows: list[Any] = list(x)
+    missing = [*rows[:333], None, *rows[334:]]
+    for kind in [pa.list_(pa.float32()), pa.list_(pa.float32(), x.shape[1])]:
+        assert said({"v": pa.array(missing, kind)}) == (
+            "error: x.parquet: expected a value in every row of column v, got null in row 333"
+        )
+    gap = [list(map(float, row)) for row in x]
+    gap[300][7] = None  # type: ignore[call-overload]
+    assert said({"v": pa.array(gap, pa.list_(pa.float32()))}) == (
+        "error: x.parquet: expected numbers in every row of column v, "
+        "got null in row 300, at place 7"
+    )
+    short = [*rows[:210], rows[210][:100], *rows[211:]]
+    assert said({"v": pa.array(short, pa.list_(pa.float32()))}) == (
+        "error: x.parquet: expected 384 numbers in every row of column v, got 100 in row 210"
+    )
+    two = {"a": fixed(x, pa.float32()), "b": fixed(x, pa.float32()), "t": ["x"] * len(x)}
+    assert said(two) == (
+        "error: x.parquet: expected one column, or its name as in x.parquet::NAME, got a, b"
+    )
+    assert said(two, "::c") == "error: x.parquet: expected a column named c, got a, b, t"
+    assert said(two, "::t") == (
+        "error: x.parquet: expected numbers or lists of numbers in column t, got Utf8"
+    )
+
+
+def test_labels_and_graphs_come_from_any_file(x: Array, tmp_path: Path) -> None:
+    labels = np.load(ROOT / "data/test_y.npy")[:ROWS]
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", labels)
+    table = pa.table({"vector": fixed(x, pa.float32()), "label": labels})
+    pq.write_table(table, tmp_path / "x.parquet")
+    out = [tmp_path / "a.json", tmp_path / "b.json"]
+    common = ["--no-baselines", "--json"]
+    for original, y, to in [
+        ("x.npy", "y.npy", out[0]),
+        ("x.parquet::vector", "x.parquet::label", out[1]),
+    ]:
+        run("eval", "--original", tmp_path / original, "--reduced", tmp_path / "x.npy",
+            "--labels", tmp_path / y, *common, to)  # fmt: skip
+    assert out[0].read_text() == out[1].read_text()
+
+    run("knn", tmp_path / "x.npy", "-k", 5, "-o", tmp_path / "g.npy")
+    graph = np.load(tmp_path / "g.npy").astype(np.int32)
+    rows = np.hstack([np.full((ROWS, 1), 5, np.int32), graph])
+    rows.tofile(tmp_path / "g.ivecs")
+    models = []
+    for g in ["g.npy", "g.ivecs"]:
+        run(
+            "fit",
+            tmp_path / "x.npy",
+            "--knn",
+            tmp_path / g,
+            "-o",
+            tmp_path / "m",
+            "-d",
+            4,
+            "--epochs",
+            2,
+        )
+        models.append((tmp_path / "m").read_bytes())
+    assert models[0] == models[1]
+
+
+def test_a_sample_is_the_same_from_every_file(x: Array, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", x)
+    np.savez_compressed(tmp_path / "x.npz", x=x)
+    models = []
+    for name in ["x.npy", "x.npz"]:
+        run("fit", tmp_path / name, "--fit-rows", 200, "-o", tmp_path / "m", "-d", 4, "--epochs", 2)
+        models.append((tmp_path / "m").read_bytes())
+    assert models[0] == models[1]
+    assert b'\\"n_rows\\":200' in models[0]
