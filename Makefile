@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers results clean
+.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -34,7 +34,7 @@ wheel: $(VENV)/.dev ## The Python package, in dist/
 installed: wheel ## The package that was built, for the tests
 	$(PIP) --force-reinstall --no-deps dist/*.whl
 
-lint: lint-rust lint-python ## Formatting, lints, docs, types; warnings are errors
+lint: lint-rust lint-python lint-deps ## Formatting, lints, docs, types; warnings are errors
 
 lint-rust:
 	$(CARGO) fmt --all -- --check
@@ -45,6 +45,23 @@ lint-python: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/mypy $(SOURCES)
+
+lint-deps: .tools/bin/cargo-deny ## Licences and sources of what we depend on
+	.tools/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
+
+audit: .tools/bin/cargo-deny ## Known vulnerabilities; fetches their list
+	.tools/bin/cargo-deny check advisories
+
+.tools/bin/cargo-deny:
+	$(CARGO) install --root .tools --locked --quiet cargo-deny@0.20.2
+
+TARGETS := npy npz vecs_bin tensors table model spec
+SECONDS := 600
+
+fuzz: ## Every fuzz target for SECONDS; needs cargo-fuzz and a nightly compiler
+	for target in $(TARGETS); do \
+	  (cd fuzz && $(CARGO) +nightly fuzz run $$target corpus/$$target -- -max_total_time=$(SECONDS)) || exit 1; \
+	done
 
 format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(CARGO) fmt --all
@@ -72,6 +89,10 @@ bench-python: installed ## Python beside the command line; memory of a mapped 4 
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python benchmarks/python_overhead.py $(BINARY) benchmarks/results
 	$(VENV)/bin/python benchmarks/python_memory.py $(WORDNET) benchmarks/results
+
+bench-out-of-core: $(VENV)/.dev ## A file of 8 GB in 3 GB of address space
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python benchmarks/out_of_core.py $(BINARY) $(WORDNET) benchmarks/results
 
 bench-peers: .venv-bench/.peers wheel ## UMAP, scikit-learn's PCA, sparse random projection
 	$(CARGO) build --release --locked

@@ -64,7 +64,8 @@ def test_a_linear_model_is_one_product(tmp_path: Path) -> None:
     run("fit", TEST, "-o", model, "-d", 24, "--projector", "mlp-1-64", "--epochs", 2)
     run("transform", model, TRAIN, "-o", out)
     named, metadata = arrays(model)
-    assert sorted(named) == ["encoder.0.bias", "encoder.0.weight"]
+    ends = [f"{of}ranges.{end}" for of in ["", "unit_"] for end in ["high", "low"]]
+    assert sorted(named) == ["encoder.0.bias", "encoder.0.weight", *ends]
     assert metadata["schema_version"] == 1 and metadata["n_features"] == 384
     z = np.load(out)
     assert z.dtype == np.float32 and z.flags["C_CONTIGUOUS"]

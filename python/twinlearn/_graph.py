@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,13 @@ class WithGraph(Parameters):
         return getattr(self, "_knn", None)
 
     def save_knn(self, path: Path_) -> None:
-        """Write the graph as .npy."""
+        """Write the graph as .npy; an older file stays until the new one is whole."""
         graph = self.get_knn()
         if graph is None:
             raise TwinlearnError("knn_graph: expected one that was computed, got none")
-        with open(path, "wb") as file:
-            np.save(file, graph)
+        content = io.BytesIO()
+        np.save(content, graph)
+        _twinlearn.write_file(path, content.getvalue())
 
     def load_knn(self, path: Path_) -> Self:
         """Read a graph (.npy), which the next `fit` uses."""

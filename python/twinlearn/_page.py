@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +33,8 @@ class Report:
         self.html = page
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page."""
-        Path(path).write_text(self.html, encoding="utf-8")
+        """Write the page; an older file stays until the new one is whole."""
+        _twinlearn.write_file(path, self.html.encode())
 
     def _repr_html_(self) -> str:
         # A frame keeps the page's style and script apart from the notebook's.

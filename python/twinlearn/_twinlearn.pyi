@@ -1,5 +1,6 @@
 """The engine: the crate `twinlearn`, called with arrays."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -18,6 +19,7 @@ __all__ = [
     "pca",
     "report",
     "resolve",
+    "write_file",
 ]
 
 __version__: str
@@ -119,4 +121,5 @@ def advise(
     job: _Job,
 ) -> tuple[str, str]: ...
 def report(page: _Page, job: _Job) -> str: ...
+def write_file(path: str | os.PathLike[str], content: bytes) -> None: ...
 def resolve(given: dict[str, Any]) -> str: ...

@@ -1,12 +1,13 @@
 //! The extension module `twinlearn._twinlearn`: arrays in, calls of the library, arrays out.
 //!
 //! `arrays` borrows NumPy's, `run` runs long calls without the GIL, `params` reads keyword
-//! arguments, `fit`, `search` and `evaluation` call the library, `model` is the fitted model. What users see is in
-//! `python/twinlearn`.
+//! arguments, `fit`, `search` and `evaluation` call the library, `model` is the fitted model,
+//! `files` writes what Python made. What users see is in `python/twinlearn`.
 
 mod arrays;
 mod error;
 mod evaluation;
+mod files;
 mod fit;
 mod mapped;
 mod model;
@@ -27,5 +28,6 @@ fn _twinlearn(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(evaluation::evaluate, m)?)?;
     m.add_function(wrap_pyfunction!(evaluation::advise, m)?)?;
     m.add_function(wrap_pyfunction!(evaluation::report, m)?)?;
+    m.add_function(wrap_pyfunction!(files::write_file, m)?)?;
     m.add_function(wrap_pyfunction!(params::resolve, m)?)
 }

@@ -84,7 +84,15 @@ impl Model {
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
-        tensors_to_bytes(&self.arrays(), json)
+        let mut all = self.arrays();
+        if let Some(Ranges { plain, unit }) = &self.ranges {
+            for (prefix, quantiser) in [("ranges", plain), ("unit_ranges", unit)] {
+                for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
+                    all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
+                }
+            }
+        }
+        tensors_to_bytes(&all, json)
     }
 
     /// Reads a model from the bytes of a model file.

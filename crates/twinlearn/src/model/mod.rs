@@ -155,7 +155,7 @@ impl Model {
         self.inference.parameters().iter().map(|p| p.2.len()).sum()
     }
 
-    /// Every stored array: name, shape and values. Weights are out × in.
+    /// Every array of the networks: name, shape and values. Weights are out × in.
     #[must_use]
     pub fn arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
         let mut all = Vec::new();
@@ -164,13 +164,6 @@ impl Model {
         {
             let arrays = network.into_iter().flat_map(Network::arrays);
             all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
-        }
-        if let Some(Ranges { plain, unit }) = &self.ranges {
-            for (prefix, quantiser) in [("ranges", plain), ("unit_ranges", unit)] {
-                for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
-                    all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
-                }
-            }
         }
         all
     }
