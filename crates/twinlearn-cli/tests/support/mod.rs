@@ -69,7 +69,7 @@ impl Folder {
         (out, err)
     }
 
-    /// Runs, expects exit code 1, one line on stderr, nothing (but the plan of a transform) on stdout
+    /// Runs, expects exit code 1, one line on stderr, nothing (but a plan) on stdout
     /// and no new file; returns the line without its `error: `.
     pub fn fails(&self, args: &[&str]) -> String {
         let before = self.files();
@@ -77,7 +77,8 @@ impl Folder {
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
         let out = text(&output.stdout);
-        assert!(out.is_empty() || args[0] == "transform", "{args:?}: {out}");
+        let plans = ["fit", "transform"].contains(&args[0]);
+        assert!(out.is_empty() || plans && out.lines().count() == 1, "{args:?}: {out}");
         assert_eq!(self.files(), before, "{args:?}");
         let line = err.strip_suffix('\n').unwrap();
         assert!(!line.contains('\n'), "{args:?}: {err}");
