@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 #[cfg_attr(not(feature = "arrow"), allow(dead_code))] // Some of it is of tables alone.
 pub(crate) struct ReducedFile<'a> {
     pub(crate) path: &'a Path,
-    pub(crate) n_rows: usize,
     pub(crate) n_components: usize,
     /// By default the one that the extension says, else `f32`.
     pub(crate) dtype: Option<OutputDtype>,
@@ -65,7 +64,7 @@ impl ReducedFile<'_> {
 
     /// Starts it, for what becomes of the vectors of `source`.
     pub(crate) fn create<'s>(&self, source: &'s VectorSource) -> Result<ReducedWriter<'s>> {
-        let shape = [self.n_rows, self.n_components];
+        let shape = [source.n_rows(), self.n_components];
         let dtype = self.dtype()?;
         let file = match self.format()? {
             Format::Npy => Begun::Array(ArrayWriter::npy(self.path, dtype, shape)?),
@@ -122,8 +121,6 @@ impl ReducedWriter<'_> {
 #[cfg(feature = "arrow")]
 mod table {
     use std::sync::Arc;
-    use std::sync::mpsc::sync_channel;
-    use std::thread;
 
     use arrow::array::RecordBatch;
     use arrow::datatypes::Field;
@@ -131,7 +128,7 @@ mod table {
     use super::super::formats::Rows;
     use super::super::formats::table::{Column, Table, TableWriter};
     use super::super::formats::table::{reduced_array, reduced_field, reduced_schema};
-    use super::super::source::{AHEAD, Part, VectorSource};
+    use super::super::source::{Part, VectorSource, read_ahead};
     use super::super::stored::StoredRows;
     use super::{OutputDtype, Reduce, ReducedFile};
     use crate::error::{Error, Result};
@@ -188,7 +185,14 @@ mod table {
             let mut row = 0;
             for (table, column) in tables {
                 let mut in_table = 0;
-                each_batch(table, column.batch_rows(), |batch| {
+                let mut batches = table.batches(None, column.batch_rows())?;
+                let read = |send: &mut dyn FnMut(RecordBatch) -> Result<()>| {
+                    while let Some(batch) = batches.next()? {
+                        send(batch)?;
+                    }
+                    Ok(())
+                };
+                read_ahead(read, |batch| {
                     let vectors = batch.column(column.index);
                     let numbers = column.numbers(&table.file, vectors, in_table)?;
                     let rows = StoredRows::new(numbers.as_bytes(), column.dtype, source.dim());
@@ -228,31 +232,5 @@ mod table {
         }
         let metadata = first.schema.metadata();
         Ok((kept, metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect()))
-    }
-
-    /// Gives the batches of a table to `each`; a thread reads ahead.
-    fn each_batch(
-        table: &Table,
-        batch_rows: usize,
-        mut each: impl FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let mut batches = table.batches(None, batch_rows)?;
-        thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(AHEAD);
-            let reader = thread::Builder::new().name("twinlearn-reader".to_owned());
-            let read = move || {
-                loop {
-                    let batch = batches.next().transpose();
-                    let is_last = batch.as_ref().is_none_or(Result::is_err);
-                    // Where nobody listens any more, the reason is known there.
-                    if batch.is_some_and(|batch| sender.send(batch).is_err()) || is_last {
-                        return;
-                    }
-                }
-            };
-            let started = reader.spawn_scoped(scope, read);
-            started.map_err(|e| Error::invalid("threads", "one more thread", e))?;
-            receiver.iter().try_for_each(|batch| each(&batch?))
-        })
     }
 }

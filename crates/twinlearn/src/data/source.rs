@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const SEPARATOR: &str = "::";
 
 /// Blocks of a file that are read ahead of their use.
-pub(super) const AHEAD: usize = 2;
+const AHEAD: usize = 2;
 
 /// The vectors in a file, or in several that follow each other: what they are, and where.
 ///
@@ -142,33 +142,42 @@ impl VectorSource {
                         row += n;
                     }
                 }
-                Rows::Stream { stream, dim, .. } => thread::scope(|scope| {
-                    let (sender, blocks) = sync_channel(AHEAD);
-                    let reader = thread::Builder::new().name("twinlearn-reader".to_owned());
-                    let read = move || {
-                        stream.read(&mut |block| {
-                            let run = StoredRows::new(block, stream.dtype(), *dim);
-                            // Where nobody listens any more, the reason is known there.
-                            sender.send(run).map_err(|_| Error::Cancelled)
-                        })
-                    };
-                    let reader = reader.spawn_scoped(scope, read);
-                    let reader =
-                        reader.map_err(|e| Error::invalid("threads", "one more thread", e))?;
-                    for run in &blocks {
+                Rows::Stream { stream, dim, .. } => read_ahead(
+                    |send| {
+                        stream.read(&mut |block| send(StoredRows::new(block, stream.dtype(), *dim)))
+                    },
+                    |run| {
                         each(row, &run)?;
                         row += run.n_rows();
-                    }
-                    drop(blocks);
-                    match reader.join() {
-                        Ok(result) => result,
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
-                })?,
+                        Ok(())
+                    },
+                )?,
             }
         }
         Ok(())
     }
+}
+
+/// Gives what `read` sends to `each`, in order; a thread reads ahead.
+pub(super) fn read_ahead<T: Send>(
+    read: impl FnOnce(&mut dyn FnMut(T) -> Result<()>) -> Result<()> + Send,
+    mut each: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let reader = thread::Builder::new().name("twinlearn-reader".to_owned());
+        // Where nobody listens any more, the reason is known there.
+        let run = move || read(&mut |block| sender.send(block).map_err(|_| Error::Cancelled));
+        let reader = reader.spawn_scoped(scope, run);
+        let reader = reader.map_err(|e| Error::invalid("threads", "one more thread", e))?;
+        for block in &receiver {
+            each(block)?;
+        }
+        match reader.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 impl fmt::Display for VectorSource {

@@ -258,11 +258,7 @@ fn hold(ctx: &Context, source: &VectorSource) -> Result<StoredRows> {
                     ctx.check_cancelled()?;
                     let numbers = block.len() / stream.dtype().size();
                     let out = grow(&mut words, filled, numbers * dtype.size(), all)?;
-                    if stream.dtype() == dtype {
-                        out.copy_from_slice(block);
-                    } else {
-                        stream.dtype().widen(block, bytemuck::cast_slice_mut(out));
-                    }
+                    put(stream.dtype(), block, dtype, out);
                     filled += out.len();
                     tell(filled);
                     Ok(())
@@ -302,11 +298,7 @@ fn hold_rows(ctx: &Context, source: &VectorSource, ids: &[u32]) -> Result<Stored
                         while let Some(&id) = now.get(found).filter(|&&id| (id as usize) < end) {
                             let from = &block[(id as usize - at) * size..][..size];
                             let to = &mut out[found * row_bytes..][..row_bytes];
-                            if stream.dtype() == dtype {
-                                to.copy_from_slice(from);
-                            } else {
-                                stream.dtype().widen(from, bytemuck::cast_slice_mut(to));
-                            }
+                            put(stream.dtype(), from, dtype, to);
                             found += 1;
                         }
                         at = end;
@@ -319,6 +311,15 @@ fn hold_rows(ctx: &Context, source: &VectorSource, ids: &[u32]) -> Result<Stored
         Ok(())
     })?;
     Ok(StoredRows { words, dtype, n_rows, dim })
+}
+
+/// Writes numbers of one type as the common one: the same, or `f32`.
+fn put(from: Dtype, bytes: &[u8], to: Dtype, out: &mut [u8]) {
+    if from == to {
+        out.copy_from_slice(bytes);
+    } else {
+        from.widen(bytes, bytemuck::cast_slice_mut(out));
+    }
 }
 
 /// Reads rows from `row` on, as numbers of this type.

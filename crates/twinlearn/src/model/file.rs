@@ -163,7 +163,7 @@ fn network(
 ) -> std::result::Result<Network<f32>, Mismatch> {
     // A lying header must not make us allocate more than the file holds.
     let stored = arrays.n_values();
-    let needed = weights(spec, input, output);
+    let needed = spec.n_weights(input, output);
     if input == 0 || needed.is_none_or(|needed| needed > stored) {
         return Err((
             format!("the weights of {prefix} {spec} from {input} to {output}"),
@@ -181,15 +181,4 @@ fn network(
         }
     }
     Ok(network)
-}
-
-/// The number of weights (biases and norms left out) of a network, if it can be counted.
-fn weights(spec: &NetworkSpec, input: usize, output: usize) -> Option<usize> {
-    let mut total = 0usize;
-    let mut width = input;
-    for &next in spec.hidden().iter().chain([&output]) {
-        total = total.checked_add(width.checked_mul(next)?)?;
-        width = next;
-    }
-    Some(total)
 }

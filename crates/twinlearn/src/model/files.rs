@@ -80,7 +80,6 @@ impl Model {
         self.check_dim(source.dim())?;
         let mut file = ReducedFile {
             path: path.as_ref(),
-            n_rows: source.n_rows(),
             n_components: self.n_components(),
             dtype: options.dtype,
             column: &options.column,

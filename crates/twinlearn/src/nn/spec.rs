@@ -104,6 +104,18 @@ impl NetworkSpec {
         &self.hidden
     }
 
+    /// The number of weights (biases and norms left out) from one width to another, if it can be
+    /// counted.
+    pub(crate) fn n_weights(&self, input: usize, output: usize) -> Option<usize> {
+        let mut total = 0usize;
+        let mut width = input;
+        for &next in self.hidden.iter().chain([&output]) {
+            total = total.checked_add(width.checked_mul(next)?)?;
+            width = next;
+        }
+        Some(total)
+    }
+
     /// Whether its hidden layers can carry `d` numbers from input to output unchanged: batch norm
     /// keeps what is standardised, and a ReLU lets each number through in two halves.
     pub(crate) fn carries(&self, d: usize, norm: NormLayer) -> bool {

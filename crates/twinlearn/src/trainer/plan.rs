@@ -2,15 +2,13 @@
 
 use std::fmt;
 
+use super::validation::MAX_WATCHED;
 use crate::context::{Context, in_words};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
 use crate::nn::NetworkSpec;
 use crate::params::{Params, Solver};
-
-/// Rows that PCA takes up at once, and rows watched at most: as those modules have them.
-const PCA_ROWS: usize = 2048;
-const WATCHED: usize = 100_000;
+use crate::pca;
 
 /// D × D matrices of `f64` that live at once while axes are found.
 const SQUARES: usize = 6;
@@ -55,9 +53,9 @@ impl FitPlan {
         let float = size_of::<f32>();
         let lists = n * (4 * (2 * params.n_neighbors + 2) + 24);
         let square = 8 * dim * dim;
-        let axes = SQUARES * square + 3 * PCA_ROWS * dim * float;
+        let axes = SQUARES * square + 3 * pca::ROWS * dim * float;
         let step = weights * COPIES + 2 * batch * (4 * dim + TAPES * widths);
-        let watch = n.min(WATCHED) * d * 3;
+        let watch = n.min(MAX_WATCHED) * d * 3;
         let bytes = lists + axes.max(square + (step + watch) * float);
 
         let (rows, threads) = (n as f64, ctx.threads() as f64);
@@ -102,11 +100,7 @@ impl fmt::Display for FitPlan {
 
 /// Weights of a network, and the sum of its layers' widths.
 fn layers(spec: &NetworkSpec, input: usize, output: usize) -> (usize, usize) {
-    let (mut weights, mut widths, mut width) = (0, 0, input);
-    for &next in spec.hidden().iter().chain([&output]) {
-        weights += width * next;
-        widths += next;
-        width = next;
-    }
-    (weights, widths)
+    // What cannot be counted is far more than there is memory, and may still be multiplied.
+    let weights = spec.n_weights(input, output).unwrap_or(usize::MAX / 256);
+    (weights, spec.hidden().iter().sum::<usize>() + output)
 }

@@ -16,7 +16,7 @@ use crate::random::{Purpose, generator, subset};
 /// Neighbours of a held-out row that a reduction should keep.
 const RECALL_K: usize = 10;
 /// The most training rows among which they are looked for: enough to tell encoders apart.
-const MAX_WATCHED: usize = 100_000;
+pub(super) const MAX_WATCHED: usize = 100_000;
 
 /// The rows of a set, split at random by the seed. Both lists rise.
 pub(super) struct Split {
