@@ -4,15 +4,18 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
+use twinlearn::{CancelToken, Context, Error, Event, Observer, Result, share_one_heap};
 
 use crate::args::Resources;
 use crate::logs::{Log, Logs};
+
+/// As shells tell that a command was ended by Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// Prints a line on stderr. Where nobody can read it, it is not missed.
 pub(crate) fn tell(line: &str) {
@@ -53,7 +56,12 @@ impl Ui {
     pub(crate) fn new(shows_plans: bool) -> Result<Self> {
         let cancel = CancelToken::default();
         let token = cancel.clone();
-        ctrlc::set_handler(move || token.cancel()).map_err(|e| Error::Io {
+        // A second one does not wait for work that cannot look at the token.
+        let handler = move || match token.is_cancelled() {
+            false => token.cancel(),
+            true => process::exit(INTERRUPTED),
+        };
+        ctrlc::set_handler(handler).map_err(|e| Error::Io {
             path: PathBuf::from("Ctrl-C"),
             action: "listen to",
             source: io::Error::other(e),
@@ -63,6 +71,9 @@ impl Ui {
 
     /// A context that shows its progress here and, when asked, logs its steps.
     pub(crate) fn context(&self, resources: &Resources, logs: Logs<'_>) -> Result<Context> {
+        if resources.memory.is_some() {
+            share_one_heap();
+        }
         let context = match resources.threads {
             Some(threads) => Context::with_threads(threads),
             None => Context::new(),

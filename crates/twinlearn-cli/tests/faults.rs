@@ -305,6 +305,11 @@ fn try_damage(
     });
 }
 
+fn sorted(mut names: [&str; 2]) -> [&str; 2] {
+    names.sort_unstable();
+    names
+}
+
 #[test]
 fn damaged_vectors_are_told_or_read() {
     let (folder, _) = with_inputs();
@@ -313,16 +318,30 @@ fn damaged_vectors_are_told_or_read() {
         folder.ok(&args);
         folder.path("s.safetensors").display().to_string()
     };
-    for name in
-        ["x.npy", "x.npz", "x.fvecs", "x.fbin", "x.parquet", "x.arrow", "x.arrows", "x.safetensors"]
-    {
+    for name in [
+        "x.npy",
+        "fortran.npy",
+        "half.npy",
+        "x.npz",
+        "stored.npz",
+        "x.fvecs",
+        "x.bvecs",
+        "x.fbin",
+        "x.u8bin",
+        "x.parquet",
+        "zstd.parquet",
+        "x.arrow",
+        "lz4.arrow",
+        "x.arrows",
+        "x.safetensors",
+    ] {
         let whole = std::fs::read(fixture(name)).unwrap();
         let args = ["transform", &model, name, "-o", "z.npy", "--threads", "1"];
         try_damage(name, &whole, &args, &|folder, output, what| {
             let written = folder.path("z.npy").exists();
             assert_eq!(written, output.status.code() == Some(0), "{what}");
             let _ = std::fs::remove_file(folder.path("z.npy"));
-            assert_eq!(folder.files(), ["small.npy", name], "{what}");
+            assert_eq!(folder.files(), sorted(["small.npy", name]), "{what}");
         });
     }
 }
@@ -330,6 +349,34 @@ fn damaged_vectors_are_told_or_read() {
 /// 60 × 4 vectors in every format, by scripts/make_corpus.py.
 fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+#[test]
+fn damaged_graphs_are_told_or_read() {
+    let folder = Folder::new();
+    folder.npy("small.npy", 60, &small(60));
+    folder.ok(&["knn", "small.npy", "-k", "3", "-o", "graph.npy"]);
+    let (shape, ids) = twinlearn::read_integers(folder.path("graph.npy")).unwrap();
+    assert_eq!(shape, [60, 3]);
+    let words = |words: &mut dyn Iterator<Item = i32>| words.flat_map(i32::to_le_bytes).collect();
+    let ids: Vec<i32> = ids.into_iter().map(|id| id as i32).collect();
+    let ibin: Vec<u8> = words(&mut [60, 3].into_iter().chain(ids.iter().copied()));
+    let row = |row: &[i32]| [&[3], row].concat();
+    let ivecs: Vec<u8> = words(&mut ids.chunks(3).flat_map(row));
+    for (name, whole) in
+        [("graph.npy", folder.read("graph.npy")), ("graph.ibin", ibin), ("graph.ivecs", ivecs)]
+    {
+        let args = ["fit", "small.npy", "--knn", name, "-o", "m", "-d", "2", "-k", "3"];
+        let args = [&args[..], &["--solver", "spectral", "--threads", "1"]].concat();
+        std::fs::write(folder.path(name), &whole).unwrap();
+        folder.ok(&args);
+        try_damage(name, &whole, &args, &|folder, output, what| {
+            let written = folder.path("m").exists();
+            assert_eq!(written, output.status.code() == Some(0), "{what}");
+            let _ = std::fs::remove_file(folder.path("m"));
+            assert_eq!(folder.files(), sorted(["small.npy", name]), "{what}");
+        });
+    }
 }
 
 #[test]

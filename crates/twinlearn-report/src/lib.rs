@@ -18,9 +18,9 @@ mod body;
 mod map;
 mod page;
 
-use twinlearn::{Advice, Context, Error, Evaluation, Model, Pca, Result, Vectors};
+use twinlearn::{Advice, Context, Error, Evaluation, Model, Pca, Result, Subset, Vectors};
 
-use crate::map::Map;
+use crate::map::{MAX_POINTS, Map};
 
 /// Losses that are drawn, at most: of more, means of neighbouring steps.
 const MAX_LOSSES: usize = 2000;
@@ -101,7 +101,7 @@ impl Report {
         self
     }
 
-    /// The spectrum of reduced vectors and a map of them: their two main axes, of 50,000 rows drawn
+    /// The spectrum of reduced vectors and a map of them (their two main axes): of 50,000 rows drawn
     /// with `seed` where there are more. Labels colour it and texts are shown for what is pointed
     /// at, one for each row.
     ///
@@ -125,8 +125,10 @@ impl Report {
                 });
             }
         }
-        let pca = Pca::fit(ctx, z)?;
-        self.map = Some(Map::new(ctx, &pca, z, labels, texts, seed)?);
+        let ids = twinlearn::sample_rows(seed, z.n_rows(), MAX_POINTS);
+        let rows = Subset::new(z, &ids)?;
+        let pca = Pca::fit(ctx, &rows)?;
+        self.map = Some(Map::new(ctx, &pca, &rows, &ids, labels, texts)?);
         self.spectrum = pca.std().to_vec();
         Ok(self)
     }

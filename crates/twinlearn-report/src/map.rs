@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use twinlearn::{Context, Pca, Result, Subset, Vectors};
+use twinlearn::{Context, Pca, Result, Vectors};
 
 /// Points that are drawn, at most.
-const MAX_POINTS: usize = 50_000;
+pub(crate) const MAX_POINTS: usize = 50_000;
 /// Labels that get a colour of their own; the rarer ones share one.
 const MAX_GROUPS: usize = 12;
 /// Letters of a text that are kept.
@@ -33,12 +33,11 @@ impl Map {
         ctx: &Context,
         pca: &Pca,
         z: &dyn Vectors,
+        rows: &[u32],
         labels: Option<&[String]>,
         texts: Option<&[String]>,
-        seed: u64,
     ) -> Result<Self> {
-        let rows = twinlearn::sample_rows(seed, z.n_rows(), MAX_POINTS);
-        let plane = pca.projection(z.dim().min(2), 0.0)?.transform(ctx, &Subset::new(z, &rows)?)?;
+        let plane = pca.projection(z.dim().min(2), 0.0)?.transform(ctx, z)?;
         let mut points = Vec::with_capacity(2 * rows.len());
         for i in 0..rows.len() {
             // Vectors of one dimension lie on a line.
@@ -53,7 +52,7 @@ impl Map {
         let texts = texts.map(|t| of(t).into_iter().map(short).collect()).unwrap_or_default();
         Ok(Self {
             points: STANDARD.encode(bytemuck::cast_slice(&points)),
-            rows,
+            rows: rows.to_vec(),
             groups,
             group,
             texts,

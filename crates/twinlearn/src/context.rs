@@ -261,8 +261,9 @@ impl Context {
         self.memory
     }
 
-    /// For what is needed once for each thread. Results must not depend on it.
-    pub(crate) fn threads(&self) -> usize {
+    /// The number of threads: for what each of them needs. Results never depend on it.
+    #[must_use]
+    pub fn n_threads(&self) -> usize {
         self.pool.current_num_threads()
     }
 
@@ -389,16 +390,6 @@ impl Context {
             data.par_chunks_mut(chunk.max(1)).with_max_len(1).enumerate().map(run).collect()
         });
         results.into_iter().collect()
-    }
-}
-
-/// An estimate of time.
-pub(crate) fn in_words(seconds: f64) -> String {
-    match seconds {
-        s if s < 1.0 => "a second".to_owned(),
-        s if s < 100.0 => format!("{s:.0} seconds"),
-        s if s < 6000.0 => format!("{:.0} minutes", s / 60.0),
-        s => format!("{:.0} hours", s / 3600.0),
     }
 }
 

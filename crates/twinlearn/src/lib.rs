@@ -39,6 +39,7 @@ struct Readme;
 compile_error!("twinlearn reads and writes little-endian files in place");
 
 mod context;
+mod cost;
 mod data;
 mod error;
 mod evaluation;
@@ -69,8 +70,8 @@ pub use evaluation::{
     recall_at_k,
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
-pub use linalg::Matrix;
-pub use model::{Model, ScalarQuantiser, TrainingRecord, TransformOptions};
+pub use linalg::{Matrix, share_one_heap};
+pub use model::{Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};

@@ -5,7 +5,7 @@ use rand::Rng;
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatRef, Matrix, add_product, column_sums, gram, symmetric_eigen};
+use crate::linalg::{MatRef, Matrix, add_product, column_sums, eigen_bytes, gram, symmetric_eigen};
 use crate::nn::{Network, encode};
 use crate::random::{Purpose, generator};
 
@@ -104,6 +104,12 @@ impl Pca {
     }
 }
 
+/// Bytes of working memory that [`Pca::fit`] takes.
+pub(crate) fn pca_bytes(dim: usize) -> usize {
+    // Rows, centred, and their product on the way to the sum.
+    3 * ROWS * dim * size_of::<f32>() + 8 * dim * dim + eigen_bytes(dim)
+}
+
 /// `z = weight · x + bias`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearMap {
@@ -185,7 +191,12 @@ impl LinearMap {
         if x.dim() != dim {
             return Err(Error::invalid("X", format_args!("dimension {dim}"), x.dim()));
         }
-        encode(ctx, &Network::linear(self.weight.clone(), self.bias.clone()), x)
+        encode(ctx, &self.network(), x)
+    }
+
+    /// The map as a network of one layer.
+    pub(crate) fn network(&self) -> Network<f32> {
+        Network::linear(self.weight.clone(), self.bias.clone())
     }
 }
 

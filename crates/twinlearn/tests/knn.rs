@@ -157,7 +157,10 @@ fn memory_is_bounded_or_refused() {
     for method in [KnnMethod::Exact, KnnMethod::Descent, KnnMethod::Pq] {
         let message = run(method, 1_000_000).unwrap_err().to_string();
         assert!(message.starts_with("memory: expected at least "), "{method}: {message}");
-        assert!(message.ends_with("MB for this search, got 1 MB"), "{method}: {message}");
+        assert!(
+            message.ends_with(" MB for this search beside the vectors, got 1.0 MB"),
+            "{method}: {message}"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let metric: Metric = args.metric.parse()?;
     let params = args.measuring.params(metric).fit_rows(args.fit_rows);
     let ctx = ui.context(&args.resources, Logs::default())?;
-    let mut memory = Memory::of(&args.resources)?;
+    let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
     let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
     let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;

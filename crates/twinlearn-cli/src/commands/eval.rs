@@ -21,7 +21,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         (None, Some(model)) => model.params().metric,
         (None, None) => Metric::default(),
     };
-    let mut memory = Memory::of(&args.resources)?;
+    let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.original)?;
     let open = |path: &Option<_>| path.as_ref().map(VectorSource::open).transpose();
     let (queries, reduced) = (open(&args.queries)?, open(&args.reduced)?);
@@ -80,7 +80,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let report = Report::new(format!("What {} keeps of {}", given[0].0, name(&args.original)));
     let report = match (models.first(), &reduced) {
         (Some(model), _) => {
-            let z = model.transform(&ctx, &x, metric == Metric::Cosine)?;
+            let z = model.view(&x, metric == Metric::Cosine)?;
             described.map(&ctx, report, &z, seed)?.model(model)
         }
         (None, Some(z)) => described.map(&ctx, report, z, seed)?,

@@ -28,7 +28,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     }
     let logs = Logs { steps: args.log.as_deref(), tensorboard: args.tensorboard.as_deref() };
     let ctx = ui.context(&args.resources, logs)?;
-    let mut memory = Memory::of(&args.resources)?;
+    let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
     let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
@@ -143,7 +143,7 @@ fn page(
     let name = args.output.as_deref().map_or("TLDR".to_owned(), name);
     let params = EvaluationParams::default().metric(metric).seed(seed).curves(true);
     let evaluation = evaluate(ctx, &data, &[(&name, Reduction::Model(model))], &params)?;
-    let z = model.transform(ctx, x, metric == Metric::Cosine)?;
+    let z = model.view(x, metric == Metric::Cosine)?;
     let facts = measured(&args.x, metric, evaluation.n_neighbors, seed);
     let report = Report::new(format!("{name}: {} → {}", model.n_features(), model.n_components()))
         .training(&lock(&run.losses), &lock(&run.recalls));

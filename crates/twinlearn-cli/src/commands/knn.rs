@@ -19,7 +19,7 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
         .approximation(approximation)
         .seed(args.seed);
     let ctx = ui.context(&args.resources, Logs::default())?;
-    let mut memory = Memory::of(&args.resources)?;
+    let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
     let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
     let output = OutputFile::create(&args.output)?;

@@ -12,8 +12,10 @@ use twinlearn_report::Report;
 
 use crate::args::Resources;
 
-/// Bytes that the program and its threads take of a bound on memory, whatever they work on.
-const OWN: usize = 16 << 20;
+/// Bytes that the program takes of a bound on memory, and each of its threads, whatever they work on:
+/// stacks, the buffers of matrix products, and what the heap has in pieces.
+const OWN: usize = 12 << 20;
+const OWN_PER_THREAD: usize = 6 << 20;
 
 /// Shares out the memory there may be: half of it, at most, to vectors, what is left to the work.
 pub(crate) struct Memory {
@@ -23,16 +25,17 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn of(resources: &Resources) -> Result<Self> {
+    pub(crate) fn of(ctx: &Context, resources: &Resources) -> Result<Self> {
+        let own = OWN + OWN_PER_THREAD * ctx.n_threads();
         let bound = match resources.memory {
-            Some(bytes) if bytes < 2 * OWN => {
+            Some(bytes) if bytes < 2 * own => {
                 return Err(Error::Invalid {
                     name: "memory".to_owned(),
-                    expected: format!("at least {} MB", (2 * OWN).div_ceil(1_000_000)),
+                    expected: format!("at least {} MB", (2 * own).div_ceil(1_000_000)),
                     actual: format!("{} MB", bytes as f64 / 1e6),
                 });
             }
-            bytes => bytes.map(|bytes| bytes - OWN),
+            bytes => bytes.map(|bytes| bytes - own),
         };
         let vectors = bound.unwrap_or_else(available_memory) / 2;
         Ok(Self { bound, vectors, held: 0 })

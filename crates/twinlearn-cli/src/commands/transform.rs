@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use twinlearn::{Model, Result, TransformOptions, VectorSource};
 
+use super::shared::Memory;
 use crate::args::TransformArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
@@ -15,6 +16,7 @@ pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
         .column(&args.column)
         .keep_original(args.keep_original);
     let ctx = ui.context(&args.resources, Logs::default())?;
+    let ctx = Memory::of(&ctx, &args.resources)?.bound(ctx);
     let model = Model::load(&args.model)?;
     let x = VectorSource::open(&args.x)?;
     let start = Instant::now();

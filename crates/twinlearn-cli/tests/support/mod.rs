@@ -77,7 +77,7 @@ impl Folder {
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
         let out = text(&output.stdout);
-        let plans = ["fit", "transform"].contains(&args[0]);
+        let plans = ["fit", "transform", "eval", "advise", "knn"].contains(&args[0]);
         assert!(out.is_empty() || plans && out.lines().count() == 1, "{args:?}: {out}");
         assert_eq!(self.files(), before, "{args:?}");
         let line = err.strip_suffix('\n').unwrap();

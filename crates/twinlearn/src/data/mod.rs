@@ -66,3 +66,25 @@ pub trait Vectors: Send + Sync {
         Ok(())
     }
 }
+
+impl<X: Vectors + ?Sized> Vectors for &X {
+    fn n_rows(&self) -> usize {
+        (**self).n_rows()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        (**self).read_rows(start, out)
+    }
+
+    fn as_f32(&self) -> Option<&[f32]> {
+        (**self).as_f32()
+    }
+
+    fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        (**self).gather(ids, out)
+    }
+}

@@ -63,12 +63,6 @@ impl OutputFile {
         sync_folder(&path);
         Ok(())
     }
-
-    /// Where it will be.
-    #[cfg(feature = "arrow")]
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Write for OutputFile {

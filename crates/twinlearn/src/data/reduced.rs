@@ -62,6 +62,19 @@ impl ReducedFile<'_> {
         }
     }
 
+    /// Bytes that writing it holds, beside a run of rows: of a Parquet file a row group, as it is and
+    /// encoded.
+    pub(crate) fn held_bytes(&self, n_rows: usize) -> Result<usize> {
+        match self.format()? {
+            #[cfg(feature = "arrow")]
+            Format::Parquet => {
+                let group = super::formats::table::GROUP;
+                Ok(2 * group.min(n_rows.saturating_mul(4 * self.n_components)))
+            }
+            _ => Ok(0),
+        }
+    }
+
     /// Starts it, for what becomes of the vectors of `source`.
     pub(crate) fn create<'s>(&self, source: &'s VectorSource) -> Result<ReducedWriter<'s>> {
         let shape = [source.n_rows(), self.n_components];

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use super::formats::{Dtype, Flat, Rows, is_known, open};
+use super::formats::{BLOCK, Dtype, Flat, Rows, is_known, open};
 use super::{Vectors, stored::StoredRows};
+use crate::cost::megabytes;
 use crate::error::{Error, Result};
 
 /// What parts a file's name from that of the array in it.
@@ -123,6 +124,13 @@ impl VectorSource {
         if types.all(|other| other == first) { first } else { Dtype::F32 }
     }
 
+    /// Bytes that [`each_run`](Self::each_run) holds at once: nothing where rows lie in place.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        let streams = self.parts.iter().any(|part| matches!(part.rows, Rows::Stream { .. }));
+        // Those read ahead, one at either end, and one in the making.
+        if streams { (AHEAD + 3) * BLOCK } else { 0 }
+    }
+
     /// Gives all vectors to `each`, run by run and in order: the number of a run's first row, and the
     /// run. Where rows lie in place, a run has `run_rows` of them; else a thread reads ahead.
     pub(crate) fn each_run(
@@ -186,7 +194,7 @@ impl fmt::Display for VectorSource {
         if self.parts.len() > 1 {
             write!(f, " in {} files", self.parts.len())?;
         }
-        let mb = self.n_bytes().div_ceil(1_000_000);
+        let mb = megabytes(self.n_bytes());
         write!(f, ", {mb} MB")
     }
 }

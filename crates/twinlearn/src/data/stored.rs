@@ -8,6 +8,7 @@ use super::formats::{DiskFile, Dtype, Flat, Rows};
 use super::memory::available_memory;
 use super::source::{Part, VectorSource};
 use crate::context::{Context, Event, Stage};
+use crate::cost::megabytes;
 use crate::error::{Error, Result};
 
 /// Bytes that a task reads at once.
@@ -145,8 +146,12 @@ impl FileVectors {
         }
         let bytes = ids.len() * source.dim() * source.common_dtype().size();
         if bytes > memory {
-            let expected = format_args!("at least {bytes} bytes for {} vectors", ids.len());
-            return Err(Error::invalid("memory", expected, memory));
+            let (mb, count) = (megabytes(bytes), ids.len());
+            return Err(Error::invalid(
+                "memory",
+                format_args!("at least {mb} MB for {count} vectors"),
+                format_args!("{:.1} MB", memory as f64 / 1e6),
+            ));
         }
         let rows = hold_rows(ctx, source, ids)?;
         let (n_rows, dim, dtype) = (ids.len(), source.dim(), source.dtype());

@@ -6,6 +6,7 @@ use super::baselines::Baselines;
 use super::curves::{Curve, Curves, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
 use super::params::EvaluationParams;
+use super::plan::AdvicePlan;
 use super::sample::{Draw, Sample};
 use crate::context::{Context, Event, Stage};
 use crate::data::{Subset, Vectors};
@@ -93,13 +94,17 @@ pub fn advise(
         return Err(Error::invalid("keep", "a share between 0 and 1", keep));
     }
     let data = EvaluationData::new(x);
-    data.check(ctx, params.metric)?;
-    let quiet = &ctx.quiet();
+    data.check_sizes()?;
     let (metric, seed) = (params.metric, params.seed);
     // At most: every doubling, and two halvings of one octave to a twentieth of it.
     let doublings = (x.dim() / SMALLEST).max(1).ilog2() as usize + 2;
-    ctx.stage(Stage::Advise, doublings + 10, || {
-        let sample = Sample::new(quiet, &data, params.max_rows, params)?;
+    let n_tried = doublings + 10;
+    let plan = AdvicePlan::new(ctx, &data, params, n_tried)?;
+    let quiet = &plan.rest(ctx)?.quiet();
+    ctx.emit(&Event::Plan(&plan.to_string()));
+    data.check_values(ctx, metric)?;
+    ctx.stage(Stage::Advise, n_tried, || {
+        let sample = Sample::new(quiet, &data, params)?;
         let ids = sample.some(Draw::Fitted, params.fit_rows);
         let rows = Subset::new(x, &ids)?;
         let graph = Baselines::graph(quiet, &rows, metric, seed)?;
@@ -116,6 +121,12 @@ pub fn advise(
         ];
         Ok(advice(keep, params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
     })
+}
+
+/// What is fitted at each dimension.
+pub(super) fn tldr(d: usize, k: usize, metric: Metric, seed: u64) -> Result<Params> {
+    let params = Params::builder().loss(Loss::KL).n_components(d).n_neighbors(k);
+    params.metric(metric).seed(seed).build()
 }
 
 struct Search<'a> {
@@ -174,13 +185,7 @@ impl Search<'_> {
     }
 
     fn measure_tldr(&mut self, d: usize) -> Result<()> {
-        let params = Params::builder()
-            .loss(Loss::KL)
-            .n_components(d)
-            .n_neighbors(self.graph.k())
-            .metric(self.curves.sample.metric)
-            .seed(self.curves.seed)
-            .build()?;
+        let params = tldr(d, self.graph.k(), self.curves.sample.metric, self.curves.seed)?;
         let ctx = self.curves.ctx;
         let fit = Trainer::new(params).fit_with_graph(ctx, self.rows, self.graph.clone())?;
         self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;

@@ -17,7 +17,19 @@ pub(crate) const POWERS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 pub(crate) const N_BASELINES: usize = 4 + POWERS.len();
 
 /// Neighbours of the graph of the spectral one.
-const GRAPH_K: usize = 5;
+pub(super) const GRAPH_K: usize = 5;
+
+/// Of the spectral one.
+pub(super) fn spectral(d: usize, k: usize, metric: Metric, seed: u64) -> Result<Params> {
+    Params::builder()
+        .solver(Solver::Spectral)
+        .n_components(d)
+        .n_neighbors(k)
+        .metric(metric)
+        .seed(seed)
+        .validation_fraction(0.0)
+        .build()
+}
 
 /// A reduction that is fitted in closed form or not at all.
 pub(crate) enum Baseline {
@@ -78,14 +90,7 @@ impl<'a> Baselines<'a> {
         }
         // Neighbours by cosine or inner product are about the origin, which centring moves.
         all.push(map("PCA uncentred", self.pca.projection(d, 0.0)?.without_bias()));
-        let params = Params::builder()
-            .solver(Solver::Spectral)
-            .n_components(d)
-            .n_neighbors(self.graph.k())
-            .metric(self.metric)
-            .seed(self.seed)
-            .validation_fraction(0.0)
-            .build()?;
+        let params = spectral(d, self.graph.k(), self.metric, self.seed)?;
         let fit = Trainer::new(params).fit_with_graph(ctx, self.rows, self.graph.clone())?;
         all.push(("spectral".to_owned(), Baseline::Spectral(Box::new(fit.model))));
         Ok(all)

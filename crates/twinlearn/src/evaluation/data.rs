@@ -5,9 +5,10 @@ use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::Metric;
 use crate::linalg::Matrix;
-use crate::model::Model;
+use crate::model::{Model, ReducedView};
 use crate::pca::LinearMap;
 
+use super::plan::keeps_reduced;
 use super::ranking::Qrels;
 
 /// Rows to judge reductions by.
@@ -62,8 +63,9 @@ impl<'a> EvaluationData<'a> {
         self
     }
 
-    pub(super) fn check(&self, ctx: &Context, metric: Metric) -> Result<()> {
-        let (n, direction) = (self.x.n_rows(), metric == Metric::Cosine);
+    /// What can be refused before any row is read.
+    pub(super) fn check_sizes(&self) -> Result<()> {
+        let n = self.x.n_rows();
         let one_each = |name: &str, labels: Option<&[i64]>, n: usize| match labels {
             Some(labels) if labels.len() != n => Err(Error::invalid(
                 name,
@@ -85,7 +87,6 @@ impl<'a> EvaluationData<'a> {
                     let expected = "labels of the rows and of the queries, or neither";
                     return Err(Error::invalid("labels", expected, format_args!("{given} alone")));
                 }
-                check_vectors(ctx, "queries", queries, direction)?;
             }
             None => {
                 for (name, given) in
@@ -96,6 +97,14 @@ impl<'a> EvaluationData<'a> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_values(&self, ctx: &Context, metric: Metric) -> Result<()> {
+        let direction = metric == Metric::Cosine;
+        if let Some(queries) = self.queries {
+            check_vectors(ctx, "queries", queries, direction)?;
         }
         check_vectors(ctx, "X", self.x, direction)?;
         Ok(())
@@ -137,7 +146,8 @@ impl Reduction<'_> {
         }
     }
 
-    pub(super) fn check(&self, ctx: &Context, name: &str, data: &EvaluationData<'_>) -> Result<()> {
+    /// What can be refused before any row is read.
+    pub(super) fn check_sizes(&self, name: &str, data: &EvaluationData<'_>) -> Result<()> {
         let Self::Reduced { x, queries } = self else { return Ok(()) };
         let pairs = [("rows", Some(data.x), Some(*x)), ("queries", data.queries, *queries)];
         for (what, original, reduced) in pairs {
@@ -150,9 +160,14 @@ impl Reduction<'_> {
                     number(got),
                 ));
             }
-            if let Some(reduced) = reduced {
-                check_vectors(ctx, name, reduced, false)?;
-            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_values(&self, ctx: &Context, name: &str) -> Result<()> {
+        let Self::Reduced { x, queries } = self else { return Ok(()) };
+        for reduced in [Some(*x), *queries].into_iter().flatten() {
+            check_vectors(ctx, name, reduced, false)?;
         }
         Ok(())
     }
@@ -161,12 +176,12 @@ impl Reduction<'_> {
     pub(super) fn rows<'b>(
         &'b self,
         ctx: &Context,
-        x: &dyn Vectors,
+        x: &'b dyn Vectors,
         ids: &'b [u32],
     ) -> Result<Box<dyn Vectors + 'b>> {
         match self {
             Self::Reduced { x, .. } => Ok(Box::new(Subset::new(*x, ids)?)),
-            _ => self.map(ctx, &Subset::new(x, ids)?),
+            _ => self.map(ctx, Subset::new(x, ids)?),
         }
     }
 
@@ -174,7 +189,7 @@ impl Reduction<'_> {
     pub(super) fn queries<'b>(
         &'b self,
         ctx: &Context,
-        data: &EvaluationData<'_>,
+        data: &EvaluationData<'b>,
         ids: &'b [u32],
     ) -> Result<Box<dyn Vectors + 'b>> {
         match (self, data.queries) {
@@ -182,16 +197,20 @@ impl Reduction<'_> {
             (Self::Reduced { queries: Some(reduced), .. }, _) => {
                 Ok(Box::new(Subset::new(*reduced, ids)?))
             }
-            (_, Some(queries)) => self.map(ctx, &Subset::new(queries, ids)?),
+            (_, Some(queries)) => self.map(ctx, Subset::new(queries, ids)?),
         }
     }
 
-    fn map<'b>(&self, ctx: &Context, rows: &dyn Vectors) -> Result<Box<dyn Vectors + 'b>> {
-        match self {
-            Self::Model(model) => Ok(Box::new(model.transform(ctx, rows, false)?)),
-            Self::Map(map) => Ok(Box::new(map.transform(ctx, rows)?)),
-            Self::Reduced { .. } => Err(Error::invalid("queries", "reduced ones", "none")),
-        }
+    /// Rows are reduced once, or each time they are read where the plan has no room to keep them.
+    fn map<'b>(&'b self, ctx: &Context, rows: Subset<'b>) -> Result<Box<dyn Vectors + 'b>> {
+        let keeps = keeps_reduced(ctx, rows.n_rows(), self.n_components());
+        Ok(match self {
+            Self::Model(model) if keeps => Box::new(model.transform(ctx, &rows, false)?),
+            Self::Model(model) => Box::new(model.view(rows, false)?),
+            Self::Map(map) if keeps => Box::new(map.transform(ctx, &rows)?),
+            Self::Map(map) => Box::new(ReducedView::of_map(map, rows)),
+            Self::Reduced { .. } => return Err(Error::invalid("queries", "reduced ones", "none")),
+        })
     }
 }
 

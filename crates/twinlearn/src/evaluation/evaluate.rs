@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::baselines::{Baselines, N_BASELINES};
+use super::baselines::Baselines;
 use super::bootstrap::Estimate;
 use super::curves::{Curve, Curves};
 use super::data::{EvaluationData, Reduction};
 use super::judge::Judge;
 use super::params::EvaluationParams;
+use super::plan::{EvaluationPlan, dimensions};
 use super::sample::Draw;
 use crate::context::{Context, Event, Stage};
 use crate::data::Subset;
@@ -137,15 +138,23 @@ pub fn evaluate(
     reductions: &[(&str, Reduction<'_>)],
     params: &EvaluationParams,
 ) -> Result<Evaluation> {
-    data.check(ctx, params.metric)?;
+    data.check_sizes()?;
     for (name, reduction) in reductions {
-        reduction.check(ctx, name, data)?;
+        reduction.check_sizes(name, data)?;
     }
     let d = reductions.first().map(|(_, reduction)| reduction.n_components());
     let d = d.filter(|&d| params.baselines && d <= data.x.dim());
-    let total = 1 + reductions.len() + d.map_or(0, |_| N_BASELINES);
+    let widths: Vec<usize> = reductions.iter().map(|(_, r)| r.n_components()).collect();
+    let plan = EvaluationPlan::new(ctx, data, params, &widths, d)?;
+    let rest = plan.rest(ctx)?;
+    ctx.emit(&Event::Plan(&plan.to_string()));
+    data.check_values(ctx, params.metric)?;
+    for (name, reduction) in reductions {
+        reduction.check_values(ctx, name)?;
+    }
+    let total = plan.n_judged;
     ctx.stage(Stage::Evaluate, total, || {
-        let quiet = &ctx.quiet();
+        let quiet = &rest.quiet();
         let mut judge = Judge::new(quiet, data, params)?;
         let full = Reduction::Reduced { x: data.x, queries: data.queries };
         let mut methods = Vec::with_capacity(total);
@@ -192,11 +201,4 @@ pub fn evaluate(
             notes,
         })
     })
-}
-
-/// Dimensions for a picture around d: from a quarter of it to four times.
-fn dimensions(d: usize, most: usize) -> Vec<usize> {
-    let mut all = vec![d / 4, d / 2, d, 2 * d, 4 * d];
-    all.retain(|d| (1..=most).contains(d));
-    all
 }

@@ -16,6 +16,11 @@ use crate::knn::search_of_checked;
 /// Rows of which every pair is compared, at most.
 const PAIRED_ROWS: usize = 1000;
 
+/// How many rows are compared in pairs, at most: ranks beyond k must exist.
+pub(super) fn n_paired(k: usize) -> usize {
+    PAIRED_ROWS.max(2 * k + 1)
+}
+
 /// The rows that are looked at, and what is known of them.
 pub(super) struct Judge<'a> {
     data: EvaluationData<'a>,
@@ -34,10 +39,9 @@ impl<'a> Judge<'a> {
         data: &EvaluationData<'a>,
         params: &EvaluationParams,
     ) -> Result<Self> {
-        let rows = if data.qrels.is_some() { usize::MAX } else { params.max_rows };
         let (k, metric, seed) = (params.n_neighbors, params.metric, params.seed);
-        let sample = Sample::new(ctx, data, rows, params)?;
-        let paired = sample.some(Draw::Paired, PAIRED_ROWS.max(2 * k + 1));
+        let sample = Sample::new(ctx, data, params)?;
+        let paired = sample.some(Draw::Paired, n_paired(k));
         let orders = Orders::new(ctx, &copied(&Subset::new(data.x, &paired)?)?, metric)?;
         Ok(Self { data: *data, seed, sample, paired, orders, first: None })
     }

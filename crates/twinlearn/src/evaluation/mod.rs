@@ -12,6 +12,7 @@ mod evaluate;
 mod judge;
 mod neighbours;
 mod params;
+mod plan;
 mod ranking;
 mod sample;
 mod structure;

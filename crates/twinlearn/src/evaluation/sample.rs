@@ -22,6 +22,18 @@ fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
     sample(seed, what as u32, n, count)
 }
 
+/// Rows among which neighbours are looked for, and queries. With judgements all rows are taken;
+/// without queries of their own a quarter of the rows at most, so that most neighbours stay.
+pub(super) fn sizes(data: &EvaluationData<'_>, params: &EvaluationParams) -> [usize; 2] {
+    let n = data.x.n_rows();
+    let most = if data.qrels.is_some() { usize::MAX } else { params.max_rows };
+    let (left, queries) = match data.queries {
+        Some(given) => (n, given.n_rows().min(params.n_queries)),
+        None => (n - params.n_queries.min(n / 4), params.n_queries.min(n / 4)),
+    };
+    [left.min(most), queries]
+}
+
 /// Queries, and the nearest rows of each in the original space.
 pub(super) struct Sample {
     seed: u64,
@@ -38,11 +50,9 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// At most `max_rows` rows are taken.
     pub(super) fn new(
         ctx: &Context,
         data: &EvaluationData<'_>,
-        max_rows: usize,
         params: &EvaluationParams,
     ) -> Result<Self> {
         let &EvaluationParams { n_neighbors: k, n_queries, metric, seed, .. } = params;
@@ -50,17 +60,17 @@ impl Sample {
             return Err(Error::invalid("n_queries", "at least 1", n_queries));
         }
         let n = data.x.n_rows();
+        let [n_base, n_queries] = sizes(data, params);
         let (base, queries) = match data.queries {
             Some(given) => (
-                drawn(seed, Draw::Rows, n, max_rows),
+                drawn(seed, Draw::Rows, n, n_base),
                 drawn(seed, Draw::Queries, given.n_rows(), n_queries),
             ),
             None => {
-                // A quarter at most, so that most neighbours stay.
-                let queries = drawn(seed, Draw::Queries, n, n_queries.min(n / 4));
+                let queries = drawn(seed, Draw::Queries, n, n_queries);
                 let is_left = |id: &u32| queries.binary_search(id).is_err();
                 let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
-                let kept = drawn(seed, Draw::Rows, left.len(), max_rows);
+                let kept = drawn(seed, Draw::Rows, left.len(), n_base);
                 (kept.into_iter().map(|i| left[i as usize]).collect(), queries)
             }
         };

@@ -36,7 +36,9 @@ use crate::context::{Context, runs};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::kernels::{arch, dot_f64, move_rows, scan, squares};
-use crate::linalg::{MatMut, MatRef, Matrix, gram, matmul, matmul_here, symmetric_eigen};
+use crate::linalg::{
+    MatMut, MatRef, Matrix, eigen_bytes, gram, matmul, matmul_here, symmetric_eigen,
+};
 
 /// ε: half the distance from 1 to the next `f32`.
 const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
@@ -94,6 +96,12 @@ pub(super) fn row_norms(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
 /// How many rows mean and axes are taken from.
 pub(super) fn sample_len(n_rows: usize, dim: usize) -> usize {
     (4 * dim).clamp(*SAMPLE.start(), *SAMPLE.end()).min(n_rows)
+}
+
+/// Bytes that a frame is made in: the sample and, with axes, what they are found from.
+pub(super) fn frame_bytes(n_rows: usize, dim: usize, has_axes: bool) -> usize {
+    let sample = 4 * dim * sample_len(n_rows, dim);
+    sample + if has_axes { 4 * dim * dim + eigen_bytes(dim) } else { 0 }
 }
 
 /// Evenly spaced row numbers, at most `most`.

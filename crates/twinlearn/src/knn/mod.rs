@@ -9,6 +9,7 @@ mod neighbor;
 mod pq;
 mod search;
 
+pub(crate) use exact::check_search_memory;
 pub use graph::KnnGraph;
 pub use metric::Metric;
 pub use search::{KnnApproximation, KnnMethod, KnnParams, knn_graph, knn_search};

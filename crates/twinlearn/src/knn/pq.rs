@@ -12,9 +12,10 @@
 use std::ops::Range;
 
 use super::exact;
-use super::frame::{Frame, row_norms};
+use super::frame::{Frame, frame_bytes, row_norms};
 use super::metric::Metric;
 use crate::context::{Context, Event};
+use crate::cost::{self, beside, in_words, megabytes};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::kernels::scan::TILE;
@@ -45,11 +46,15 @@ pub(super) fn graph(
     let (n, dim, axes) = (x.n_rows(), x.dim(), AXES.min(x.dim()));
     let parts = n_subvectors.min(axes);
     let bytes = n * (4 * axes + parts + 8);
-    exact::check_memory(ctx, (n, n, axes), k, bytes)?;
+    exact::check_search_memory(ctx, (n, n, axes), k, bytes)?;
+    beside(ctx, frame_bytes(n, dim, true), "this search")?;
+    let seconds = cost::product((n * axes * (dim + CENTRES * (1 + ROUNDS / 10))) as f64);
     ctx.emit(&Event::Plan(&format!(
-        "product quantisation of {n} rows of dimension {dim}: {axes} leading axes as {parts} bytes \
-         a row, {} MB of working memory for rows and codes",
-        bytes.div_ceil(1_000_000),
+        "product quantisation of {n} rows of dimension {dim}, each read 3 times: {axes} leading axes \
+         as {parts} bytes a row; {} MB of working memory for rows and codes, about {} beside the \
+         search of the codes",
+        megabytes(bytes),
+        in_words(seconds / ctx.n_threads() as f64),
     )));
     let norms = row_norms(ctx, x)?;
     let largest = norms.iter().copied().fold(0.0, f64::max);

@@ -266,15 +266,6 @@ pub(crate) fn check_n_neighbors(k: usize, n_rows: usize) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of a search that needs more memory than the context allows.
-pub(super) fn too_little_memory(needed: usize, limit: usize) -> Error {
-    Error::invalid(
-        "memory",
-        format_args!("at least {} MB for this search", needed.div_ceil(1_000_000)),
-        format_args!("{} MB", limit as f64 / 1e6),
-    )
-}
-
 /// An approximation level is product quantisation's.
 pub(crate) fn check_method(
     method: KnnMethod,

@@ -1,6 +1,6 @@
 //! Eigenvectors of a symmetric matrix, by `faer`.
 
-use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::{Mat, MatRef, Par, Spec};
 
@@ -17,6 +17,17 @@ pub(crate) fn symmetric_eigen(ctx: &Context, a: Matrix<f64>) -> Result<(Vec<f64>
     ctx.abandonable(move || decompose(&a))?
 }
 
+/// Bytes that [`symmetric_eigen`] of an n × n matrix takes at most, the matrix among them.
+pub(crate) fn eigen_bytes(n: usize) -> usize {
+    let (scratch, square) = (scratch(n).size_bytes(), 8 * n * n);
+    // The matrix, its vectors, and these as rows.
+    3 * square + scratch
+}
+
+fn scratch(n: usize) -> StackReq {
+    self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, Spec::default())
+}
+
 fn decompose(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
     let n = a.rows();
     assert_eq!(n, a.cols(), "a square matrix");
@@ -24,8 +35,7 @@ fn decompose(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
     let mut values = vec![0.0; n];
     let mut vectors = Mat::<f64>::zeros(n, n);
     let params = Spec::default();
-    let scratch = self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, Par::Seq, params);
-    let mut buffer = MemBuffer::new(scratch);
+    let mut buffer = MemBuffer::new(scratch(n));
     self_adjoint_evd(
         a,
         faer::diag::DiagMut::from_slice_mut(&mut values),

@@ -12,7 +12,8 @@ mod real;
 mod sums;
 
 pub(crate) use columns::column_sums;
-pub(crate) use eigen::symmetric_eigen;
+pub(crate) use eigen::{eigen_bytes, symmetric_eigen};
+pub use kernels::share_one_heap;
 pub(crate) use kernels::vectorised;
 pub use matrix::Matrix;
 pub(crate) use matrix::{MatMut, MatRef};

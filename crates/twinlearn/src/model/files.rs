@@ -5,15 +5,12 @@ use std::path::Path;
 use half::f16;
 
 use super::{Model, ScalarQuantiser};
-use crate::context::{Context, Event, Stage, in_words};
+use crate::context::{Context, Event, Stage};
+use crate::cost::{self, beside, in_words, megabytes};
 use crate::data::{OutputDtype, ReducedFile, VectorSource};
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
-
-/// Multiplications in a second of one thread, and bytes read in one: of the machine that this was
-/// measured on, for estimates.
-const MULTIPLICATIONS: f64 = 35e9;
-const BYTES: f64 = 1.5e9;
+use crate::nn::encode_bytes;
 
 /// How reduced vectors are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +95,10 @@ impl Model {
             let ranges = serde_json::json!({ "low": quantiser.low(), "high": quantiser.high() });
             file.note = Some(("twinlearn".to_owned(), ranges.to_string()));
         }
+        let held = source.in_flight_bytes() + file.held_bytes(source.n_rows())?;
+        let plan = self.transform_plan(ctx, source, held)?;
         let writer = file.create(source)?;
-        ctx.emit(&Event::Plan(&self.transform_plan(ctx, source)));
+        ctx.emit(&Event::Plan(&plan));
         ctx.stage(Stage::Transform, source.n_rows(), || {
             writer.write(self.run_rows(), &mut |first, rows| {
                 let mut block = Matrix::zeros(rows.n_rows(), self.n_components());
@@ -114,18 +113,22 @@ impl Model {
 }
 
 impl Model {
-    /// How [`transform_file`](Self::transform_file) goes about it, in one line.
-    fn transform_plan(&self, ctx: &Context, source: &VectorSource) -> String {
+    /// How [`transform_file`](Self::transform_file) goes about it, in one line. `held` are bytes of
+    /// what is read and written.
+    fn transform_plan(&self, ctx: &Context, source: &VectorSource, held: usize) -> Result<String> {
         let (run, d) = (self.run_rows().min(source.n_rows()), self.n_components());
         let multiplications = source.n_rows() as f64 * self.n_inference_parameters() as f64;
-        let computing = multiplications / (MULTIPLICATIONS * ctx.threads() as f64);
-        let seconds = computing + source.n_bytes() as f64 / BYTES;
-        format!(
+        let computing = cost::product(multiplications) / ctx.n_threads() as f64;
+        let seconds = computing + cost::reading(source.n_bytes() as f64);
+        // A block as it is and as it is written.
+        let bytes = held + 2 * 4 * run * d + ctx.n_threads() * encode_bytes(self.n_features());
+        beside(ctx, bytes, "this transform")?;
+        Ok(format!(
             "{source}: one pass in blocks of {run} rows, to {d} dimensions; {} MB of working memory, \
              about {}",
-            (run * 4 * (d + 2 * self.n_features())).div_ceil(1_000_000),
+            megabytes(bytes),
             in_words(seconds)
-        )
+        ))
     }
 }
 

@@ -3,11 +3,13 @@
 mod file;
 mod files;
 mod quantiser;
+mod view;
 
 use std::ops::Range;
 
 pub use self::files::TransformOptions;
 pub use self::quantiser::ScalarQuantiser;
+pub use self::view::ReducedView;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};

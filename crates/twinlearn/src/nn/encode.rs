@@ -13,6 +13,11 @@ const ROWS: usize = 32;
 /// Rows of a task.
 const TASK: usize = 8 * ROWS;
 
+/// Bytes of rows that a thread takes to encode.
+pub(crate) fn encode_bytes(dim: usize) -> usize {
+    ROWS * dim * size_of::<f32>()
+}
+
 /// Every row of checked vectors through a folded network: N × d.
 pub(crate) fn encode(ctx: &Context, network: &Network<f32>, x: &dyn Vectors) -> Result<Matrix> {
     let mut out = Matrix::zeros(x.n_rows(), network.out_width());

@@ -17,7 +17,7 @@ mod start;
 #[cfg(test)]
 mod gradient_tests;
 
-pub(crate) use encode::{encode, encode_rows};
+pub(crate) use encode::{encode, encode_bytes, encode_rows};
 pub(crate) use input::InputFrame;
 pub(crate) use network::{Network, Tape};
 pub(crate) use norm::{Norm, standardise, standardise_backward};

@@ -72,8 +72,9 @@ pub(super) fn fit(
         None => params.n_validation(x.n_rows()),
     };
     check_sizes(params, x, graph.as_ref(), model.as_ref(), validation.as_ref(), held_out)?;
-    let plan = FitPlan::new(ctx, params, x);
-    plan.check(ctx)?;
+    let n_watched = validation.as_ref().map_or(held_out, Matrix::rows);
+    let plan = FitPlan::new(ctx, params, (x.n_rows(), x.dim()), n_watched);
+    let [for_truth, for_training] = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
     let mut clock = Clock::default();
     let needs_direction = params.metric == Metric::Cosine;
@@ -122,7 +123,9 @@ pub(super) fn fit(
         Some(rows) => rows,
         None => &held_out,
     };
-    let watch = clock.time(Stage::Evaluate, || Watch::new(ctx, x, &base, watched, params))?;
+    let watch =
+        clock.time(Stage::Evaluate, || Watch::new(&for_truth, x, &base, watched, params))?;
+    let ctx = &for_training;
     let networks =
         |params: &Params| start::networks(params, ctx, x, &pairs, pca.as_ref(), model.as_ref());
     let recall = |encoder: &Network<f32>| {

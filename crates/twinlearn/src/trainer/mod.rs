@@ -14,6 +14,7 @@ mod golden_tests;
 
 pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
+pub(crate) use plan::FitPlan;
 pub use validation::ValidationReport;
 
 use std::fmt;

@@ -2,44 +2,46 @@
 
 use std::fmt;
 
-use super::validation::MAX_WATCHED;
-use crate::context::{Context, in_words};
-use crate::data::Vectors;
-use crate::error::{Error, Result};
+use super::validation::{MAX_WATCHED, RECALL_K};
+use crate::context::Context;
+use crate::cost::{self, beside, in_words, megabytes};
+use crate::error::Result;
+use crate::knn::check_search_memory;
 use crate::nn::NetworkSpec;
-use crate::params::{Params, Solver};
-use crate::pca;
+use crate::params::{Init, Loss, Params, Solver};
+use crate::pca::pca_bytes;
 
-/// D × D matrices of `f64` that live at once while axes are found.
-const SQUARES: usize = 6;
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
 /// moment, folded ones, and what is in the making.
 const COPIES: usize = 8;
 /// Matrices of a batch's width at each layer: outputs, normalised outputs, gradients of both.
 const TAPES: usize = 5;
 
-/// Of one thread of the machine that this was measured on: multiplications in a second while
-/// training, and of `f64` in the eigenproblem; bytes read and checked in a second.
-const MULTIPLICATIONS: f64 = 30e9;
-const EIGEN: f64 = 1e9;
-const BYTES: f64 = 1e9;
-
 /// How a run is done.
-pub(super) struct FitPlan {
+pub(crate) struct FitPlan {
     n_rows: usize,
     dim: usize,
     n_components: usize,
     epochs: usize,
     steps: usize,
     batch: usize,
-    /// Of working memory, beside the vectors and the search for neighbours.
-    pub(super) bytes: usize,
+    n_held_out: usize,
+    /// Of the graph, the pairs and the axes, which stay.
+    held: usize,
+    /// Of working memory in all, beside the vectors and the search for neighbours.
+    bytes: usize,
     seconds: f64,
 }
 
 impl FitPlan {
-    pub(super) fn new(ctx: &Context, params: &Params, x: &dyn Vectors) -> Self {
-        let (n, dim, d) = (x.n_rows(), x.dim(), params.n_components);
+    /// Of `n` rows of dimension `dim`, beside which so many are watched.
+    pub(crate) fn new(
+        ctx: &Context,
+        params: &Params,
+        (n, dim): (usize, usize),
+        n_held_out: usize,
+    ) -> Self {
+        let d = params.n_components;
         let batch = params.batch_size.min(n);
         let (epochs, steps) = match params.solver {
             Solver::Sgd => (params.epochs, params.epochs * (n / batch)),
@@ -52,35 +54,53 @@ impl FitPlan {
         }
         let float = size_of::<f32>();
         let lists = n * (4 * (2 * params.n_neighbors + 2) + 24);
-        let square = 8 * dim * dim;
-        let axes = SQUARES * square + 3 * pca::ROWS * dim * float;
-        let step = weights * COPIES + 2 * batch * (4 * dim + TAPES * widths);
-        let watch = n.min(MAX_WATCHED) * d * 3;
-        let bytes = lists + axes.max(square + (step + watch) * float);
+        // The axes stay, and their standard deviations.
+        let axes = 8 * dim * (dim + 1);
+        let step = match steps {
+            0 => 0,
+            _ => weights * COPIES + 2 * batch * (4 * dim + TAPES * widths),
+        };
+        // The ranges of the output are of the same rows.
+        let watch = n.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
+        let held = lists + axes;
+        let finds_axes_again = params.solver == Solver::Spectral
+            || params.init == Init::Spectral
+            || params.loss == Loss::Auto;
+        let starting = lists + pca_bytes(dim) + if finds_axes_again { axes } else { 0 };
+        let bytes = starting.max(held + (step + watch) * float);
 
-        let (rows, threads) = (n as f64, ctx.threads() as f64);
-        let dim_f = dim as f64;
         // Forward and back, for both of a pair.
         let training = steps as f64 * (6 * batch) as f64 * weights as f64;
-        let products = (training + rows * dim_f * dim_f / 2.0) / (MULTIPLICATIONS * threads);
-        let reading = (4 + epochs) as f64 * rows * dim_f * 4.0 / (BYTES * threads);
-        let seconds = products + reading + 4.0 * dim_f.powi(3) / EIGEN / 4.0;
-        Self { n_rows: n, dim, n_components: d, epochs, steps, batch, bytes, seconds }
+        let reading = cost::reading((4 + epochs) as f64 * (4 * n * dim) as f64);
+        let work = cost::product(training) + reading + cost::axes(n, dim);
+        let seconds = work / ctx.n_threads() as f64;
+        Self { n_rows: n, dim, n_components: d, epochs, steps, batch, n_held_out, held, bytes, seconds }
     }
 
-    /// Refuses what does not fit into the context's memory.
-    pub(super) fn check(&self, ctx: &Context) -> Result<()> {
-        match ctx.memory_limit() {
-            Some(limit) if limit < self.bytes => Err(Error::invalid(
-                "memory",
-                format_args!(
-                    "at least {} MB to work with beside the vectors that are held",
-                    self.bytes.div_ceil(1_000_000)
-                ),
-                format_args!("{:.1} MB", limit as f64 / 1e6),
-            )),
-            _ => Ok(()),
-        }
+    /// Bytes of working memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Seconds that it takes, about.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// What the context's memory leaves for the search of the held-out rows' neighbours, and for
+    /// those of their reductions while training.
+    ///
+    /// # Errors
+    /// When there is too little.
+    pub(super) fn rest(&self, ctx: &Context) -> Result<[Context; 2]> {
+        let watched = self.n_rows.min(MAX_WATCHED);
+        let rest = |bytes: usize, dim: usize| {
+            if self.n_held_out > 0 {
+                check_search_memory(ctx, (self.n_held_out, watched, dim), RECALL_K, bytes)?;
+            }
+            beside(ctx, bytes, "this fit")
+        };
+        Ok([rest(self.held, self.dim)?, rest(self.bytes, self.n_components)?])
     }
 }
 
@@ -92,7 +112,7 @@ impl fmt::Display for FitPlan {
             0 => f.write_str("a closed form")?,
             _ => write!(f, "at most {epochs} epochs, {steps} steps of {batch} pairs")?,
         }
-        let mb = self.bytes.div_ceil(1_000_000);
+        let mb = megabytes(self.bytes);
         write!(f, "; {mb} MB of working memory, about {}", in_words(self.seconds))?;
         f.write_str(" beside the search for neighbours")
     }

@@ -14,7 +14,7 @@ use crate::pca::Pca;
 use crate::random::{Purpose, generator, subset};
 
 /// Neighbours of a held-out row that a reduction should keep.
-const RECALL_K: usize = 10;
+pub(super) const RECALL_K: usize = 10;
 /// The most training rows among which they are looked for: enough to tell encoders apart.
 pub(super) const MAX_WATCHED: usize = 100_000;
 

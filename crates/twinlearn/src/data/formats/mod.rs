@@ -24,6 +24,9 @@ pub(super) use self::flat::Flat;
 pub(super) use self::npy_header::NpyHeader;
 use crate::error::Result;
 
+/// Bytes of rows that a stream gives at once, at most (but for longer rows).
+pub(super) const BLOCK: usize = 8 << 20;
+
 /// What takes blocks of whole rows.
 pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use super::disk::DiskFile;
 use super::npy_header::NpyHeader;
-use super::{Array, Dtype, Rows, Sink, Stream, check_len, in_place, two_d};
+use super::{Array, BLOCK, Dtype, Rows, Sink, Stream, check_len, in_place, two_d};
 use crate::error::Result;
 
 /// More than the longest header that the format's first version, the usual one, allows.
 pub(super) const HEADER: usize = (64 << 10) + 16;
-
-/// Bytes of rows of an array in Fortran order that are put in order at once.
-const BLOCK: usize = 32 << 20;
 
 pub(super) fn open(file: &Arc<DiskFile>) -> Result<Array> {
     if file.len() == 0 {

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use ::zip::{CompressionMethod, ZipArchive};
 
 use super::disk::{Cursor, DiskFile};
-use super::{Array, Dtype, Rows, Sink, Stream, check_len, choose, npy, two_d};
+use super::{Array, BLOCK, Dtype, Rows, Sink, Stream, check_len, choose, npy, two_d};
 use crate::error::{Error, Result};
 
 /// How many times smaller deflate can make anything.
 const MOST_DEFLATED: u64 = 1032;
-
-/// Bytes that are decompressed at once, about.
-const BLOCK: usize = 4 << 20;
 
 type Archive = ZipArchive<std::io::BufReader<Cursor>>;
 

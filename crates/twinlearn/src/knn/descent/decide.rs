@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::metric::Metric;
-use crate::knn::neighbor::{Nearest, Neighbor, in_row_order};
+use crate::knn::neighbor::{Nearest, Neighbor};
 use crate::linalg::kernels::arch;
 use crate::linalg::kernels::scan::{Pair, Rows, exact};
 
@@ -28,11 +28,13 @@ pub(super) fn nearest(
     norms: &[f64],
     metric: Metric,
     rows: &[u32],
-    lists: Vec<List>,
+    lists: &mut [List],
     k: usize,
 ) -> Result<Vec<u32>> {
-    let mut lists: Vec<_> = lists.into_iter().map(|list| (list, Nearest::default())).collect();
-    ctx.try_for_each_chunk(&mut lists, ROWS, |c, lists| {
+    let mut by_position = vec![0; lists.len() * k];
+    let mut pieces: Vec<_> = lists.chunks_mut(ROWS).zip(by_position.chunks_mut(ROWS * k)).collect();
+    ctx.try_for_each_chunk(&mut pieces, 1, |c, piece| {
+        let (lists, out) = &mut piece[0];
         let own = &rows[c * ROWS..][..lists.len()];
         let id = |list: &List| -> Vec<u32> {
             list.entries().iter().map(|e| rows[(e.id & !FRESH) as usize]).collect()
@@ -41,7 +43,7 @@ pub(super) fn nearest(
         let mut ids = own.to_vec();
         let mut read = Vec::new();
         if x.as_f32().is_none() {
-            ids.extend(lists.iter().flat_map(|(list, _)| id(list)));
+            ids.extend(lists.iter().flat_map(id));
             ids.sort_unstable();
             ids.dedup();
             read.resize(ids.len() * x.dim(), 0.0);
@@ -53,7 +55,7 @@ pub(super) fn nearest(
             None => ids.binary_search(&id).unwrap_or(0) as u32,
         };
         let mut sums = Vec::new();
-        for ((list, out), &row) in lists.iter_mut().zip(own) {
+        for ((list, out), &row) in lists.iter_mut().zip(out.chunks_exact_mut(k)).zip(own) {
             let ids = id(list);
             let index: Vec<u32> = ids.iter().map(|&id| place(id)).collect();
             let width = x.dim();
@@ -68,10 +70,15 @@ pub(super) fn nearest(
                     nearest.push(Neighbor { distance, id });
                 }
             }
-            *out = nearest;
+            let found = nearest.into_sorted();
+            out.iter_mut().zip(found).for_each(|(id, find)| *id = find.id);
             *list = List::default();
         }
         Ok(())
     })?;
-    Ok(in_row_order(rows, lists.into_iter().map(|(_, nearest)| nearest).collect(), k))
+    let mut ids = vec![0; by_position.len()];
+    for (&row, found) in rows.iter().zip(by_position.chunks_exact(k)) {
+        ids[row as usize * k..][..k].copy_from_slice(found);
+    }
+    Ok(ids)
 }

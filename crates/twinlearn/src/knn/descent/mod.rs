@@ -20,10 +20,10 @@ use self::forest::Leaves;
 use self::join::Parts;
 use self::list::{Entry, List};
 use self::space::Space;
-use super::frame::{Frame, row_norms, sample_len};
+use super::frame::{Frame, frame_bytes, row_norms};
 use super::metric::Metric;
-use super::search::too_little_memory;
 use crate::context::{Context, Event, Stage};
+use crate::cost::{self, beside, in_words, megabytes};
 use crate::data::Vectors;
 use crate::error::Result;
 
@@ -42,6 +42,9 @@ const MAX_ROUNDS: usize = 12;
 /// Joining ends when less than this share of those that take part is fresh.
 const ENOUGH: f64 = 0.005;
 
+/// Bytes that an allocator takes for each list.
+const MALLOC: usize = 16;
+
 /// About the `k` nearest other rows of every row, row after row, best first.
 pub(super) fn search(
     ctx: &Context,
@@ -54,11 +57,15 @@ pub(super) fn search(
     let kept = (k + at_least(SPARE, k)).min(n - 1);
     let share = at_least(SHARE, kept).min(kept);
     let (width, bytes) = width(ctx, n, x.dim(), kept, share)?;
+    let read = if x.as_f32().is_none() { (kept * 4 * n * x.dim()) as f64 } else { 0.0 };
+    let seconds = (cost::descent(n, width, kept) + cost::reading(read)) / ctx.n_threads() as f64;
     ctx.emit(&Event::Plan(&format!(
         "NN-descent of {n} rows of dimension {} by {width} leading axes: {TREES} trees, at most \
-         {MAX_ROUNDS} rounds of joining, {} MB of working memory",
+         {MAX_ROUNDS} rounds of joining, {kept} candidates of each row compared; {} MB of working \
+         memory, about {}",
         x.dim(),
-        bytes.div_ceil(1_000_000),
+        megabytes(bytes),
+        in_words(seconds),
     )));
     let progress = |step: usize| {
         let done = n * step / (1 + TREES as usize + MAX_ROUNDS);
@@ -96,7 +103,7 @@ pub(super) fn search(
         progress(2 + TREES as usize + round);
     }
     drop(parts);
-    decide::nearest(ctx, x, &norms, metric, &space.into_ids(), lists, k)
+    decide::nearest(ctx, x, &norms, metric, &space.into_ids(), &mut lists, k)
 }
 
 fn at_least((least, share): (usize, f64), of: usize) -> usize {
@@ -107,18 +114,18 @@ fn at_least((least, share): (usize, f64), of: usize) -> usize {
 fn width(ctx: &Context, n: usize, dim: usize, kept: usize, share: usize) -> Result<(usize, usize)> {
     // Lengths, offsets, residuals, order and keys, lists with their headers and their movement.
     let lists = kept * size_of::<Entry>() + 3 * size_of::<List>();
-    let row = 8 + 12 + lists + Parts::row_bytes(share);
+    let row = 8 + 12 + lists + MALLOC + Parts::row_bytes(share);
     let leaf = Leaves::most(n, kept);
     let thread = n * 4 + leaf * (leaf + WIDTH) * 4 + decide::bytes(dim, kept);
-    let sample = 4 * dim * sample_len(n, dim) + 16 * dim * dim;
-    let fixed = n * row + ctx.threads() * thread + sample;
-    let bytes = |width: usize| fixed + n * Space::row_bytes(width);
+    let fixed = n * row + ctx.n_threads() * thread;
+    let bytes =
+        |width: usize| (fixed + n * Space::row_bytes(width)).max(8 * n + frame_bytes(n, dim, true));
     let widest = WIDTH.min(dim);
     let fits = |width: &usize| ctx.memory_limit().is_none_or(|limit| bytes(*width) <= limit);
     let narrowest = MIN_WIDTH.min(widest);
     match (narrowest..=widest).rev().find(fits) {
         Some(width) => Ok((width, bytes(width))),
-        None => Err(too_little_memory(bytes(narrowest), ctx.memory_limit().unwrap_or(0))),
+        None => beside(ctx, bytes(narrowest), "this search").map(|_| (narrowest, bytes(narrowest))),
     }
 }
 

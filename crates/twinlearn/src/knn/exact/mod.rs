@@ -20,7 +20,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::plan::check_memory;
+pub(crate) use self::plan::check_search_memory;
 use self::plan::{Plan, Problem};
 use self::set::Set;
 use self::sweep::Sweep;

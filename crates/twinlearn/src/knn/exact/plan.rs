@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::super::frame::{Frame, sample_len, spread};
+use super::super::frame::{Frame, frame_bytes, spread};
 use super::super::metric::Metric;
 use super::super::neighbor::Neighbor;
-use super::super::search::too_little_memory;
 use crate::context::{Context, runs};
+use crate::cost::{beside, in_words, megabytes, reading};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
 use crate::linalg::kernels::scan::TILE;
@@ -26,6 +26,9 @@ pub(super) struct Plan {
     pub(super) bytes: usize,
     /// About the nanoseconds of one thread of the machine that the costs were tuned on.
     pub(super) cost: f64,
+    /// Times that each row is read, where rows do not lie in memory.
+    passes: Option<usize>,
+    threads: usize,
     n_rows: usize,
     n_left: usize,
     dim: usize,
@@ -42,8 +45,19 @@ impl fmt::Display for Plan {
             _ => f.write_str("by all coordinates")?,
         }
         let full = *n_rows as f64 * *n_left as f64 * cost::scan(*dim);
-        let (share, megabytes) = (100.0 * self.cost / full, self.bytes.div_ceil(1_000_000));
-        write!(f, ": {share:.0} % of the work of every pair, {megabytes} MB of working memory")
+        let share = 100.0 * self.cost / full;
+        write!(
+            f,
+            ": {share:.0} % of the work of every pair, in blocks of {} rows",
+            self.block_rows
+        )?;
+        if let Some(passes) = self.passes {
+            write!(f, ", each row read {passes} times")?;
+        }
+        let read = self.passes.unwrap_or(0) as f64 * (4 * n_rows * dim) as f64;
+        let seconds = (self.cost / 1e9 + reading(read)) / self.threads as f64;
+        let megabytes = megabytes(self.bytes);
+        write!(f, "; {megabytes} MB of working memory, about {}", in_words(seconds))
     }
 }
 
@@ -130,7 +144,7 @@ pub(super) fn choose_from(
     let largest = all_norms.copied().fold(0.0, f64::max);
     let pairs = problem.pairs();
     let budget = Budget {
-        threads: ctx.threads(),
+        threads: ctx.n_threads(),
         n_rows: n,
         n_left: problem.left().0.n_rows(),
         symmetric: queries.is_none(),
@@ -139,6 +153,7 @@ pub(super) fn choose_from(
         reserved,
         limit: ctx.memory_limit(),
     };
+    let reads = x.as_f32().is_none();
     let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
     let mut frame;
     let (mut levels, mut cost) = (vec![dim], cost::scan(dim));
@@ -153,8 +168,10 @@ pub(super) fn choose_from(
         }
         _ => frame = Frame::new(ctx, x, norms, metric, 0, largest)?,
     }
-    let block_rows = budget.block_rows(&levels)?;
+    let block_rows = budget.block_rows(ctx, &levels)?;
     let plan = Plan {
+        passes: reads.then(|| budget.passes(block_rows)),
+        threads: budget.threads,
         screens: levels[0] < dim,
         block_rows,
         bytes: budget.bytes(&levels, block_rows),
@@ -170,15 +187,15 @@ pub(super) fn choose_from(
 
 /// Refuses a search of `n_left` rows among `n_rows` of dimension `dim` that cannot fit into the
 /// context's memory, of which `reserved` bytes are taken.
-pub(in crate::knn) fn check_memory(
+pub(crate) fn check_search_memory(
     ctx: &Context,
     (n_left, n_rows, dim): (usize, usize, usize),
     k: usize,
     reserved: usize,
 ) -> Result<()> {
-    let (threads, limit) = (ctx.threads(), ctx.memory_limit());
+    let (threads, limit) = (ctx.n_threads(), ctx.memory_limit());
     let budget = Budget { threads, n_rows, n_left, symmetric: false, dim, k, reserved, limit };
-    budget.block_rows(&[dim]).map(|_| ())
+    budget.block_rows(ctx, &[dim]).map(|_| ())
 }
 
 impl Plan {
@@ -232,32 +249,34 @@ struct Budget {
 impl Budget {
     /// Bytes of working memory.
     fn bytes(&self, levels: &[usize], block_rows: usize) -> usize {
-        let width = if levels[0] < self.dim { levels[levels.len() - 1] } else { 0 };
+        let has_axes = levels[0] < self.dim;
+        let width = if has_axes { levels[levels.len() - 1] } else { 0 };
         let rows = if self.symmetric { self.n_rows } else { self.n_rows + self.n_left };
         // Length, order, offset and residuals (twice while they are made), coordinates.
         let per_row = 8 + 4 + 8 * (levels.len() + 1) + 4 * width;
         let per_left = self.k * (size_of::<Neighbor>() + 4) + 64;
-        let per_block_row = 4 * (self.dim + 2 * (levels[0] + 1) + width) + 48;
-        let tile = TILE * TILE * 12;
-        let sample = 4 * self.dim * sample_len(self.n_rows, self.dim);
-        self.reserved
-            + rows * per_row
-            + self.n_left * per_left
-            + self.threads * (2 * block_rows * per_block_row + tile)
-            + sample
+        // The rows, as they are scanned and packed for it; without axes moved before.
+        let scanned = if has_axes { width } else { self.dim } + 2 * (levels[0] + 1);
+        let blocks = 2 * block_rows * (4 * (self.dim + scanned) + 48);
+        // The first limits are found in two tiles of rows and of what they are scored by.
+        let seed = 2 * TILE * 4 * (self.dim + if has_axes { width } else { self.dim });
+        let thread = blocks.max(seed) + TILE * TILE * 12;
+        let searching = rows * per_row + self.n_left * per_left + self.threads * thread;
+        self.reserved + searching.max(rows * 8 + frame_bytes(self.n_rows, self.dim, has_axes))
+    }
+
+    /// Times that each row is read: for lengths, coordinates and first limits, then with every
+    /// block that looks at it.
+    fn passes(&self, block_rows: usize) -> usize {
+        3 + self.n_left.div_ceil(block_rows) + usize::from(self.symmetric)
     }
 
     fn fits(&self, levels: &[usize]) -> bool {
         self.limit.is_none_or(|limit| self.bytes(levels, TILE) <= limit)
     }
 
-    fn block_rows(&self, levels: &[usize]) -> Result<usize> {
-        let needed = self.bytes(levels, TILE);
-        if let Some(limit) = self.limit
-            && needed > limit
-        {
-            return Err(too_little_memory(needed, limit));
-        }
+    fn block_rows(&self, ctx: &Context, levels: &[usize]) -> Result<usize> {
+        beside(ctx, self.bytes(levels, TILE), "this search")?;
         let by_cache = (BLOCK_BYTES / (4 * self.dim * TILE)).clamp(1, MAX_TILES);
         let by_threads = (self.n_left / (MIN_BLOCKS * TILE)).max(1);
         let fits = |tiles: &usize| {

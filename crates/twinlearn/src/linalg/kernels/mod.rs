@@ -6,6 +6,7 @@
 mod dots;
 mod exact;
 mod gemm;
+mod heap;
 mod rows;
 pub(crate) mod scan;
 mod score;
@@ -13,6 +14,7 @@ mod score;
 pub(crate) use dots::add_dots;
 pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
+pub use heap::share_one_heap;
 pub(crate) use rows::{move_rows, squares};
 pub(crate) use score::{scores, select, unpack};
 

@@ -1,6 +1,7 @@
 //! Columns of Parquet and Arrow files.
 
 mod column;
+mod footer;
 mod ipc;
 mod parquet;
 mod writer;
@@ -12,7 +13,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 pub(in crate::data) use self::column::Column;
-pub(in crate::data) use self::writer::{TableWriter, reduced_array, reduced_field, reduced_schema};
+pub(in crate::data) use self::writer::{
+    GROUP, TableWriter, reduced_array, reduced_field, reduced_schema,
+};
 use super::disk::DiskFile;
 use super::{Array, Dtype, Rows, Sink, Stream, choose};
 use crate::error::{Error, Result};

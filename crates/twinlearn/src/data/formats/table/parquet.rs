@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use super::super::disk::{Cursor, DiskFile};
+use super::footer::ends_soon;
 use super::{NextBatch, damaged};
 use crate::error::Result;
 
@@ -41,7 +42,24 @@ impl ChunkReader for Source {
     }
 }
 
+/// Of a footer: its length as four bytes, and the mark.
+const TAIL: usize = 8;
+
+/// Refuses a footer that the decoder would not come to the end of.
+fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
+    let short = || damaged(file, "a footer that is cut off");
+    let mut tail = [0; TAIL];
+    let end = file.len().checked_sub(TAIL as u64).ok_or_else(short)?;
+    file.read_exact_at(&mut tail, end)?;
+    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
+    let start = end.checked_sub(length.into()).ok_or_else(short)?;
+    let mut footer = vec![0; length as usize];
+    file.read_exact_at(&mut footer, start)?;
+    if ends_soon(&footer) { Ok(()) } else { Err(damaged(file, "a footer that does not end")) }
+}
+
 fn builder(file: &Arc<DiskFile>) -> Result<ParquetRecordBatchReaderBuilder<Source>> {
+    check_footer(file)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(Source(Arc::clone(file)));
     builder.map_err(|e| damaged(file, e))
 }

@@ -1,7 +1,7 @@
 //! Tables that are written batch by batch.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
@@ -18,10 +18,11 @@ use crate::data::{OutputDtype, OutputFile};
 use crate::error::{Error, Result};
 
 /// Bytes of a row group before it is written.
-const GROUP: usize = 64 << 20;
+pub(in crate::data) const GROUP: usize = 64 << 20;
 
 /// A Parquet or Arrow file under construction, as [`OutputFile`].
 pub(in crate::data) struct TableWriter {
+    path: PathBuf,
     schema: SchemaRef,
     file: Kind,
 }
@@ -64,40 +65,31 @@ impl TableWriter {
             let writer = FileWriter::try_new(file, &schema).map_err(|e| failed(path, e))?;
             Kind::Ipc(Box::new(writer))
         };
-        Ok(Self { schema, file })
+        Ok(Self { path: path.to_owned(), schema, file })
     }
 
     /// Appends rows: the columns, in the schema's order.
     pub(in crate::data) fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns);
-        match &mut self.file {
-            Kind::Parquet(writer) => {
-                let path = writer.inner().path().to_owned();
-                let batch = batch.map_err(|e| failed(&path, e))?;
-                writer.write(&batch).map_err(|e| failed(&path, e))
-            }
-            Kind::Ipc(writer) => {
-                let path = writer.get_ref().path().to_owned();
-                let batch = batch.map_err(|e| failed(&path, e))?;
-                writer.write(&batch).map_err(|e| failed(&path, e))
-            }
+        let Self { path, schema, file } = self;
+        let batch = RecordBatch::try_new(Arc::clone(schema), columns);
+        let batch = batch.map_err(|e| failed(path, e))?;
+        match file {
+            Kind::Parquet(writer) => writer.write(&batch).map_err(|e| failed(path, e)),
+            Kind::Ipc(writer) => writer.write(&batch).map_err(|e| failed(path, e)),
         }
     }
 
     /// Finishes the file, as [`OutputFile::commit`].
     pub(in crate::data) fn commit(self) -> Result<()> {
-        let file = match self.file {
-            Kind::Parquet(writer) => {
-                let path = writer.inner().path().to_owned();
-                writer.into_inner().map_err(|e| failed(&path, e))?
-            }
+        let Self { path, file, .. } = self;
+        let file = match file {
+            Kind::Parquet(writer) => writer.into_inner().map_err(|e| failed(&path, e)),
             Kind::Ipc(mut writer) => {
-                let path = writer.get_ref().path().to_owned();
                 writer.finish().map_err(|e| failed(&path, e))?;
-                writer.into_inner().map_err(|e| failed(&path, e))?
+                writer.into_inner().map_err(|e| failed(&path, e))
             }
         };
-        file.commit()
+        file?.commit()
     }
 }
 

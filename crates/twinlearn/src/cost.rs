@@ -1,0 +1,74 @@
+//! About what work costs: for plans that are told before it, never for what decides a result.
+//!
+//! Rates are of one thread of the machine that they were measured on (DESIGN.md, Memory).
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+
+/// Multiplications of matrix products in `f32` in a second.
+const MULTIPLICATIONS: f64 = 30e9;
+/// Cubes of the side of an eigenproblem in a second.
+const EIGEN: f64 = 1e9;
+/// Bytes of files read, widened and checked in a second.
+const BYTES: f64 = 1.2e9;
+/// Multiplications of an exact search without bounds in a second.
+const SCANNED: f64 = 45e9;
+/// Seconds of NN-descent for each row, axis and candidate kept.
+const DESCENT: f64 = 12e-9;
+
+/// Seconds of a matrix product.
+pub(crate) fn product(multiplications: f64) -> f64 {
+    multiplications / MULTIPLICATIONS
+}
+
+/// Seconds to read so many bytes.
+pub(crate) fn reading(bytes: f64) -> f64 {
+    bytes / BYTES
+}
+
+/// Seconds of the principal axes of `n` rows: a covariance and an eigenproblem.
+pub(crate) fn axes(n: usize, dim: usize) -> f64 {
+    let dim = dim as f64;
+    product(n as f64 * dim * dim / 2.0) + dim.powi(3) / EIGEN
+}
+
+/// Seconds of an exact search over all coordinates, at most.
+pub(crate) fn search(n_left: usize, n_right: usize, dim: usize) -> f64 {
+    n_left as f64 * n_right as f64 * dim as f64 / SCANNED
+}
+
+/// Seconds of NN-descent, on the leading axes.
+pub(crate) fn descent(n: usize, width: usize, kept: usize) -> f64 {
+    n as f64 * (width * kept) as f64 * DESCENT
+}
+
+/// An estimate of time.
+pub(crate) fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "a second".to_owned(),
+        s if s < 100.0 => format!("{s:.0} seconds"),
+        s if s < 6000.0 => format!("{:.0} minutes", s / 60.0),
+        s => format!("{:.0} hours", s / 3600.0),
+    }
+}
+
+/// Memory as plans tell it.
+pub(crate) fn megabytes(bytes: usize) -> usize {
+    bytes.div_ceil(1_000_000)
+}
+
+/// What the context's memory leaves beside `bytes`, for searches within the work that takes them.
+///
+/// # Errors
+/// When there is less than `bytes`; `what` names the work.
+pub(crate) fn beside(ctx: &Context, bytes: usize, what: &str) -> Result<Context> {
+    let Some(limit) = ctx.memory_limit() else { return Ok(ctx.clone()) };
+    match limit.checked_sub(bytes) {
+        Some(left) => Ok(ctx.clone().memory(left)),
+        None => Err(Error::invalid(
+            "memory",
+            format_args!("at least {} MB for {what} beside the vectors", megabytes(bytes)),
+            format_args!("{:.1} MB", limit as f64 / 1e6),
+        )),
+    }
+}

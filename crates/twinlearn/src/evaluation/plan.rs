@@ -1,0 +1,193 @@
+//! What an evaluation will take, before it begins.
+
+use std::fmt;
+
+use super::advise::tldr;
+use super::baselines::{GRAPH_K, N_BASELINES, spectral};
+use super::data::EvaluationData;
+use super::judge::n_paired;
+use super::params::EvaluationParams;
+use super::ranking::DEPTH;
+use super::sample::sizes;
+use crate::context::Context;
+use crate::cost::{self, beside, in_words, megabytes};
+use crate::error::Result;
+use crate::pca::pca_bytes;
+use crate::trainer::FitPlan;
+
+/// One such share of the memory that is left is for rows once reduced, the others for searches.
+const SHARE: usize = 4;
+
+/// Whether reduced rows are kept, in the context that [`EvaluationPlan::rest`] gives.
+pub(super) fn keeps_reduced(ctx: &Context, n_rows: usize, n_components: usize) -> bool {
+    let bytes = 4 * n_rows * n_components;
+    ctx.memory_limit().is_none_or(|limit| bytes <= limit / (SHARE - 1))
+}
+
+/// Seconds of one thread to reduce all rows and look for the queries' neighbours.
+fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64 {
+    cost::product((n_base * width) as f64 * dim as f64) + cost::search(n_queries, n_base, width)
+}
+
+/// Seconds of one thread to fit and measure all baselines at one d.
+fn baselines_at(n_queries: usize, n_base: usize, n_fitted: usize, dim: usize, d: usize) -> f64 {
+    cost::axes(n_fitted, dim) + N_BASELINES as f64 * found_again(n_queries, n_base, dim, d)
+}
+
+/// Dimensions for a picture around d: from a quarter of it to four times.
+pub(super) fn dimensions(d: usize, most: usize) -> Vec<usize> {
+    let mut all = vec![d / 4, d / 2, d, 2 * d, 4 * d];
+    all.retain(|d| (1..=most).contains(d));
+    all
+}
+
+/// How reductions are judged.
+pub(super) struct EvaluationPlan {
+    n_base: usize,
+    n_queries: usize,
+    dim: usize,
+    /// Reductions that are judged, baselines among them.
+    pub(super) n_judged: usize,
+    /// Of rows that baselines are fitted on; 0 without them.
+    n_fitted: usize,
+    /// Of working memory beside searches, reduced rows and fits.
+    held: usize,
+    /// Of the fits.
+    fits: usize,
+    seconds: f64,
+}
+
+impl EvaluationPlan {
+    /// Of reductions to the dimensions `widths`, and of baselines at `d` where there are any.
+    pub(super) fn new(
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        params: &EvaluationParams,
+        widths: &[usize],
+        d: Option<usize>,
+    ) -> Result<Self> {
+        let (n, dim, k) = (data.x.n_rows(), data.x.dim(), params.n_neighbors);
+        let [n_base, n_queries] = sizes(data, params);
+        let n_fitted = if d.is_some() { params.fit_rows.min(n_base) } else { 0 };
+        let widest = widths.iter().copied().chain(d).max().unwrap_or(0);
+
+        let paired = n_paired(k).min(n_base);
+        let orders = 3 * 4 * paired * paired + 4 * paired * (dim + widest);
+        let answered = data.qrels.map_or(0, |qrels| qrels.answered().count());
+        let ids = 4 * (n + 2 * n_base + n_queries * (2 * k + 1) + answered * DEPTH);
+        let fit = d.map(|d| spectral(d, GRAPH_K, params.metric, params.seed)).transpose()?;
+        let fit = fit.map(|params| FitPlan::new(ctx, &params, (n_fitted, dim), 0));
+        let axes = if d.is_some() { 8 * dim * (dim + 1) } else { 0 };
+        let held = ids + orders + axes + pca_bytes(widest);
+        let fits = fit.map_or(0, |fit| fit.bytes());
+
+        let asked = n_queries + answered;
+        let pairs = |width: usize| cost::search(20 * paired, paired, dim + width);
+        let judged = |width: usize| found_again(asked, n_base, dim, width) + pairs(width);
+        let baselines = d.map_or(0.0, |d| {
+            let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;
+            let picture = if params.curves { dimensions(d, dim) } else { Vec::new() };
+            let curves = picture.iter().map(|&d| baselines_at(asked, n_base, n_fitted, dim, d));
+            graph + N_BASELINES as f64 * judged(d) + cost::axes(n_fitted, dim) + curves.sum::<f64>()
+        });
+        let work = cost::reading((3 * 4 * n * dim) as f64)
+            + cost::search(asked, n_base, dim)
+            + widths.iter().map(|&width| judged(width)).sum::<f64>()
+            + baselines;
+        let n_judged = 1 + widths.len() + d.map_or(0, |_| N_BASELINES);
+        let seconds = work / ctx.n_threads() as f64;
+        Ok(Self { n_base, n_queries, dim, n_judged, n_fitted, held, fits, seconds })
+    }
+
+    /// Of working memory, beside searches and reduced rows, at least.
+    fn bytes(&self) -> usize {
+        self.held + self.fits.div_ceil(SHARE - 1) * SHARE
+    }
+
+    /// What the context's memory leaves for searches and fits.
+    ///
+    /// # Errors
+    /// When there is too little.
+    pub(super) fn rest(&self, ctx: &Context) -> Result<Context> {
+        beside(ctx, self.bytes(), "this evaluation")?;
+        let rest = beside(ctx, self.held, "this evaluation")?;
+        Ok(match rest.memory_limit() {
+            Some(left) => rest.memory(left / SHARE * (SHARE - 1)),
+            None => rest,
+        })
+    }
+}
+
+impl fmt::Display for EvaluationPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_base, n_queries, dim, n_judged, n_fitted, .. } = self;
+        write!(
+            f,
+            "evaluation of {n_queries} queries among {n_base} rows of dimension {dim}: an exact search \
+             for each of {n_judged} ways to keep them"
+        )?;
+        if *n_fitted > 0 {
+            write!(f, ", baselines fitted on {n_fitted} rows")?;
+        }
+        let mb = megabytes(self.bytes());
+        write!(f, "; {mb} MB of working memory beside searches, about {}", in_words(self.seconds))
+    }
+}
+
+/// How dimensions are tried.
+pub(super) struct AdvicePlan {
+    common: EvaluationPlan,
+    n_tried: usize,
+    seconds: f64,
+}
+
+impl AdvicePlan {
+    /// Of at most `n_tried` dimensions.
+    pub(super) fn new(
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        params: &EvaluationParams,
+        n_tried: usize,
+    ) -> Result<Self> {
+        let dim = data.x.dim();
+        let mut common = EvaluationPlan::new(ctx, data, params, &[], Some(dim))?;
+        let fit = |d| {
+            let params = tldr(d, GRAPH_K, params.metric, params.seed)?;
+            let n_held_out = params.n_validation(common.n_fitted);
+            Result::Ok(FitPlan::new(ctx, &params, (common.n_fitted, dim), n_held_out))
+        };
+        // The dimensions that are tried lie closely about the one that is taken.
+        let (most, typical) = (fit(dim)?, dim.div_ceil(4));
+        let EvaluationPlan { n_base, n_queries, n_fitted, .. } = common;
+        let baselines = baselines_at(n_queries, n_base, n_fitted, dim, typical);
+        let one = fit(typical)?.seconds() + baselines / ctx.n_threads() as f64;
+        let seconds = common.seconds + n_tried as f64 * one;
+        common.fits = common.fits.max(most.bytes());
+        Ok(Self { common, n_tried, seconds })
+    }
+
+    /// What the context's memory leaves for searches and fits.
+    ///
+    /// # Errors
+    /// When there is too little.
+    pub(super) fn rest(&self, ctx: &Context) -> Result<Context> {
+        self.common.rest(ctx)
+    }
+}
+
+impl fmt::Display for AdvicePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { common, n_tried, .. } = self;
+        write!(
+            f,
+            "advice on {} rows of dimension {}: at most {n_tried} dimensions tried, each a fit of {} \
+             rows and a search for {} queries; {} MB of working memory beside searches, about {}",
+            common.n_base,
+            common.dim,
+            common.n_fitted,
+            common.n_queries,
+            megabytes(common.bytes()),
+            in_words(self.seconds)
+        )
+    }
+}
