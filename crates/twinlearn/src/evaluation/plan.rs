@@ -75,7 +75,12 @@ impl EvaluationPlan {
         let orders = 3 * 4 * paired * paired + 4 * paired * (dim + widest);
         let answered = data.qrels.map_or(0, |qrels| qrels.answered().count());
         let ids = 4 * (n + 2 * n_base + n_queries * (2 * k + 1) + answered * DEPTH);
-        let fit = d.map(|d| spectral(d, GRAPH_K, params.metric, params.seed)).transpose()?;
+        let picture = d.map_or(Vec::new(), |d| match params.curves {
+            true => dimensions(d, dim),
+            false => Vec::new(),
+        });
+        let largest = picture.iter().copied().chain(d).max();
+        let fit = largest.map(|d| spectral(d, GRAPH_K, params.metric, params.seed)).transpose()?;
         let fit = fit.map(|params| FitPlan::new(ctx, &params, (n_fitted, dim), 0));
         let axes = if d.is_some() { 8 * dim * (dim + 1) } else { 0 };
         let held = ids + orders + axes + pca_bytes(widest);
@@ -86,7 +91,6 @@ impl EvaluationPlan {
         let judged = |width: usize| found_again(asked, n_base, dim, width) + pairs(width);
         let baselines = d.map_or(0.0, |d| {
             let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;
-            let picture = if params.curves { dimensions(d, dim) } else { Vec::new() };
             let curves = picture.iter().map(|&d| baselines_at(asked, n_base, n_fitted, dim, d));
             graph + N_BASELINES as f64 * judged(d) + cost::axes(n_fitted, dim) + curves.sum::<f64>()
         });

@@ -74,7 +74,18 @@ impl FitPlan {
         let reading = cost::reading((4 + epochs) as f64 * (4 * n * dim) as f64);
         let work = cost::product(training) + reading + cost::axes(n, dim);
         let seconds = work / ctx.n_threads() as f64;
-        Self { n_rows: n, dim, n_components: d, epochs, steps, batch, n_held_out, held, bytes, seconds }
+        Self {
+            n_rows: n,
+            dim,
+            n_components: d,
+            epochs,
+            steps,
+            batch,
+            n_held_out,
+            held,
+            bytes,
+            seconds,
+        }
     }
 
     /// Bytes of working memory.
