@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -62,6 +62,11 @@ fuzz: ## Every fuzz target for SECONDS; needs cargo-fuzz and a nightly compiler
 	for target in $(TARGETS); do \
 	  (cd fuzz && $(CARGO) +nightly fuzz run $$target corpus/$$target -- -max_total_time=$(SECONDS)) || exit 1; \
 	done
+
+# Kernels choose their instructions by the processor, so everything that they can do here is run.
+sanitize: ## AddressSanitizer over the `unsafe` kernels and what is built on them; nightly compiler
+	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -p twinlearn --no-default-features --lib \
+	  --target x86_64-unknown-linux-gnu --target-dir target/sanitize -- linalg knn nn::
 
 format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(CARGO) fmt --all

@@ -100,8 +100,8 @@ pub(super) fn sample_len(n_rows: usize, dim: usize) -> usize {
 
 /// Bytes that a frame is made in: the sample and, with axes, what they are found from.
 pub(super) fn frame_bytes(n_rows: usize, dim: usize, has_axes: bool) -> usize {
-    let sample = 4 * dim * sample_len(n_rows, dim);
-    sample + if has_axes { 4 * dim * dim + eigen_bytes(dim) } else { 0 }
+    let (sample, square) = (4 * dim * sample_len(n_rows, dim), 4 * dim * dim);
+    if has_axes { (sample + square).max(eigen_bytes(dim)) } else { sample }
 }
 
 /// Evenly spaced row numbers, at most `most`.
@@ -150,7 +150,8 @@ impl Frame {
         });
         let mut covariance = Matrix::<f32>::zeros(dim, dim);
         gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), covariance.view_mut());
-        let covariance: Vec<f64> = covariance.as_slice().iter().map(|&v| v.into()).collect();
+        drop(sample);
+        let covariance: Vec<f64> = covariance.into_vec().into_iter().map(f64::from).collect();
         let (_, axes) = symmetric_eigen(ctx, Matrix::new(dim, dim, covariance)?)?;
         let leading = axes.as_slice()[..components.min(dim) * dim].iter().map(|&v| v as f32);
         let axes = Matrix::new(components.min(dim), dim, leading.collect())?;

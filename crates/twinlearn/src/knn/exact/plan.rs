@@ -73,6 +73,8 @@ const LOOSENESS: f64 = 0.1;
 /// Bytes of original rows that a block should hold: blocks are read once for each pair.
 const BLOCK_BYTES: usize = 8 << 20;
 const MAX_TILES: usize = 4;
+/// Tiles of a block of rows that do not lie in memory: the larger, the fewer times they are read.
+const MAX_TILES_READ: usize = 16;
 /// Blocks that leave the threads enough to share.
 const MIN_BLOCKS: usize = 16;
 
@@ -150,10 +152,10 @@ pub(super) fn choose_from(
         symmetric: queries.is_none(),
         dim,
         k,
+        reads: x.as_f32().is_none(),
         reserved,
         limit: ctx.memory_limit(),
     };
-    let reads = x.as_f32().is_none();
     let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
     let mut frame;
     let (mut levels, mut cost) = (vec![dim], cost::scan(dim));
@@ -170,7 +172,7 @@ pub(super) fn choose_from(
     }
     let block_rows = budget.block_rows(ctx, &levels)?;
     let plan = Plan {
-        passes: reads.then(|| budget.passes(block_rows)),
+        passes: budget.reads.then(|| budget.passes(block_rows)),
         threads: budget.threads,
         screens: levels[0] < dim,
         block_rows,
@@ -194,7 +196,8 @@ pub(crate) fn check_search_memory(
     reserved: usize,
 ) -> Result<()> {
     let (threads, limit) = (ctx.n_threads(), ctx.memory_limit());
-    let budget = Budget { threads, n_rows, n_left, symmetric: false, dim, k, reserved, limit };
+    let (symmetric, reads) = (false, true);
+    let budget = Budget { threads, n_rows, n_left, symmetric, dim, k, reads, reserved, limit };
     budget.block_rows(ctx, &[dim]).map(|_| ())
 }
 
@@ -242,6 +245,8 @@ struct Budget {
     symmetric: bool,
     dim: usize,
     k: usize,
+    /// Whether rows are read, each time, as they do not lie in memory.
+    reads: bool,
     reserved: usize,
     limit: Option<usize>,
 }
@@ -277,7 +282,10 @@ impl Budget {
 
     fn block_rows(&self, ctx: &Context, levels: &[usize]) -> Result<usize> {
         beside(ctx, self.bytes(levels, TILE), "this search")?;
-        let by_cache = (BLOCK_BYTES / (4 * self.dim * TILE)).clamp(1, MAX_TILES);
+        let by_cache = match self.reads {
+            true => MAX_TILES_READ,
+            false => (BLOCK_BYTES / (4 * self.dim * TILE)).clamp(1, MAX_TILES),
+        };
         let by_threads = (self.n_left / (MIN_BLOCKS * TILE)).max(1);
         let fits = |tiles: &usize| {
             self.limit.is_none_or(|limit| self.bytes(levels, tiles * TILE) <= limit)

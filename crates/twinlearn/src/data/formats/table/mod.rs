@@ -1,9 +1,9 @@
 //! Columns of Parquet and Arrow files.
 
 mod column;
-mod footer;
 mod ipc;
 mod parquet;
+mod thrift;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,17 +1,20 @@
 //! Parquet files.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::basic::Compression;
 use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{ChunkReader, Length};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use super::super::disk::{Cursor, DiskFile};
-use super::footer::ends_soon;
+use super::thrift::{Fault, PageHeader, page_header, walk};
 use super::{NextBatch, damaged};
 use crate::error::Result;
 
@@ -44,6 +47,8 @@ impl ChunkReader for Source {
 
 /// Of a footer: its length as four bytes, and the mark.
 const TAIL: usize = 8;
+/// Bytes that a page's header is looked for in, at first and at most: statistics may make it long.
+const HEADER: Range<u64> = 1 << 12..1 << 24;
 
 /// Refuses a footer that the decoder would not come to the end of.
 fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
@@ -55,7 +60,80 @@ fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
     let start = end.checked_sub(length.into()).ok_or_else(short)?;
     let mut footer = vec![0; length as usize];
     file.read_exact_at(&mut footer, start)?;
-    if ends_soon(&footer) { Ok(()) } else { Err(damaged(file, "a footer that does not end")) }
+    match walk(&footer) {
+        Err(Fault::Endless) => Err(damaged(file, "a footer without an end")),
+        _ => Ok(()),
+    }
+}
+
+/// How many times smaller a codec can make anything, as far as its format bounds that.
+fn most_compressed(codec: Compression) -> u64 {
+    match codec {
+        Compression::UNCOMPRESSED => 1,
+        // 64 bytes by three; 255 by one; 1032 by one; blocks of 128 KB by four.
+        Compression::SNAPPY => 22,
+        Compression::LZ4 | Compression::LZ4_RAW | Compression::LZO => 255,
+        Compression::GZIP(_) => 1032,
+        Compression::ZSTD(_) => 1 << 16,
+        Compression::BROTLI(_) => u64::MAX,
+    }
+}
+
+/// Refuses pages whose headers have no end, or that claim to unpack to more than they can: the
+/// decoder allocates by that.
+fn check_pages(
+    file: &Arc<DiskFile>,
+    metadata: &ParquetMetaData,
+    mask: &ProjectionMask,
+) -> Result<()> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns().iter().enumerate());
+    for (_, column) in columns.filter(|&(leaf, _)| mask.leaf_included(leaf)) {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let place = (u64::try_from(start), u64::try_from(column.compressed_size()));
+        let (Ok(mut at), Ok(length)) = place else {
+            return Err(damaged(file, "a column before the beginning"));
+        };
+        let end = at.saturating_add(length).min(file.len());
+        let most = most_compressed(column.compression());
+        while at < end {
+            let header = match header_at(file, at, end)? {
+                Ok(header) => header,
+                Err(Fault::Endless) => return Err(damaged(file, "a page header without an end")),
+                // The decoder may never look there.
+                Err(Fault::Malformed) => break,
+            };
+            let [compressed, unpacked] = [header.compressed, header.uncompressed];
+            let (Ok(compressed), Ok(unpacked)) =
+                (u64::try_from(compressed), u64::try_from(unpacked))
+            else {
+                return Err(damaged(file, "a page of less than no bytes"));
+            };
+            // Codecs say some bytes of their own.
+            if unpacked > compressed.saturating_add(16).saturating_mul(most) {
+                let said = format!("a page of {compressed} bytes that claims to be {unpacked}");
+                return Err(damaged(file, said));
+            }
+            at += header.len as u64 + compressed;
+        }
+    }
+    Ok(())
+}
+
+/// The header of a page, wherever it ends.
+fn header_at(
+    file: &Arc<DiskFile>,
+    at: u64,
+    end: u64,
+) -> Result<std::result::Result<PageHeader, Fault>> {
+    let mut room = HEADER.start;
+    loop {
+        let mut bytes = vec![0; room.min(end - at) as usize];
+        file.read_exact_at(&mut bytes, at)?;
+        match page_header(&bytes) {
+            Err(Fault::Malformed) if room < HEADER.end.min(end - at) => room *= 8,
+            header => return Ok(header),
+        }
+    }
 }
 
 fn builder(file: &Arc<DiskFile>) -> Result<ParquetRecordBatchReaderBuilder<Source>> {
@@ -80,11 +158,61 @@ pub(super) fn batches(
     batch_rows: usize,
 ) -> Result<NextBatch> {
     let mut builder = builder(file)?.with_batch_size(batch_rows);
-    if let Some(columns) = columns {
-        let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        builder = builder.with_projection(mask);
-    }
+    let mask = match columns {
+        Some(columns) => ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied()),
+        None => ProjectionMask::all(),
+    };
+    check_pages(file, builder.metadata(), &mask)?;
+    builder = builder.with_projection(mask);
     let mut reader = builder.build().map_err(|e| damaged(file, e))?;
     let file = Arc::clone(file);
     Ok(Box::new(move || reader.next().transpose().map_err(|e| damaged(&file, e))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ::parquet::arrow::ArrowWriter;
+    use ::parquet::file::properties::WriterProperties;
+    use arrow::array::{ArrayRef, Float32Array};
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+
+    #[test]
+    fn pages_that_claim_too_much_are_refused() {
+        let column: ArrayRef = Arc::new(Float32Array::from(vec![1.0; 1000]));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_dictionary_enabled(false)
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let mut bytes = writer.into_inner().unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let read = |bytes: &[u8]| {
+            let path = folder.path().join("x.parquet");
+            fs::write(&path, bytes).unwrap();
+            let file = DiskFile::open(&path).unwrap();
+            let mut next = batches(&file, None, 64)?;
+            let mut rows = 0;
+            while let Some(batch) = next()? {
+                rows += batch.num_rows();
+            }
+            Ok::<_, crate::error::Error>(rows)
+        };
+        assert_eq!(read(&bytes).unwrap(), 1000);
+        // The first page follows the mark: its type, then its size, 4000 and a little.
+        let header = page_header(&bytes[4..]).unwrap();
+        assert!((4000..4100).contains(&header.uncompressed), "{header:?}");
+        assert_eq!((bytes[4], bytes[5], bytes[6]), (0x15, 0, 0x15));
+        bytes[7..9].copy_from_slice(&[0xfe, 0x7f]);
+        let said = read(&bytes).unwrap_err().to_string();
+        let page = format!("a page of {} bytes that claims to be 8191", header.compressed);
+        assert!(said.contains(&page), "{said}");
+    }
 }
