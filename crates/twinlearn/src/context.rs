@@ -244,8 +244,9 @@ impl Context {
         self
     }
 
-    /// Bounds the working memory of neighbour searches to `bytes`, beside input and output.
-    /// Without it a search takes what is fastest. Exact results do not depend on it.
+    /// Bounds the working memory of searches, fits, evaluations and transforms from files to `bytes`,
+    /// beside input and output; what needs more is refused. Without it a search takes what is
+    /// fastest. Exact results do not depend on it.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Some(bytes);

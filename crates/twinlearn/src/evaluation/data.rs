@@ -220,3 +220,32 @@ pub(super) fn copied(x: &dyn Vectors) -> Result<Matrix> {
     x.read_rows(0, rows.as_mut_slice())?;
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use crate::trainer::Trainer;
+
+    #[test]
+    fn rows_that_are_not_kept_have_the_same_bits() {
+        let data = (0..300 * 8).map(|i| ((i * 31 % 97) as f32 * 0.7).sin()).collect();
+        let x = Matrix::new(300, 8, data).unwrap();
+        let ctx = Context::with_threads(2).unwrap();
+        let params = Params::builder().n_components(3).epochs(1).build().unwrap();
+        let model = Trainer::new(params).fit(&ctx, &x).unwrap().model;
+        let map = LinearMap::random_projection(8, 3, 1).unwrap();
+        let ids: Vec<u32> = (0..100).map(|i| i * 7 % 300).collect();
+        for reduction in [Reduction::Model(&model), Reduction::Map(&map)] {
+            let rows = |ctx: &Context| copied(&*reduction.rows(ctx, &x, &ids).unwrap()).unwrap();
+            let no_room = ctx.clone().memory(3 * 4 * 100 * 3 - 1);
+            assert!(!keeps_reduced(&no_room, 100, 3));
+            assert_eq!(rows(&no_room), rows(&ctx));
+            let view = reduction.rows(&no_room, &x, &ids).unwrap();
+            let mut some = [0.0; 6];
+            view.gather(&[70, 2], &mut some).unwrap();
+            let all = rows(&ctx);
+            assert_eq!(some[..], [all.row(70), all.row(2)].concat());
+        }
+    }
+}

@@ -18,6 +18,9 @@ use crate::trainer::FitPlan;
 /// One such share of the memory that is left is for rows once reduced, the others for searches.
 const SHARE: usize = 4;
 
+/// How many times longer than in a search it takes to compare rows in `f64` and to sort them.
+const SORTING: f64 = 20.0;
+
 /// Whether reduced rows are kept, in the context that [`EvaluationPlan::rest`] gives.
 pub(super) fn keeps_reduced(ctx: &Context, n_rows: usize, n_components: usize) -> bool {
     let bytes = 4 * n_rows * n_components;
@@ -66,7 +69,9 @@ impl EvaluationPlan {
         widths: &[usize],
         d: Option<usize>,
     ) -> Result<Self> {
-        let (n, dim, k) = (data.x.n_rows(), data.x.dim(), params.n_neighbors);
+        let (n, dim) = (data.x.n_rows(), data.x.dim());
+        // More is refused when the rows are drawn.
+        let k = params.n_neighbors.min(n);
         let [n_base, n_queries] = sizes(data, params);
         let n_fitted = if d.is_some() { params.fit_rows.min(n_base) } else { 0 };
         let widest = widths.iter().copied().chain(d).max().unwrap_or(0);
@@ -87,7 +92,7 @@ impl EvaluationPlan {
         let fits = fit.map_or(0, |fit| fit.bytes());
 
         let asked = n_queries + answered;
-        let pairs = |width: usize| cost::search(20 * paired, paired, dim + width);
+        let pairs = |width: usize| SORTING * cost::search(paired, paired, dim + width);
         let judged = |width: usize| found_again(asked, n_base, dim, width) + pairs(width);
         let baselines = d.map_or(0.0, |d| {
             let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;

@@ -42,7 +42,7 @@ impl FitPlan {
         n_held_out: usize,
     ) -> Self {
         let d = params.n_components;
-        let batch = params.batch_size.min(n);
+        let batch = params.batch_size.min(n).max(1);
         let (epochs, steps) = match params.solver {
             Solver::Sgd => (params.epochs, params.epochs * (n / batch)),
             Solver::Spectral => (0, 0),
