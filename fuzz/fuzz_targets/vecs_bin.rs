@@ -1,6 +1,5 @@
 #![no_main]
 
-const EXTENSIONS: [&str; 8] =
-    ["fvecs", "bvecs", "ivecs", "fbin", "f16bin", "u8bin", "i8bin", "ibin"];
+use twinlearn_fuzz::{VECS_BIN, vectors};
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| twinlearn_fuzz::vectors(&EXTENSIONS, bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vectors(&VECS_BIN, bytes));

@@ -27,8 +27,7 @@ fn arrays() {
 
 #[test]
 fn rows_with_little_before_them() {
-    let extensions = ["fvecs", "bvecs", "ivecs", "fbin", "f16bin", "u8bin", "i8bin", "ibin"];
-    replay("vecs_bin", 4, |bytes| fuzzing::vectors(&extensions, bytes));
+    replay("vecs_bin", 4, |bytes| fuzzing::vectors(&fuzzing::VECS_BIN, bytes));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use twinlearn::{Context, FileVectors, Model, NetworkSpec, VectorSource, Vectors,
 /// Rows whose numbers are looked at: a few bytes can stand for thousands of millions.
 const MOST: usize = 1 << 22;
 
+/// Extensions of files whose rows follow little or nothing.
+pub const VECS_BIN: [&str; 8] =
+    ["fvecs", "bvecs", "ivecs", "fbin", "f16bin", "u8bin", "i8bin", "ibin"];
+
 thread_local! {
     // Kept: the threads of a context end a moment after it, which the leak check takes for a leak.
     static CONTEXT: Context = Context::with_threads(1).unwrap();
