@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::formats::GROUP;
 use super::source::VectorSource;
 use super::{ArrayWriter, OutputDtype, Vectors};
 use crate::error::{Error, Result};
@@ -65,14 +66,10 @@ impl ReducedFile<'_> {
     /// Bytes that writing it holds, beside a run of rows: of a Parquet file a row group, as it is and
     /// encoded.
     pub(crate) fn held_bytes(&self, n_rows: usize) -> Result<usize> {
-        match self.format()? {
-            #[cfg(feature = "arrow")]
-            Format::Parquet => {
-                let group = super::formats::table::GROUP;
-                Ok(2 * group.min(n_rows.saturating_mul(4 * self.n_components)))
-            }
-            _ => Ok(0),
-        }
+        Ok(match self.format()? {
+            Format::Parquet => 2 * GROUP.min(n_rows.saturating_mul(4 * self.n_components)),
+            _ => 0,
+        })
     }
 
     /// Starts it, for what becomes of the vectors of `source`.

@@ -27,6 +27,9 @@ use crate::error::Result;
 /// Bytes of rows that a stream gives at once, at most (but for longer rows).
 pub(super) const BLOCK: usize = 8 << 20;
 
+/// Bytes of a row group of a Parquet file before it is written.
+pub(super) const GROUP: usize = 64 << 20;
+
 /// What takes blocks of whole rows.
 pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 

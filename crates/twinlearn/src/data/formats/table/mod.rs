@@ -13,9 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 pub(in crate::data) use self::column::Column;
-pub(in crate::data) use self::writer::{
-    GROUP, TableWriter, reduced_array, reduced_field, reduced_schema,
-};
+pub(in crate::data) use self::writer::{TableWriter, reduced_array, reduced_field, reduced_schema};
 use super::disk::DiskFile;
 use super::{Array, Dtype, Rows, Sink, Stream, choose};
 use crate::error::{Error, Result};

@@ -14,11 +14,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Metadata, Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 
+use crate::data::formats::GROUP;
 use crate::data::{OutputDtype, OutputFile};
 use crate::error::{Error, Result};
-
-/// Bytes of a row group before it is written.
-pub(in crate::data) const GROUP: usize = 64 << 20;
 
 /// A Parquet or Arrow file under construction, as [`OutputFile`].
 pub(in crate::data) struct TableWriter {
