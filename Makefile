@@ -39,6 +39,7 @@ lint: lint-rust lint-python lint-deps ## Formatting, lints, docs, types; warning
 lint-rust:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package twinlearn --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 lint-python: $(VENV)/.dev
