@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use super::super::disk::{Cursor, DiskFile};
-use super::thrift::{Fault, PageHeader, page_header, walk};
+use super::thrift::{PageHeader, ends, page_header};
 use super::{NextBatch, damaged};
 use crate::error::Result;
 
@@ -60,10 +60,7 @@ fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
     let start = end.checked_sub(length.into()).ok_or_else(short)?;
     let mut footer = vec![0; length as usize];
     file.read_exact_at(&mut footer, start)?;
-    match walk(&footer) {
-        Err(Fault::Endless) => Err(damaged(file, "a footer without an end")),
-        _ => Ok(()),
-    }
+    if ends(&footer) { Ok(()) } else { Err(damaged(file, "a footer without an end")) }
 }
 
 /// How many times smaller a codec can make anything, as far as its format bounds that.
@@ -96,12 +93,7 @@ fn check_pages(
         let end = at.saturating_add(length).min(file.len());
         let most = most_compressed(column.compression());
         while at < end {
-            let header = match header_at(file, at, end)? {
-                Ok(header) => header,
-                Err(Fault::Endless) => return Err(damaged(file, "a page header without an end")),
-                // The decoder may never look there.
-                Err(Fault::Malformed) => break,
-            };
+            let header = header_at(file, at, end)?;
             let [compressed, unpacked] = [header.compressed, header.uncompressed];
             let (Ok(compressed), Ok(unpacked)) =
                 (u64::try_from(compressed), u64::try_from(unpacked))
@@ -119,19 +111,16 @@ fn check_pages(
     Ok(())
 }
 
-/// The header of a page, wherever it ends.
-fn header_at(
-    file: &Arc<DiskFile>,
-    at: u64,
-    end: u64,
-) -> Result<std::result::Result<PageHeader, Fault>> {
+/// The header of a page of a column that ends at `end`.
+fn header_at(file: &Arc<DiskFile>, at: u64, end: u64) -> Result<PageHeader> {
     let mut room = HEADER.start;
     loop {
         let mut bytes = vec![0; room.min(end - at) as usize];
         file.read_exact_at(&mut bytes, at)?;
         match page_header(&bytes) {
-            Err(Fault::Malformed) if room < HEADER.end.min(end - at) => room *= 8,
-            header => return Ok(header),
+            Some(header) => return Ok(header),
+            None if room < HEADER.end.min(end - at) => room *= 8,
+            None => return Err(damaged(file, "a page header without an end")),
         }
     }
 }
