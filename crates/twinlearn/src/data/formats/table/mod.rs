@@ -3,6 +3,7 @@
 mod column;
 mod ipc;
 mod parquet;
+mod shapes;
 mod thrift;
 mod writer;
 

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use super::super::disk::{Cursor, DiskFile};
-use super::thrift::{PageHeader, ends, page_header};
+use super::thrift::{PageHeader, is_footer, page_header};
 use super::{NextBatch, damaged};
 use crate::error::Result;
 
@@ -60,7 +60,7 @@ fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
     let start = end.checked_sub(length.into()).ok_or_else(short)?;
     let mut footer = vec![0; length as usize];
     file.read_exact_at(&mut footer, start)?;
-    if ends(&footer) { Ok(()) } else { Err(damaged(file, "a footer without an end")) }
+    if is_footer(&footer) { Ok(()) } else { Err(damaged(file, "a footer without an end")) }
 }
 
 /// How many times smaller a codec can make anything, as far as its format bounds that.

@@ -3,13 +3,45 @@
 //!
 //! They are structs of Thrift's compact protocol. Elements of lists take bytes, but for booleans in
 //! that decoder, and for anything beyond the end of a file: it steps through as many of them as a list
-//! says it has, and some fifty bytes could hold it for minutes. A walk over the types alone finds out
-//! whether there are more elements than bytes.
+//! says it has, and some fifty bytes could hold it for minutes. A walk over the types finds out whether
+//! there are more elements than bytes. It goes the decoder's way: that takes a field for what its
+//! number says, so a field of another type is refused.
+
+use super::shapes::{FOOTER, OPEN, PAGE_HEADER, Shape};
 
 /// How deep values may lie in each other: as deep as the decoder goes.
 const DEPTH: u8 = 64;
-const I32: u8 = 5;
+/// Bytes that a signature adds to a footer.
+const SIGNATURE: usize = 28;
 const STRUCT: u8 = 12;
+
+/// What a value should be.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Bool,
+    I16,
+    I32,
+    I64,
+    Binary,
+    List(&'static Kind),
+    /// Its fields that are known.
+    Struct(&'static Shape),
+}
+
+impl Kind {
+    fn is(self, number: u8) -> bool {
+        match self {
+            // In a struct the type of a boolean is its value.
+            Self::Bool => matches!(number, 1 | 2),
+            Self::I16 => number == 4,
+            Self::I32 => number == 5,
+            Self::I64 => number == 6,
+            Self::Binary => number == 8,
+            Self::List(_) => number == 9,
+            Self::Struct(_) => number == STRUCT,
+        }
+    }
+}
 
 /// The header of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +53,23 @@ pub(super) struct PageHeader {
     pub(super) compressed: i32,
 }
 
-/// Whether these bytes begin with a whole struct that has no more elements than bytes.
-pub(super) fn ends(bytes: &[u8]) -> bool {
-    Walk::new(bytes).value(STRUCT, DEPTH).is_some()
+/// Whether these bytes are a whole footer that has no more elements than bytes.
+pub(super) fn is_footer(bytes: &[u8]) -> bool {
+    let mut walk = Walk::new(bytes);
+    let ended = walk.value(STRUCT, Some(Kind::Struct(FOOTER)), DEPTH);
+    ended.is_some() && matches!(walk.bytes.len(), 0 | SIGNATURE)
 }
 
-/// The header that these bytes begin with, if that [ends](ends).
+/// The page header that these bytes begin with, if it ends.
 pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
     let mut walk = Walk::new(bytes);
     let [mut uncompressed, mut compressed] = [0; 2];
     let mut id = 0;
-    while let kind @ 1.. = walk.field(&mut id)? {
-        match (id, kind) {
-            (2, I32) => uncompressed = walk.integer()?,
-            (3, I32) => compressed = walk.integer()?,
-            _ => walk.value(kind, DEPTH)?,
+    while let Some((kind, known)) = walk.field(&mut id, PAGE_HEADER)? {
+        match id {
+            2 => uncompressed = walk.integer()?,
+            3 => compressed = walk.integer()?,
+            _ => walk.value(kind, known, DEPTH)?,
         }
     }
     Some(PageHeader { len: bytes.len() - walk.bytes.len(), uncompressed, compressed })
@@ -47,24 +81,29 @@ struct Walk<'a> {
     weightless: usize,
 }
 
+/// The type of a field, and what it should be, where that is known.
+type Field = (u8, Option<Kind>);
+
 impl<'a> Walk<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, weightless: bytes.len() }
     }
 
-    /// The type of a struct's next field, 0 at its end; its number is counted on from the last.
-    fn field(&mut self, id: &mut i64) -> Option<u8> {
+    /// A struct's next field; its number is counted on from the last.
+    fn field(&mut self, id: &mut i64, shape: &Shape) -> Option<Option<Field>> {
         let head = self.byte()?;
-        match (head >> 4, head & 15) {
-            (_, 0) => {}
+        let kind = head & 15;
+        match (head >> 4, kind) {
+            (_, 0) => return Some(None),
             (0, _) => *id = zigzag(self.number()?),
             (step, _) => *id = id.checked_add(step.into())?,
         }
-        Some(head & 15)
+        let known = shape.iter().find(|(known, _)| known == id).map(|&(_, kind)| kind);
+        if known.is_some_and(|known| !known.is(kind)) { None } else { Some(Some((kind, known))) }
     }
 
     /// Goes past a value of a type.
-    fn value(&mut self, kind: u8, depth: u8) -> Option<()> {
+    fn value(&mut self, kind: u8, known: Option<Kind>, depth: u8) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {
             1 | 2 => Some(()),
@@ -78,19 +117,25 @@ impl<'a> Walk<'a> {
             9 | 10 => {
                 let head = self.byte()?;
                 let count = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
-                self.elements(count, &[head & 15], depth)
+                let known = match known {
+                    Some(Kind::List(&item)) if count > 0 && !item.is(head & 15) => return None,
+                    Some(Kind::List(&item)) => Some(item),
+                    _ => None,
+                };
+                self.elements(count, &[head & 15], known, depth)
             }
             11 => match self.number()? {
                 0 => Some(()),
                 count => {
                     let kinds = self.byte()?;
-                    self.elements(count, &[kinds >> 4, kinds & 15], depth)
+                    self.elements(count, &[kinds >> 4, kinds & 15], None, depth)
                 }
             },
             STRUCT => {
+                let Kind::Struct(shape) = known.unwrap_or(OPEN) else { return None };
                 let mut id = 0;
-                while let kind @ 1.. = self.field(&mut id)? {
-                    self.value(kind, depth)?;
+                while let Some((kind, known)) = self.field(&mut id, shape)? {
+                    self.value(kind, known, depth)?;
                 }
                 Some(())
             }
@@ -99,13 +144,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn elements(&mut self, count: u64, kinds: &[u8], depth: u8) -> Option<()> {
+    fn elements(&mut self, count: u64, kinds: &[u8], known: Option<Kind>, depth: u8) -> Option<()> {
         for _ in 0..count {
             if kinds.iter().all(|kind| matches!(kind, 1 | 2)) {
                 self.weightless = self.weightless.checked_sub(1)?;
             }
             for &kind in kinds {
-                self.value(kind, depth)?;
+                self.value(kind, known, depth)?;
             }
         }
         Some(())
@@ -150,23 +195,40 @@ fn zigzag(number: u64) -> i64 {
 mod tests {
     use super::*;
 
+    /// A footer that ends: a version, then fields that nobody knows.
+    fn footer(unknown: &[u8]) -> Vec<u8> {
+        [&[0x15, 2, 0x09, 200, 1][..], unknown].concat()
+    }
+
     #[test]
     fn elements_are_bounded_by_bytes() {
-        // Field 1: a list of 20 numbers, of 20 booleans, of 2³¹ booleans; a map of such.
-        let numbers = [&[0x19, 0xf5, 20][..], &[0; 21]].concat();
-        assert!(ends(&numbers));
-        assert!(!ends(&numbers[..10]));
-        assert!(!ends(&[0x19, 0xf1, 20, 0]));
-        assert!(ends(&[&[0x19, 0xf1, 20, 0][..], &[0; 20]].concat()));
-        assert!(!ends(&[0x19, 0xf2, 0xff, 0xff, 0xff, 0xff, 0x07, 0]));
-        assert!(!ends(&[0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11, 0]));
-        // A string, a double, a field with a long number, a struct within; then a type there is not.
-        let fields =
-            [0x18, 2, b'a', b'b', 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0x05, 40, 9, 0x1c, 0x11, 0];
-        assert!(ends(&[&fields[..], &[0]].concat()));
-        assert!(!ends(&[&fields[..], &[0x1f, 0]].concat()));
+        // Field 100: a list of 20 numbers, of 20 booleans, of 2³¹ booleans.
+        let numbers = footer(&[&[0xf5, 20][..], &[0; 21]].concat());
+        assert!(is_footer(&numbers));
+        assert!(!is_footer(&numbers[..10]), "cut off");
+        assert!(!is_footer(&[&numbers[..], &[0]].concat()), "goes on");
+        assert!(is_footer(&[&numbers[..], &[1; SIGNATURE]].concat()), "signed");
+        assert!(!is_footer(&footer(&[0xf1, 20, 0])));
+        assert!(!is_footer(&footer(&[0xf2, 0xff, 0xff, 0xff, 0xff, 0x07, 0])));
+        // The same as a map.
+        assert!(!is_footer(&[0x0b, 200, 1, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11, 0]));
+        assert!(is_footer(&[0x0b, 200, 1, 1, 0x11, 0]));
+        // A string, a double, a struct; then a type there is not.
+        let fields = [0x08, 200, 1, 2, b'a', b'b', 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0x1c, 0x11, 0];
+        assert!(is_footer(&[&fields[..], &[0]].concat()));
+        assert!(!is_footer(&[&fields[..], &[0x1f, 0]].concat()));
         // Structs in structs, deeper than anyone goes.
-        assert!(!ends(&[0x1c; 200]));
+        assert!(!is_footer(&[0x1c; 200]));
+    }
+
+    #[test]
+    fn fields_are_what_their_numbers_say() {
+        assert!(is_footer(&[0x15, 2, 0]));
+        assert!(!is_footer(&[0x11, 0]), "a version is a number");
+        assert!(is_footer(&[0x29, 0, 0]), "no schema");
+        assert!(!is_footer(&[0x29, 0x15, 2, 0]), "a schema is not of numbers");
+        assert!(is_footer(&[0x29, 0x1c, 0x15, 2, 0, 0]));
+        assert!(!is_footer(&[0x29, 0x1c, 0x16, 2, 0, 0]), "of its elements neither");
     }
 
     #[test]
@@ -176,5 +238,6 @@ mod tests {
         let header = PageHeader { len: 13, uncompressed: 1000, compressed: 300 };
         assert_eq!(page_header(&bytes), Some(header));
         assert_eq!(page_header(&bytes[..12]), None);
+        assert_eq!(page_header(&[0x15, 0, 0x16, 0xd0, 0x0f, 0]), None, "a size of 64 bits");
     }
 }
