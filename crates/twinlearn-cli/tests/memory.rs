@@ -13,8 +13,7 @@ use twinlearn::{FileVectors, NpyWriter, Vectors};
 const BOUND: &str = "100M";
 const KILOBYTES: usize = 100_000_000 / 1024;
 
-/// The development rows over and over, each time scaled by columns in
-/// another way.
+/// The development rows over and over, each time scaled by columns in another way.
 const COPIES: usize = 17;
 
 fn large_file(folder: &Folder) {

@@ -2,6 +2,8 @@
 //!
 //! Rates are of one thread of the machine that they were measured on (DESIGN.md, Memory).
 
+use std::fmt::Display;
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -65,10 +67,15 @@ pub(crate) fn beside(ctx: &Context, bytes: usize, what: &str) -> Result<Context>
     let Some(limit) = ctx.memory_limit() else { return Ok(ctx.clone()) };
     match limit.checked_sub(bytes) {
         Some(left) => Ok(ctx.clone().memory(left)),
-        None => Err(Error::invalid(
-            "memory",
-            format_args!("at least {} MB for {what} beside the vectors", megabytes(bytes)),
-            format_args!("{:.1} MB", limit as f64 / 1e6),
-        )),
+        None => Err(too_little(bytes, limit, format_args!("{what} beside the vectors"))),
     }
+}
+
+/// The refusal of what takes `bytes` where there are `limit`.
+pub(crate) fn too_little(bytes: usize, limit: usize, what: impl Display) -> Error {
+    Error::invalid(
+        "memory",
+        format_args!("at least {} MB for {what}", megabytes(bytes)),
+        format_args!("{:.1} MB", limit as f64 / 1e6),
+    )
 }

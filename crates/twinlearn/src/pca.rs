@@ -10,7 +10,7 @@ use crate::nn::{Network, encode};
 use crate::random::{Purpose, generator};
 
 /// Rows read at once.
-pub(crate) const ROWS: usize = 2048;
+const ROWS: usize = 2048;
 /// Standard deviations below this share of the largest are raised to it before anything is
 /// divided by them: in `f32` data they are rounding noise.
 const SIGMA_FLOOR: f64 = 1e-3;

@@ -8,7 +8,7 @@ use super::formats::{DiskFile, Dtype, Flat, Rows};
 use super::memory::available_memory;
 use super::source::{Part, VectorSource};
 use crate::context::{Context, Event, Stage};
-use crate::cost::megabytes;
+use crate::cost::too_little;
 use crate::error::{Error, Result};
 
 /// Bytes that a task reads at once.
@@ -146,12 +146,7 @@ impl FileVectors {
         }
         let bytes = ids.len() * source.dim() * source.common_dtype().size();
         if bytes > memory {
-            let (mb, count) = (megabytes(bytes), ids.len());
-            return Err(Error::invalid(
-                "memory",
-                format_args!("at least {mb} MB for {count} vectors"),
-                format_args!("{:.1} MB", memory as f64 / 1e6),
-            ));
+            return Err(too_little(bytes, memory, format_args!("{} vectors", ids.len())));
         }
         let rows = hold_rows(ctx, source, ids)?;
         let (n_rows, dim, dtype) = (ids.len(), source.dim(), source.dtype());
