@@ -51,6 +51,8 @@ pub enum Stage {
     Pca,
     /// The covariance of rows with their neighbours; counted in rows.
     Spectral,
+    /// The short race before training; counted in steps.
+    Choose,
     /// Training; counted in steps.
     Train,
     /// The principal axes of the reduced vectors; counted in rows.
@@ -73,6 +75,7 @@ impl Stage {
             Self::Knn => "knn",
             Self::Pca => "pca",
             Self::Spectral => "spectral",
+            Self::Choose => "choose",
             Self::Train => "train",
             Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",

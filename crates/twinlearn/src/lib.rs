@@ -38,6 +38,7 @@ struct Readme;
 #[cfg(target_endian = "big")]
 compile_error!("twinlearn reads and writes little-endian files in place");
 
+mod closed;
 mod context;
 mod cost;
 mod data;

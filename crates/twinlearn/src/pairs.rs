@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::knn::KnnGraph;
-use crate::random::{Purpose, below, generator};
+use crate::random::{Purpose, below, generator, shuffled};
 
 /// For each anchor the rows it may be paired with, as one flat list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) struct Pairs {
     /// The partners of anchor number i are `partners[starts[i]..starts[i + 1]]`.
     starts: Vec<usize>,
     partners: Vec<u32>,
+    /// Rows that there are, anchors or not.
+    n_rows: usize,
 }
 
 impl Pairs {
@@ -23,8 +25,10 @@ impl Pairs {
         trains: impl Fn(u32) -> bool,
     ) -> Result<Self> {
         let most = if graph.is_ragged() { usize::MAX } else { n_neighbors };
-        let mut pairs = Self { anchors: Vec::new(), starts: vec![0], partners: Vec::new() };
+        let mut pairs =
+            Self { anchors: Vec::new(), starts: vec![0], partners: Vec::new(), n_rows: 0 };
         for row in (0..graph.n_rows() as u32).filter(|&row| trains(row)) {
+            pairs.n_rows += 1;
             let others = graph.neighbors(row as usize).iter().filter(|&&id| id != row);
             let before = pairs.partners.len();
             pairs.partners.extend(others.take(most).filter(|&&id| trains(id)));
@@ -46,7 +50,17 @@ impl Pairs {
     /// Every row with itself alone, for partners made of it.
     pub(crate) fn selves(rows: &[u32]) -> Self {
         let (anchors, partners) = (rows.to_vec(), rows.to_vec());
-        Self { anchors, starts: (0..=rows.len()).collect(), partners }
+        Self { anchors, starts: (0..=rows.len()).collect(), partners, n_rows: rows.len() }
+    }
+
+    /// The number of rows that train, anchors or not.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Whether rows are paired with others than themselves.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.anchors != self.partners
     }
 
     /// The number of anchors.
@@ -59,19 +73,19 @@ impl Pairs {
         (self.anchors[i], &self.partners[self.starts[i]..self.starts[i + 1]])
     }
 
+    /// The numbers of all anchors in a fresh random order.
+    pub(crate) fn order(&self, seed: u64, epoch: usize) -> Vec<u32> {
+        shuffled(self.anchors.len(), &mut generator(seed, Purpose::Order, epoch as u32))
+    }
+
     /// All anchors in a fresh random order, each with a partner drawn uniformly from its list.
     pub(crate) fn epoch(&self, seed: u64, epoch: usize) -> Vec<(u32, u32)> {
-        let mut order: Vec<u32> = (0..self.anchors.len() as u32).collect();
-        let mut rng = generator(seed, Purpose::Order, epoch as u32);
-        for i in (1..order.len()).rev() {
-            order.swap(i, below(&mut rng, i as u32 + 1) as usize);
-        }
         let mut rng = generator(seed, Purpose::Partner, epoch as u32);
         let pair = |i: u32| {
             let (anchor, choices) = self.list(i as usize);
             (anchor, choices[below(&mut rng, choices.len() as u32) as usize])
         };
-        order.into_iter().map(pair).collect()
+        self.order(seed, epoch).into_iter().map(pair).collect()
     }
 }
 
@@ -88,7 +102,7 @@ mod tests {
         let pairs = Pairs::from_graph(&graph(), 2, |row| row != 1).unwrap();
         // Row 1 is out; row 3 keeps 2, row 0 keeps 2, row 2 keeps 0 and 3.
         let want =
-            Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2] };
+            Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2], n_rows: 3 };
         assert_eq!(pairs, want);
     }
 
@@ -130,7 +144,7 @@ mod tests {
     fn ragged_lists_are_taken_whole() {
         let graph = KnnGraph::from_lists(&[vec![1, 0, 2, 3], vec![], vec![2], vec![0]]).unwrap();
         let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
-        let want = Pairs { anchors: vec![0, 3], starts: vec![0, 3, 4], partners: vec![1, 2, 3, 0] };
+        let want = Pairs { anchors: vec![0, 3], starts: vec![0, 3, 4], partners: vec![1, 2, 3, 0], n_rows: 4 };
         assert_eq!(pairs, want, "rows without another are no anchors");
     }
 }

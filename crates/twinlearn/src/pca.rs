@@ -5,15 +5,12 @@ use rand::Rng;
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatRef, Matrix, add_product, column_sums, eigen_bytes, gram, symmetric_eigen};
+use crate::linalg::{MatRef, Matrix, column_sums, eigen_bytes, gram, symmetric_eigen};
 use crate::nn::{Network, encode};
 use crate::random::{Purpose, generator};
 
-/// Rows read at once.
-const ROWS: usize = 2048;
-/// Standard deviations below this share of the largest are raised to it before anything is
-/// divided by them: in `f32` data they are rounding noise.
-const SIGMA_FLOOR: f64 = 1e-3;
+/// Rows read at once: one product each.
+const ROWS: usize = 1024;
 
 /// The mean, the principal axes and the standard deviations along them of a set of vectors.
 #[derive(Clone, Debug)]
@@ -23,6 +20,8 @@ pub struct Pca {
     std: Vec<f64>,
     /// Row i is the unit eigenvector of the i-th largest eigenvalue: D × D.
     axes: Matrix<f64>,
+    /// σ up to which an axis is rounding.
+    rounding: f64,
 }
 
 impl Pca {
@@ -41,20 +40,19 @@ impl Pca {
     /// # Ok::<(), twinlearn::Error>(())
     /// ```
     pub fn fit(ctx: &Context, x: &dyn Vectors) -> Result<Self> {
-        let pca = ctx.stage(Stage::Pca, x.n_rows(), || {
-            let mean = mean(ctx, x)?;
-            let covariance = covariance(ctx, x, &mean)?;
-            if let Some(bad) = covariance.as_slice().iter().find(|v| !v.is_finite()) {
-                return Err(Error::invalid("X", "values whose covariance is finite", bad));
-            }
-            let (values, axes) = symmetric_eigen(ctx, covariance)?;
-            let std: Vec<f64> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
-            Ok(Self { mean, std, axes })
-        })?;
-        if pca.std[0] == 0.0 {
+        let moments = Moments::of(ctx, x)?;
+        Self::of(ctx, &moments)
+    }
+
+    /// The principal components of vectors with these moments.
+    pub(crate) fn of(ctx: &Context, moments: &Moments) -> Result<Self> {
+        let (values, axes) = symmetric_eigen(ctx, moments.covariance.clone())?;
+        let std: Vec<f64> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
+        // A mean that is rounded leaves as much where all rows are equal.
+        if std[0] <= moments.n_rows as f64 * f64::EPSILON * moments.length {
             return Err(Error::invalid("X", "at least two different rows", "only equal ones"));
         }
-        Ok(pca)
+        Ok(Self { mean: moments.mean.clone(), rounding: moments.rounding(std[0]), std, axes })
     }
 
     /// The mean of the rows, D numbers.
@@ -69,7 +67,12 @@ impl Pca {
         &self.std
     }
 
-    /// The standard deviation of each output of a map over the vectors, floored as the axes' are.
+    /// The axes, as rows.
+    pub(crate) fn axes(&self) -> &Matrix<f64> {
+        &self.axes
+    }
+
+    /// The standard deviation of each output of a map over the vectors, at least what is rounding.
     pub(crate) fn spreads(&self, map: &LinearMap) -> Vec<f64> {
         let along = |weight: &[f32], axis: &[f64]| {
             weight.iter().zip(axis).map(|(&w, a)| f64::from(w) * a).sum::<f64>()
@@ -80,7 +83,7 @@ impl Pca {
             let square: f64 =
                 axes.map(|(j, std)| (along(weight, self.axes.row(j)) * std).powi(2)).sum();
             let length = weight.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
-            square.sqrt().max(SIGMA_FLOOR * self.std[0] * length)
+            square.sqrt().max(self.rounding * length)
         };
         (0..map.weight.rows()).map(spread).collect()
     }
@@ -91,23 +94,80 @@ impl Pca {
     }
 
     /// The map to the first `n_components` axes, centred, each column divided by σ^`power`:
-    /// `power` 0 is plain PCA, 1 whitens.
+    /// `power` 0 is plain PCA, 1 whitens. Where `power` is above 0, axes whose σ is no more than
+    /// rounding become 0, as in the pseudoinverse.
     ///
     /// # Errors
     /// When `n_components` is 0 or above D.
     pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
-        let floor = SIGMA_FLOOR * self.std[0];
-        let gains = self.std[..n_components].iter().map(|std| std.max(floor).powf(-power));
+        let gains = self.std[..n_components].iter().map(|&std| gain(std, self.rounding, power));
         LinearMap::along(&self.axes, &self.mean, gains)
+    }
+}
+
+/// σ^−`power`; 0 for an axis that is `rounding`, which must not be amplified.
+pub(crate) fn gain(std: f64, rounding: f64, power: f64) -> f64 {
+    match power {
+        0.0 => 1.0,
+        _ if std <= rounding => 0.0,
+        _ => std.powf(-power),
+    }
+}
+
+/// The mean and the covariance (about the mean, divided by N) of a set of vectors, in `f64`.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    pub(crate) mean: Vec<f64>,
+    pub(crate) covariance: Matrix<f64>,
+    n_rows: usize,
+    /// The root mean square of the lengths.
+    pub(crate) length: f64,
+}
+
+impl Moments {
+    /// Two passes over `x`.
+    ///
+    /// # Errors
+    /// When a sum is not finite, `x` cannot be read, or the work is cancelled.
+    pub(crate) fn of(ctx: &Context, x: &dyn Vectors) -> Result<Self> {
+        ctx.stage(Stage::Pca, x.n_rows(), || {
+            let mean = mean(ctx, x)?;
+            let covariance = covariance(ctx, x, &mean)?;
+            if let Some(bad) = covariance.as_slice().iter().find(|v| !v.is_finite()) {
+                return Err(Error::invalid("X", "values whose covariance is finite", bad));
+            }
+            let variance: f64 = (0..mean.len()).map(|i| covariance.row(i)[i]).sum();
+            let length = (variance + mean.iter().map(|m| m * m).sum::<f64>()).sqrt();
+            Ok(Self { mean, covariance, n_rows: x.n_rows(), length })
+        })
+    }
+
+    /// S = E[xxᵀ], about the origin.
+    pub(crate) fn second(&self) -> Matrix<f64> {
+        let mut second = self.covariance.clone();
+        let dim = self.mean.len();
+        for (row, a) in second.as_mut_slice().chunks_exact_mut(dim).zip(&self.mean) {
+            row.iter_mut().zip(&self.mean).for_each(|(v, b)| *v += a * b);
+        }
+        second
+    }
+
+    /// The standard deviation up to which an axis is rounding, `largest` being the greatest: that of
+    /// the eigenproblem (in `f64`), and that of the rows themselves, whose numbers are `f32`.
+    pub(crate) fn rounding(&self, largest: f64) -> f64 {
+        let sides = self.n_rows.max(self.mean.len()) as f64;
+        let of_axes = (sides * f64::EPSILON).sqrt() * largest;
+        let of_rows = f64::from(f32::EPSILON) * self.length;
+        of_axes.max(of_rows)
     }
 }
 
 /// Bytes of working memory that [`Pca::fit`] takes.
 pub(crate) fn pca_bytes(dim: usize) -> usize {
-    // Rows, centred, and their product on the way to the sum.
-    3 * ROWS * dim * size_of::<f32>() + 8 * dim * dim + eigen_bytes(dim)
+    // Rows as they are read and in `f64`, the covariance, and its eigenproblem.
+    ROWS * dim * (size_of::<f32>() + size_of::<f64>()) + 8 * dim * dim + eigen_bytes(dim)
 }
 
 /// `z = weight · x + bias`.
@@ -221,7 +281,8 @@ fn read_block(ctx: &Context, x: &dyn Vectors, start: usize, n: usize) -> Result<
     Ok(rows)
 }
 
-fn mean(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
+/// The mean of all rows.
+pub(crate) fn mean(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
     let mut total = vec![0.0; x.dim()];
     for run in runs(x.n_rows(), ROWS) {
         ctx.check_cancelled()?;
@@ -237,19 +298,21 @@ fn mean(ctx: &Context, x: &dyn Vectors) -> Result<Vec<f64>> {
     Ok(total)
 }
 
-/// The covariance about `mean`: products in `f32` over blocks of rows, their sum in `f64`.
+/// The covariance about `mean`, in `f64`: in `f32` its small axes would drown beside a large one.
 fn covariance(ctx: &Context, x: &dyn Vectors, mean: &[f64]) -> Result<Matrix<f64>> {
     let dim = x.dim();
     let mut total = Matrix::<f64>::zeros(dim, dim);
-    let mut part = Matrix::<f32>::zeros(dim, dim);
+    let mut moved = Matrix::<f64>::zeros(ROWS.min(x.n_rows()), dim);
     for run in runs(x.n_rows(), ROWS) {
         ctx.check_cancelled()?;
-        let mut rows = read_block(ctx, x, run.start, run.len())?;
-        ctx.for_each_chunk(rows.as_mut_slice(), dim, |_, row| {
-            row.iter_mut().zip(mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
+        let rows = read_block(ctx, x, run.start, run.len())?;
+        let moved = moved.rows_slice_mut(0..run.len());
+        ctx.for_each_chunk(moved, dim, |i, out| {
+            for ((out, &v), m) in out.iter_mut().zip(rows.row(i)).zip(mean) {
+                *out = f64::from(v) - m;
+            }
         });
-        gram(ctx, MatRef::new(rows.as_slice(), run.len(), dim).t(), part.view_mut());
-        add_product(ctx, &mut total, &part);
+        gram(ctx, MatRef::new(moved, run.len(), dim).t(), 1.0, total.view_mut());
         ctx.emit(&Event::StageProgress { stage: Stage::Pca, done: run.end });
     }
     let n = x.n_rows() as f64;

@@ -30,6 +30,12 @@ pub(crate) enum Purpose {
     Sample = 8,
     /// The resamples of an interval; rounds are resamples.
     Bootstrap = 9,
+    /// The pairs of neighbours whose differences are looked at.
+    Differences = 10,
+    /// The rows that a fit of more is made on.
+    Anchors = 11,
+    /// The order of queries in an epoch, and the rows drawn from their lists.
+    Queries = 12,
 }
 
 /// The generator for `purpose` in round `round` (an epoch, or 0) of a run with this seed.
@@ -47,6 +53,15 @@ pub(crate) fn below(rng: &mut impl Rng, n: u32) -> u32 {
             return (product >> 32) as u32;
         }
     }
+}
+
+/// The numbers below `n` in random order (Fisher and Yates).
+pub(crate) fn shuffled(n: usize, rng: &mut impl Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..order.len()).rev() {
+        order.swap(i, below(rng, i as u32 + 1) as usize);
+    }
+    order
 }
 
 /// `count` of `n` row numbers, rising, or all where there are fewer: what a sample of a large set is

@@ -19,6 +19,11 @@ impl Schedule {
         Self { base, warmup_steps, total_steps }
     }
 
+    /// Whether the rate has fallen to `share` of its highest at `step`. In the warm-up it has not.
+    pub(crate) fn is_low(&self, step: usize, share: f64) -> bool {
+        step >= self.warmup_steps && self.at(step) <= share * self.base
+    }
+
     /// The rate of step `step`, counted from 0. The first step of a warm-up already moves.
     pub(crate) fn at(&self, step: usize) -> f64 {
         if step < self.warmup_steps {

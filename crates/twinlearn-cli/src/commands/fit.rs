@@ -112,7 +112,10 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
     if args.centre_target {
         builder = builder.centre_target(true);
     }
-    builder.gaussian(args.gaussian).retain_projector(args.retain_projector).build()
+    if args.gaussian {
+        builder = builder.gaussian(true);
+    }
+    builder.retain_projector(args.retain_projector).build()
 }
 
 /// What training told: (step, loss) and (step, held-out recall).
@@ -183,8 +186,8 @@ fn summary(fit: &Fit) -> String {
         );
     }
     let params = fit.model.params();
-    if params.loss == Loss::KL {
-        let _ = writeln!(text, "  loss        KL, tau {}, start {}", params.tau, params.init);
+    if let (Loss::KL, Some(tau)) = (params.loss, params.tau) {
+        let _ = writeln!(text, "  loss        KL, tau {tau:.4}, start {}", params.init);
     }
     if let Some(step) = training.best_step.filter(|&step| step < training.steps) {
         let _ = writeln!(text, "  best        step {step}: its weights are kept");

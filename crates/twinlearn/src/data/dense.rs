@@ -14,6 +14,12 @@ pub trait Element: bytemuck::Pod + Send + Sync {
     /// Writes `src` to `out` as `f32`, rounding to nearest. The lengths are equal.
     fn widen(src: &[Self], out: &mut [f32]);
 
+    /// Writes `src` less `origin` to `out`. Rows are as long as `origin`.
+    fn widen_from(src: &[Self], origin: &[f64], out: &mut [f32]) {
+        Self::widen(src, out);
+        super::centred::move_rows(out, origin);
+    }
+
     /// `src` itself, where this type is `f32`.
     fn as_f32(_src: &[Self]) -> Option<&[f32]> {
         None
@@ -66,6 +72,14 @@ macro_rules! plain_elements {
             fn widen(src: &[Self], out: &mut [f32]) {
                 for (o, &s) in out.iter_mut().zip(src) {
                     *o = s as f32;
+                }
+            }
+            fn widen_from(src: &[Self], origin: &[f64], out: &mut [f32]) {
+                let rows = out.chunks_exact_mut(origin.len()).zip(src.chunks_exact(origin.len()));
+                for (out, src) in rows {
+                    for ((o, &s), origin) in out.iter_mut().zip(src).zip(origin) {
+                        *o = (s as f64 - origin) as f32;
+                    }
                 }
             }
         }
@@ -122,6 +136,12 @@ impl<E: Element> Vectors for DenseVectors<'_, E> {
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         let first = start * self.dim;
         E::widen(&self.data[first..first + out.len()], out);
+        Ok(())
+    }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        let first = start * self.dim;
+        E::widen_from(&self.data[first..first + out.len()], origin, out);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Where vectors come from (memory, files of many formats, subsets of either) and where they go.
 
+mod centred;
 mod check;
 mod dense;
 mod formats;
@@ -12,6 +13,7 @@ mod stored;
 mod subset;
 mod tensors;
 
+pub(crate) use centred::Centred;
 pub(crate) use check::{check_row, check_vectors};
 pub use dense::{DenseVectors, Element};
 pub use integers::read_integers;
@@ -65,6 +67,34 @@ pub trait Vectors: Send + Sync {
         }
         Ok(())
     }
+
+    /// [`read_rows`](Self::read_rows) less `origin`, a number for each column. What holds wider types
+    /// than `f32` should take it off before rounding.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    ///
+    /// # Panics
+    /// As `read_rows`.
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        self.read_rows(start, out)?;
+        centred::move_rows(out, origin);
+        Ok(())
+    }
+
+    /// [`gather`](Self::gather) less `origin`, as [`read_rows_from`](Self::read_rows_from).
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    ///
+    /// # Panics
+    /// As `gather`.
+    fn gather_from(&self, origin: &[f64], ids: &[u32], out: &mut [f32]) -> Result<()> {
+        for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.dim())) {
+            self.read_rows_from(origin, id as usize, row)?;
+        }
+        Ok(())
+    }
 }
 
 impl<X: Vectors + ?Sized> Vectors for &X {
@@ -86,5 +116,13 @@ impl<X: Vectors + ?Sized> Vectors for &X {
 
     fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
         (**self).gather(ids, out)
+    }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        (**self).read_rows_from(origin, start, out)
+    }
+
+    fn gather_from(&self, origin: &[f64], ids: &[u32], out: &mut [f32]) -> Result<()> {
+        (**self).gather_from(origin, ids, out)
     }
 }

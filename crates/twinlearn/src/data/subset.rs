@@ -43,4 +43,9 @@ impl Vectors for Subset<'_> {
         let n = out.len() / self.dim();
         self.base.gather(&self.ids[start..start + n], out)
     }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        let n = out.len() / self.dim();
+        self.base.gather_from(origin, &self.ids[start..start + n], out)
+    }
 }

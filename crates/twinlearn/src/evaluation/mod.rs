@@ -22,6 +22,7 @@ pub use bootstrap::Estimate;
 pub use curves::{Curve, CurvePoint};
 pub use data::{EvaluationData, Reduction};
 pub use evaluate::{Evaluation, MethodEvaluation, evaluate};
+pub(crate) use neighbours::recall_scores;
 pub use neighbours::{knn_accuracy, recall_at_k};
 pub use params::EvaluationParams;
 pub use ranking::{Qrels, QrelsNames};

@@ -86,7 +86,7 @@ impl EvaluationPlan {
         });
         let largest = picture.iter().copied().chain(d).max();
         let fit = largest.map(|d| spectral(d, GRAPH_K, params.metric, params.seed)).transpose()?;
-        let fit = fit.map(|params| FitPlan::new(ctx, &params, (n_fitted, dim), 0));
+        let fit = fit.map(|params| FitPlan::new(ctx, &params, (n_fitted, dim), true, 0));
         let axes = if d.is_some() { 8 * dim * (dim + 1) } else { 0 };
         let held = ids + orders + axes + pca_bytes(widest);
         let fits = fit.map_or(0, |fit| fit.bytes());
@@ -163,7 +163,7 @@ impl AdvicePlan {
         let fit = |d| {
             let params = tldr(d, GRAPH_K, params.metric, params.seed)?;
             let n_held_out = params.n_validation(common.n_fitted);
-            Result::Ok(FitPlan::new(ctx, &params, (common.n_fitted, dim), n_held_out))
+            Result::Ok(FitPlan::new(ctx, &params, (common.n_fitted, dim), true, n_held_out))
         };
         // The dimensions that are tried lie closely about the one that is taken.
         let (most, typical) = (fit(dim)?, dim.div_ceil(4));

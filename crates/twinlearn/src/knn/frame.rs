@@ -149,7 +149,7 @@ impl Frame {
             frame.move_rows(rows, norms);
         });
         let mut covariance = Matrix::<f32>::zeros(dim, dim);
-        gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), covariance.view_mut());
+        gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), 0.0, covariance.view_mut());
         drop(sample);
         let covariance: Vec<f64> = covariance.into_vec().into_iter().map(f64::from).collect();
         let (_, axes) = symmetric_eigen(ctx, Matrix::new(dim, dim, covariance)?)?;

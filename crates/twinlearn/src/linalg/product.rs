@@ -53,16 +53,17 @@ pub(crate) fn matmul_here<T: Real>(
     }
 }
 
-/// `c = a · aᵀ`, computing one triangle and mirroring it: half the work of [`matmul`].
+/// `c = beta · c + a · aᵀ`, computing one triangle and mirroring it: half the work of [`matmul`].
 ///
-/// `a` is m × k, `c` is m × m. Panics when the shapes do not fit.
-pub(crate) fn gram<T: Real>(ctx: &Context, a: MatRef<'_, T>, mut c: MatMut<'_, T>) {
+/// `a` is m × k, `c` is m × m and, where `beta` is not zero, symmetric. Panics when the shapes do
+/// not fit.
+pub(crate) fn gram<T: Real>(ctx: &Context, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>) {
     check(&a, &a.t(), &c);
     // Each run of columns with everything below it: as tall as tiles can be.
     let cuts: Vec<_> =
         runs(c.cols, c.cols.div_ceil(8).next_multiple_of(32).clamp(32, 256)).collect();
     let (n, tiles) = (c.rows, c.tiles());
-    ctx.for_each(cuts.len(), |t| gram_tile(a, &tiles, cuts[t].start..n, cuts[t].clone()));
+    ctx.for_each(cuts.len(), |t| gram_tile(a, beta, &tiles, cuts[t].start..n, cuts[t].clone()));
 }
 
 fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &MatMut<'_, T>) {
@@ -147,8 +148,12 @@ mod tests {
             assert_close(c.as_slice(), &want);
 
             let mut g = Matrix::zeros(m, m);
-            gram(&ctx, a.view(), g.view_mut());
-            assert_close(g.as_slice(), naive(&a, &at).as_slice());
+            gram(&ctx, a.view(), 0.0, g.view_mut());
+            let want = naive(&a, &at);
+            assert_close(g.as_slice(), want.as_slice());
+            gram(&ctx, a.view(), 2.0, g.view_mut());
+            let want: Vec<f64> = want.as_slice().iter().map(|w| 3.0 * w).collect();
+            assert_close(g.as_slice(), &want);
         }
     }
 
@@ -164,7 +169,7 @@ mod tests {
             let mut c = Matrix::zeros(301, 403);
             matmul(&ctx, 1.0, a.view(), b.view(), 0.0, c.view_mut());
             let mut g = Matrix::zeros(301, 301);
-            gram(&ctx, a.view(), g.view_mut());
+            gram(&ctx, a.view(), 0.0, g.view_mut());
             (c, g)
         };
         let one = run(1);

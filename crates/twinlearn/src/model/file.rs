@@ -1,7 +1,8 @@
 //! The model file: safetensors with one metadata entry of JSON. Loading checks everything and
 //! executes nothing.
 //!
-//! Schema versions: 1 has neither checksum nor ranges; 2 has both.
+//! Schema versions: 1 has neither checksum nor ranges; 2 has both; in 3 the number of epochs, τ and
+//! others may be none, and there may be an origin.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::nn::{Network, NetworkSpec};
 use crate::params::{Hyperparameters, Params};
 
 /// The version this crate writes, and the newest it reads.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 /// The first version with a checksum.
 const SEALED_VERSION: u32 = 2;
 
@@ -36,6 +37,8 @@ struct Metadata {
     training: TrainingRecord,
     #[serde(default)]
     has_ranges: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +84,7 @@ impl Model {
             hyperparameters: Hyperparameters::clone(&self.params),
             training: self.training.clone(),
             has_ranges: self.ranges.is_some(),
+            origin: self.origin.clone(),
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
@@ -132,7 +136,14 @@ impl Model {
         };
         let ranges = metadata.has_ranges.then(|| ranges(&mut arrays, d)).transpose()?;
         arrays.finish()?;
-        Ok(Self { ranges, ..Self::new(params, encoder, projector, metadata.training) })
+        let origin = metadata.origin;
+        if let Some(origin) = &origin
+            && (origin.len() != n_features || origin.iter().any(|v| !v.is_finite()))
+        {
+            let expected = format!("an origin of {n_features} finite numbers");
+            return Err((expected, format!("{} numbers", origin.len())));
+        }
+        Ok(Self { ranges, origin, ..Self::new(params, encoder, projector, metadata.training) })
     }
 }
 

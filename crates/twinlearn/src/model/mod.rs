@@ -13,11 +13,11 @@ pub use self::view::ReducedView;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};
-use crate::data::{Subset, Vectors, check_row};
+use crate::data::{Centred, Subset, Vectors, check_row};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, scale_to_unit};
 use crate::nn::{Network, encode, encode_rows};
-use crate::params::{Init, Params, ParamsBuilder};
+use crate::params::{Params, ParamsBuilder};
 use crate::pca::LinearMap;
 use crate::trainer::ValidationReport;
 
@@ -53,6 +53,8 @@ pub struct Model {
     inference: Network<f32>,
     /// None in models of before.
     ranges: Option<Ranges>,
+    /// What is taken off rows in `f64`, where they lie far from 0 and near each other (metric l2).
+    origin: Option<Vec<f64>>,
     training: TrainingRecord,
 }
 
@@ -78,7 +80,12 @@ impl Model {
         training: TrainingRecord,
     ) -> Self {
         let inference = encoder.folded();
-        Self { params, encoder, projector, inference, ranges: None, training }
+        Self { params, encoder, projector, inference, ranges: None, origin: None, training }
+    }
+
+    /// Of rows that `origin` is first taken off.
+    pub(crate) fn of_origin(self, origin: Option<&[f64]>) -> Self {
+        Self { origin: origin.map(<[f64]>::to_vec), ..self }
     }
 
     /// With the ranges of what becomes of checked rows: of an even sample, where they are many.
@@ -108,17 +115,12 @@ impl Model {
         (&self.encoder, self.projector.as_ref())
     }
 
-    /// A builder of parameters with this model's architecture, loss and metric, and `init` model.
+    /// A builder of parameters that begins with this model: its architecture and metric and, where the
+    /// loss stays, everything that it was told about it (τ, `centre_target`, λ, …) are the defaults;
+    /// so is `whiten`, and `init` is model.
     #[must_use]
     pub fn fine_tune(&self) -> ParamsBuilder {
-        Params::builder()
-            .n_components(self.params.n_components)
-            .encoder(self.params.encoder.clone())
-            .projector(self.params.projector.clone())
-            .norm_layer(self.params.norm_layer)
-            .loss(self.params.loss)
-            .metric(self.params.metric)
-            .init(Init::Model)
+        ParamsBuilder::from_model(self)
     }
 
     /// The hyper-parameters it was trained with.
@@ -174,7 +176,12 @@ impl Model {
     /// norm).
     #[must_use]
     pub fn linear_map(&self) -> Option<LinearMap> {
-        let (weight, bias) = self.inference.as_linear()?;
+        let mut network = self.inference.clone();
+        network.as_linear()?;
+        if let Some(origin) = &self.origin {
+            network.shift_input(origin, -1.0);
+        }
+        let (weight, bias) = network.as_linear()?;
         let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
         Some(LinearMap { weight: weight.clone(), bias })
     }
@@ -258,12 +265,18 @@ impl Model {
         l2_norm: bool,
         out: &mut [f32],
     ) -> Result<()> {
-        encode_rows(ctx, &self.inference, x, run, out, |i, row, z| {
+        let finish = |i: usize, row: &[f32], z: &mut [f32]| {
             check_row("X", first + i, row, false)?;
             if l2_norm {
                 scale_to_unit(z);
             }
             Ok(())
-        })
+        };
+        match &self.origin {
+            Some(origin) => {
+                encode_rows(ctx, &self.inference, &Centred::new(x, origin), run, out, finish)
+            }
+            None => encode_rows(ctx, &self.inference, x, run, out, finish),
+        }
     }
 }

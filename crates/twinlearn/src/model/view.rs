@@ -30,6 +30,7 @@ const ROWS: usize = 32;
 pub struct ReducedView<'a> {
     network: Cow<'a, Network<f32>>,
     x: Box<dyn Vectors + 'a>,
+    origin: Option<&'a [f64]>,
     l2_norm: bool,
 }
 
@@ -47,14 +48,15 @@ impl Model {
     /// When `x` has another dimension.
     pub fn view<'a>(&'a self, x: impl Vectors + 'a, l2_norm: bool) -> Result<ReducedView<'a>> {
         self.check_dim(x.dim())?;
-        Ok(ReducedView { network: Cow::Borrowed(&self.inference), x: Box::new(x), l2_norm })
+        let (network, origin) = (Cow::Borrowed(&self.inference), self.origin.as_deref());
+        Ok(ReducedView { network, x: Box::new(x), origin, l2_norm })
     }
 }
 
 impl<'a> ReducedView<'a> {
     /// Of vectors that have the map's dimension.
     pub(crate) fn of_map(map: &LinearMap, x: impl Vectors + 'a) -> Self {
-        Self { network: Cow::Owned(map.network()), x: Box::new(x), l2_norm: false }
+        Self { network: Cow::Owned(map.network()), x: Box::new(x), origin: None, l2_norm: false }
     }
 
     /// `read` writes so many rows from a place on.
@@ -93,14 +95,21 @@ impl Vectors for ReducedView<'_> {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        self.reduce(out, |at, rows| self.x.read_rows(start + at, rows), |at| start + at)
+        let read = |at: usize, rows: &mut [f32]| match self.origin {
+            Some(origin) => self.x.read_rows_from(origin, start + at, rows),
+            None => self.x.read_rows(start + at, rows),
+        };
+        self.reduce(out, read, |at| start + at)
     }
 
     fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
         let dim = self.x.dim();
         let read = |at: usize, rows: &mut [f32]| {
             let n = rows.len() / dim;
-            self.x.gather(&ids[at..at + n], rows)
+            match self.origin {
+                Some(origin) => self.x.gather_from(origin, &ids[at..at + n], rows),
+                None => self.x.gather(&ids[at..at + n], rows),
+            }
         };
         self.reduce(out, read, |at| ids[at] as usize)
     }

@@ -26,6 +26,20 @@ impl<T: Real> Network<T> {
         Self { blocks: vec![Block { weight, bias: Some(bias), norm: None, relu: false }] }
     }
 
+    /// Takes the last layer's bias away.
+    pub(crate) fn drop_bias(&mut self) {
+        if let Some(last) = self.blocks.last_mut() {
+            last.bias = None;
+        }
+    }
+
+    /// Gives the last layer, which has none, a bias of zeros.
+    pub(crate) fn restore_bias(&mut self) {
+        if let Some(last) = self.blocks.last_mut() {
+            last.bias = Some(vec![T::default(); last.out_width()]);
+        }
+    }
+
     /// Weight and bias of the one linear map that a folded network is, where it is one.
     pub(crate) fn as_linear(&self) -> Option<(&Matrix<T>, Option<&[T]>)> {
         match &self.blocks[..] {

@@ -23,9 +23,7 @@ pub(crate) struct InputFrame {
 impl InputFrame {
     /// For inputs about `mean` of root mean square length `scale` from it.
     pub(crate) fn new(network: &Network<f32>, mean: &[f64], scale: f64) -> Self {
-        let first = &network.blocks[0];
-        let shifts = first.bias.is_some() || first.norm.as_ref().is_some_and(is_batch);
-        let mean = if shifts { mean.to_vec() } else { vec![0.0; mean.len()] };
+        let mean = if network.shifts() { mean.to_vec() } else { vec![0.0; mean.len()] };
         let gain = match &network.blocks[..] {
             [block] => {
                 let weight = block.weight.as_slice().iter();
@@ -42,7 +40,7 @@ impl InputFrame {
     /// The network of x' that gives g times what `network` gives of x. A projector after it is
     /// made to take that.
     pub(crate) fn enter(&self, network: &mut Network<f32>, projector: Option<&mut Network<f32>>) {
-        self.shift(network, 1.0);
+        network.shift_input(&self.mean, 1.0);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), self.scale);
         network.scale_output(self.gain);
@@ -56,7 +54,7 @@ impl InputFrame {
         network.scale_output(1.0 / self.gain);
         let first = &mut network.blocks[0];
         scale(first.weight.as_mut_slice(), 1.0 / self.scale);
-        self.shift(network, -1.0);
+        network.shift_input(&self.mean, -1.0);
         if let Some(projector) = projector {
             scale(projector.blocks[0].weight.as_mut_slice(), self.gain);
         }
@@ -70,11 +68,20 @@ impl InputFrame {
             }
         }
     }
+}
 
-    /// Adds ±Wμ to what the first product gives.
-    fn shift(&self, network: &mut Network<f32>, sign: f64) {
-        let block = &mut network.blocks[0];
-        let product = times(&block.weight, &self.mean);
+impl Network<f32> {
+    /// Whether it can take up a shift of its input.
+    pub(crate) fn shifts(&self) -> bool {
+        let first = &self.blocks[0];
+        first.bias.is_some() || first.norm.as_ref().is_some_and(is_batch)
+    }
+
+    /// Makes it take x − μ for x (sign 1), or the other way round (−1): adds ±Wμ to what the first
+    /// product gives.
+    pub(crate) fn shift_input(&mut self, mean: &[f64], sign: f64) {
+        let block = &mut self.blocks[0];
+        let product = times(&block.weight, mean);
         let add = |values: &mut [f32], sign: f64| {
             for (v, p) in values.iter_mut().zip(&product) {
                 *v = (f64::from(*v) + sign * p) as f32;
@@ -89,9 +96,7 @@ impl InputFrame {
             add(running_mean, -sign);
         }
     }
-}
 
-impl Network<f32> {
     /// Multiplies what it gives.
     pub(crate) fn scale_output(&mut self, factor: f64) {
         let last = self.blocks.len() - 1;

@@ -80,6 +80,11 @@ impl<T: Real> Network<T> {
         self.blocks[self.blocks.len() - 1].out_width()
     }
 
+    /// The weights that the input is multiplied by.
+    pub(crate) fn first_weight_mut(&mut self) -> &mut Matrix<T> {
+        &mut self.blocks[0].weight
+    }
+
     /// Buffers for inputs of `rows` rows.
     pub(crate) fn tape(&self, rows: usize) -> Tape<T> {
         Tape { blocks: self.blocks.iter().map(|b| b.tape(rows)).collect() }

@@ -110,7 +110,7 @@ impl<T: Real> BarlowTwins<T> {
         let b = self.batch;
         let views = [0..b, b..2 * b];
         for (g, rows) in self.square.iter_mut().zip(&views) {
-            gram(ctx, self.hat.view_rows(rows.clone()), g.view_mut());
+            gram(ctx, self.hat.view_rows(rows.clone()), T::default(), g.view_mut());
         }
         let [g1, g2] = &self.square[..] else { unreachable!("the dual form has two squares") };
         let inverse = 1.0 / b as f64;

@@ -1,170 +1,332 @@
-//! The neighbourhood-KL loss, ours: an anchor should see the batch in the reduced space as it sees
-//! it in the input space.
+//! The neighbourhood-KL loss, ours: an anchor should see other rows in the reduced space as it sees
+//! them in the input space.
 //!
-//! The batch is B anchors and a neighbour of each, stacked: 2B rows. For anchor i and every other
-//! row j, with cosines of the (perhaps centred) input rows x and of the reduced rows z,
+//! A batch has B anchors among its R rows (they are the first ones). With a similarity s of rows x
+//! of the input and z of the output (the cosine, x·y, or −‖x − y‖²/2, by the metric) and weights
+//! ω ≥ 0 that say how many rows of the whole set each row of the batch stands for,
 //!
 //! ```text
-//! P = softmax_j(cos(xᵢ, xⱼ) / τ),   Q = softmax_j(a · cos(zᵢ, zⱼ)),
+//! P ∝ ω exp(s(xᵢ, xⱼ) / τ),   Q ∝ ω exp(a · s(zᵢ, zⱼ)),
 //! L = (1/B) Σᵢ Σⱼ Pᵢⱼ (log Pᵢⱼ − log Qᵢⱼ).
 //! ```
 //!
-//! a = 1/τ' is learned, as its logarithm.
+//! Only log ω is added to both logits, so it is an estimate of the loss over the softmax of all rows.
+//! ω = 0 leaves a row out. a = 1/τ' is learned, as its logarithm. Anchors may be of several kinds
+//! (rows and queries), each with a τ and an a of its own, and the loss may be the weighted sum of
+//! those of several prefixes of z, each with an a of its own.
 
 use super::LossParts;
 use crate::context::Context;
-use crate::linalg::{LANES, Matrix, Real, dot_here, matmul, scale_to_unit, vectorised};
+use crate::knn::Metric;
+use crate::linalg::{
+    LANES, MatMut, MatRef, Matrix, Real, column_sums, dot_here, matmul, scale_to_unit, vectorised,
+};
 
 /// Anchors a task looks at.
 const ROWS: usize = 8;
 
+/// What the loss is of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Neighbourhoods {
+    pub(crate) metric: Metric,
+    /// What the numbers of input rows are multiplied by before they are compared.
+    pub(crate) factors: Vec<f32>,
+    /// What is then taken off.
+    pub(crate) centre: Vec<f32>,
+    /// The kinds of anchors, in the order in which they come in a batch: how many of each there
+    /// are, and their τ.
+    pub(crate) kinds: Vec<(usize, f64)>,
+    /// Rows of a batch, anchors included.
+    pub(crate) rows: usize,
+    /// The prefixes of the output that are compared.
+    pub(crate) prefixes: Vec<Prefix>,
+}
+
+/// A prefix of the output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Prefix {
+    pub(crate) width: usize,
+    /// Its part of the loss.
+    pub(crate) share: f64,
+    /// About what its similarities are at the start, where those of the input are 1.
+    pub(crate) size: f64,
+}
+
+impl Neighbourhoods {
+    /// Where the logarithms of a start, one for each kind of each prefix: 1/τ' = 1/τ, in units of
+    /// the similarities.
+    pub(crate) fn initial_log_scales(&self) -> Vec<f32> {
+        let kinds = |prefix: &Prefix| {
+            let size = prefix.size;
+            self.kinds.iter().map(move |&(_, tau)| -(tau * size).ln() as f32)
+        };
+        self.prefixes.iter().flat_map(kinds).collect()
+    }
+}
+
 /// The loss with its buffers, for batches of one size.
 pub(crate) struct NeighbourhoodKl<T> {
-    tau: f64,
-    batch: usize,
-    /// What is taken off input rows before their cosines.
+    of: Neighbourhoods,
+    factors: Vec<T>,
     centre: Vec<T>,
-    /// Input rows, centred, of length 1: 2B × D.
+    /// Where none are given: every row but the anchor itself.
+    weights: Matrix<T>,
+    anchors: usize,
+    /// Input rows as they are compared: R × D.
     input: Matrix<T>,
-    /// Reduced rows of length 1 (2B × d), and their lengths.
-    unit: Matrix<T>,
-    lengths: Vec<f64>,
-    /// Cosines of anchors with all rows: of the input, and of the reduced rows, which become the
-    /// gradient by them. B × 2B.
+    /// Similarities of anchors with all rows of the input: B × R.
     targets: Matrix<T>,
-    cosines: Matrix<T>,
+    /// A prefix of the reduced rows as they are compared (R × its width), and their lengths.
+    compared: Vec<T>,
+    lengths: Vec<f64>,
+    /// Similarities of anchors with all reduced rows, which become the gradient by them: B × R.
+    similarities: Matrix<T>,
+    /// The gradient by the prefix.
+    gradient: Vec<T>,
 }
 
 impl<T: Real> NeighbourhoodKl<T> {
-    /// For batches of `batch` anchors, inputs of dimension `dim` and reduced rows of `width`.
-    pub(crate) fn new(tau: f64, batch: usize, dim: usize, width: usize, centre: Vec<T>) -> Self {
-        let square = || Matrix::zeros(batch, 2 * batch);
+    /// For inputs of dimension `dim`.
+    pub(crate) fn new(of: Neighbourhoods, dim: usize) -> Self {
+        let anchors = of.kinds.iter().map(|kind| kind.0).sum();
+        let widest = of.prefixes.iter().map(|prefix| prefix.width).max().unwrap_or(0);
+        let wide = |values: &[f32]| values.iter().map(|&v| T::from_f64(v.into())).collect();
+        let mut weights = Matrix::zeros(anchors, of.rows);
+        for (i, row) in weights.as_mut_slice().chunks_exact_mut(of.rows).enumerate() {
+            row.fill(T::from_f64(1.0));
+            row[i] = T::default();
+        }
         Self {
-            tau,
-            batch,
-            centre,
-            input: Matrix::zeros(2 * batch, dim),
-            unit: Matrix::zeros(2 * batch, width),
-            lengths: vec![0.0; 2 * batch],
-            targets: square(),
-            cosines: square(),
+            factors: wide(&of.factors),
+            centre: wide(&of.centre),
+            weights,
+            anchors,
+            input: Matrix::zeros(of.rows, dim),
+            targets: Matrix::zeros(anchors, of.rows),
+            compared: vec![T::default(); of.rows * widest],
+            lengths: vec![0.0; of.rows],
+            similarities: Matrix::zeros(anchors, of.rows),
+            gradient: vec![T::default(); of.rows * widest],
+            of,
         }
     }
 
-    /// Where log a starts: 1/τ' = 1/τ.
-    pub(crate) fn initial_log_scale(tau: f64) -> f64 {
-        -tau.ln()
-    }
-
-    /// The loss of reduced rows `z` of the input rows `x`; `z` is replaced by its gradient. Also
-    /// returns the gradient by log a.
+    /// The loss of reduced rows `z` of the input rows `x`, with the weights ω (B × R; by default 1,
+    /// and 0 for the anchor itself); `z` is replaced by its gradient. Writes the gradients by the logarithms of a to `slopes`.
     pub(crate) fn loss_and_gradient(
         &mut self,
         ctx: &Context,
         x: &Matrix<T>,
+        weights: Option<&Matrix<T>>,
         z: &mut Matrix<T>,
-        log_scale: f64,
-    ) -> (LossParts, f64) {
-        let (b, dim, width) = (self.batch, self.input.cols(), z.cols());
+        log_scales: &[f32],
+        slopes: &mut [f32],
+    ) -> LossParts {
         let (one, zero) = (T::from_f64(1.0), T::default());
-        let centre = &self.centre;
+        let (b, dim, width) = (self.anchors, self.input.cols(), z.cols());
+        let (metric, centre, factors) = (self.of.metric, &self.centre, &self.factors);
+        let weights = weights.unwrap_or(&self.weights);
         ctx.for_each_chunk(self.input.as_mut_slice(), dim, |i, out| {
             vectorised(
                 #[inline(always)]
                 || {
-                    for ((v, &x), &c) in out.iter_mut().zip(x.row(i)).zip(centre) {
-                        *v = x - c;
+                    let moves = factors.iter().zip(centre);
+                    for ((v, &x), (&f, &c)) in out.iter_mut().zip(x.row(i)).zip(moves) {
+                        *v = x * f - c;
                     }
-                    scale_to_unit(out);
+                    if metric == Metric::Cosine {
+                        scale_to_unit(out);
+                    }
                 },
             );
         });
-        let input = &self.input;
-        matmul(ctx, one, input.view_rows(0..b), input.view().t(), zero, self.targets.view_mut());
-        let mut rows: Vec<_> =
-            self.unit.as_mut_slice().chunks_exact_mut(width).zip(&mut self.lengths).collect();
-        ctx.for_each_chunk(&mut rows, 1, |i, row| {
-            let (out, length) = &mut row[0];
-            out.copy_from_slice(z.row(i));
-            **length = vectorised(
-                #[inline(always)]
-                || scale_to_unit(out),
-            );
-        });
-        let unit = &self.unit;
-        matmul(ctx, one, unit.view_rows(0..b), unit.view().t(), zero, self.cosines.view_mut());
+        similarities(ctx, metric, self.input.as_slice(), dim, &mut self.targets);
 
-        let (mut losses, mut slopes) = (vec![0.0; b], vec![0.0; b]);
-        let (targets, tau, scale) = (&self.targets, self.tau, log_scale.exp());
-        let mut rows: Vec<_> = self
-            .cosines
-            .as_mut_slice()
-            .chunks_exact_mut(2 * b)
-            .zip(losses.iter_mut().zip(&mut slopes))
-            .collect();
-        ctx.for_each_chunk(&mut rows, ROWS, |c, rows| {
-            let mut scratch = [vec![T::default(); 2 * b], vec![T::default(); 2 * b]];
-            for (i, (cosines, (loss, slope))) in rows.iter_mut().enumerate() {
-                let i = c * ROWS + i;
-                (**loss, **slope) = vectorised(
+        let mut total = 0.0;
+        let reduced = z.clone();
+        z.as_mut_slice().fill(zero);
+        let n_kinds = self.of.kinds.len();
+        for (p, &Prefix { width: prefix, share, .. }) in self.of.prefixes.iter().enumerate() {
+            let compared = &mut self.compared[..self.of.rows * prefix];
+            let mut rows: Vec<_> =
+                compared.chunks_exact_mut(prefix).zip(&mut self.lengths).collect();
+            ctx.for_each_chunk(&mut rows, ROWS, |c, rows| {
+                for (i, (out, length)) in rows.iter_mut().enumerate() {
+                    out.copy_from_slice(&reduced.row(c * ROWS + i)[..prefix]);
+                    if metric == Metric::Cosine {
+                        **length = vectorised(
+                            #[inline(always)]
+                            || scale_to_unit(out),
+                        );
+                    }
+                }
+            });
+            similarities(ctx, metric, compared, prefix, &mut self.similarities);
+
+            let scales = &log_scales[p * n_kinds..][..n_kinds];
+            let (losses, by_scale) = divergences(
+                ctx,
+                &self.of.kinds,
+                scales,
+                weights,
+                &self.targets,
+                &mut self.similarities,
+                share / b as f64,
+            );
+            total += losses;
+            slopes[p * n_kinds..][..n_kinds].copy_from_slice(&by_scale);
+
+            // Every row gets a gradient as one that anchors look at, anchors one for looking too.
+            let gradient = &mut self.gradient[..self.of.rows * prefix];
+            let all = MatRef::new(compared, self.of.rows, prefix);
+            let anchors = MatRef::new(&compared[..b * prefix], b, prefix);
+            let by = self.similarities.view();
+            matmul(ctx, one, by.t(), anchors, zero, MatMut::new(gradient, self.of.rows, prefix));
+            let looking = MatMut::new(&mut gradient[..b * prefix], b, prefix);
+            matmul(ctx, one, by, all, one, looking);
+            let (lengths, compared) = (&self.lengths, &*compared);
+            let looked_at = match metric {
+                // −‖x − y‖²/2 has −(y − x) as gradient by y; by x the sum over y is 0.
+                Metric::L2 => {
+                    let by = &self.similarities;
+                    let [sums] = column_sums(ctx, 0..b, self.of.rows, |i, cols, [s]| {
+                        for (s, &g) in s.iter_mut().zip(&by.row(i)[cols]) {
+                            *s += g.to_f64();
+                        }
+                    });
+                    sums
+                }
+                _ => Vec::new(),
+            };
+            let gradient = &*gradient;
+            ctx.for_each_chunk(z.as_mut_slice(), width, |i, out| {
+                let from = &gradient[i * prefix..][..prefix];
+                let u = &compared[i * prefix..][..prefix];
+                vectorised(
                     #[inline(always)]
-                    || divergence(i, targets.row(i), cosines, tau, scale, b, &mut scratch),
+                    || {
+                        // What is taken off along u, and the factor of it all.
+                        let (along, factor) = match metric {
+                            Metric::Cosine if lengths[i] > 0.0 => {
+                                (dot_here(from, u), 1.0 / lengths[i])
+                            }
+                            Metric::Cosine => (0.0, 0.0),
+                            Metric::L2 => (looked_at[i], 1.0),
+                            Metric::Ip => (0.0, 1.0),
+                        };
+                        for ((out, &g), &u) in out.iter_mut().zip(from).zip(u) {
+                            *out += T::from_f64((g.to_f64() - along * u.to_f64()) * factor);
+                        }
+                    },
                 );
-            }
-        });
-
-        // Every row gets a gradient as one that anchors look at, anchors one for looking too.
-        let by_cosine = self.cosines.view();
-        matmul(ctx, one, by_cosine.t(), unit.view_rows(0..b), zero, z.view_mut());
-        matmul(ctx, one, by_cosine, unit.view(), one, z.view_rows_mut(0..b));
-        let lengths = &self.lengths;
-        ctx.for_each_chunk(z.as_mut_slice(), width, |i, gradient| {
-            let u = unit.row(i);
-            let inverse = if lengths[i] > 0.0 { 1.0 / lengths[i] } else { 0.0 };
-            vectorised(
-                #[inline(always)]
-                || {
-                    let along = dot_here(gradient, u);
-                    for (g, &u) in gradient.iter_mut().zip(u) {
-                        *g = T::from_f64((g.to_f64() - along * u.to_f64()) * inverse);
-                    }
-                },
-            );
-        });
-        let total = losses.iter().sum::<f64>();
-        (LossParts { total, on_diagonal: 0.0, off_diagonal: 0.0 }, slopes.iter().sum())
+            });
+        }
+        LossParts { total, on_diagonal: 0.0, off_diagonal: 0.0 }
     }
 }
 
-/// One anchor's share of the loss and of its slope by log a; `cosines` become the gradient by them.
+/// Similarities of the first rows, as many as `out` has, with all of `rows`, which have length 1
+/// where the metric is the cosine.
+fn similarities<T: Real>(
+    ctx: &Context,
+    metric: Metric,
+    rows: &[T],
+    width: usize,
+    out: &mut Matrix<T>,
+) {
+    let (b, n) = (out.rows(), out.cols());
+    let anchors = MatRef::new(&rows[..b * width], b, width);
+    let all = MatRef::new(rows, n, width);
+    matmul(ctx, T::from_f64(1.0), anchors, all.t(), T::default(), out.view_mut());
+    if metric == Metric::L2 {
+        let squares: Vec<f64> = rows.chunks_exact(width).map(|row| dot_here(row, row)).collect();
+        ctx.for_each_chunk(out.as_mut_slice(), n, |i, row| {
+            for (s, &square) in row.iter_mut().zip(&squares) {
+                *s = T::from_f64(s.to_f64() - 0.5 * (squares[i] + square));
+            }
+        });
+    }
+}
+
+/// The loss of all anchors and the slopes by the logarithms of a; `similarities` become the gradient
+/// by them, all times `share`.
+fn divergences<T: Real>(
+    ctx: &Context,
+    kinds: &[(usize, f64)],
+    log_scales: &[f32],
+    weights: &Matrix<T>,
+    targets: &Matrix<T>,
+    similarities: &mut Matrix<T>,
+    share: f64,
+) -> (f64, Vec<f32>) {
+    let (b, n) = (targets.rows(), targets.cols());
+    let of_each: Vec<(usize, f64, f64)> = kinds
+        .iter()
+        .zip(log_scales)
+        .enumerate()
+        .flat_map(|(kind, (&(count, tau), &log))| {
+            std::iter::repeat_n((kind, tau, f64::from(log).exp()), count)
+        })
+        .collect();
+    let mut found = vec![(0.0, 0.0); b];
+    let mut rows: Vec<_> =
+        similarities.as_mut_slice().chunks_exact_mut(n).zip(&mut found).collect();
+    ctx.for_each_chunk(&mut rows, ROWS, |c, rows| {
+        let mut scratch = [vec![T::default(); n], vec![T::default(); n]];
+        for (i, (similarities, found)) in rows.iter_mut().enumerate() {
+            let i = c * ROWS + i;
+            let (_, tau, scale) = of_each[i];
+            **found = vectorised(
+                #[inline(always)]
+                || {
+                    let logits = [1.0 / tau, scale];
+                    let (weights, targets) = (weights.row(i), targets.row(i));
+                    divergence(weights, targets, similarities, logits, share, &mut scratch)
+                },
+            );
+        }
+    });
+    let mut slopes = vec![0.0; kinds.len()];
+    for (&(kind, ..), (_, slope)) in of_each.iter().zip(&found) {
+        slopes[kind] += slope;
+    }
+    (found.iter().map(|f| f.0).sum(), slopes.into_iter().map(|s| s as f32).collect())
+}
+
+/// One anchor's share of the loss and of its slope by log a; `similarities` become the gradient by
+/// them. The factors of the logits are 1/τ and a.
 #[inline(always)]
 fn divergence<T: Real>(
-    anchor: usize,
+    weights: &[T],
     targets: &[T],
-    cosines: &mut [T],
-    tau: f64,
-    scale: f64,
-    batch: usize,
+    similarities: &mut [T],
+    [inverse_tau, a]: [f64; 2],
+    share: f64,
     [p, q]: &mut [Vec<T>; 2],
 ) -> (f64, f64) {
-    let p_sum = weights(targets, anchor, 1.0 / tau, p);
-    let q_sum = weights(cosines, anchor, scale, q);
-    // log P − log Q = (s − 1)/τ − (c − 1)·a − between; for the anchor itself P = 0.
+    let (p_peak, p_sum) = softmax(weights, targets, inverse_tau, p);
+    let (q_peak, q_sum) = softmax(weights, similarities, a, q);
+    if p_sum == 0.0 || q_sum == 0.0 {
+        // An anchor that looks at nothing.
+        similarities.fill(T::default());
+        return (0.0, 0.0);
+    }
+    // log P − log Q = (s − peak)/τ − (c − peak)·a − between, for rows that P > 0 leaves in.
     let between = p_sum.ln() - q_sum.ln();
-    let share = 1.0 / batch as f64;
     let (by_p, by_q) = (T::from_f64(1.0 / p_sum), T::from_f64(1.0 / q_sum));
-    let [one, inverse_tau, a, shift, by_cosine] =
-        [1.0, 1.0 / tau, scale, between, share * scale].map(T::from_f64);
+    let [inverse_tau, a_, shift, by_similarity] =
+        [inverse_tau, a, between, share * a].map(T::from_f64);
     let (mut losses, mut slopes) = ([0.0; LANES], [0.0; LANES]);
     let mut each = |lane: usize, s: T, c: &mut T, p: T, q: T| {
         let (p, q) = (p * by_p, q * by_q);
-        let excess = (s - one) * inverse_tau - (*c - one) * a - shift;
+        let (s, near) = (s - p_peak, *c - q_peak);
+        let excess = s * inverse_tau - near * a_ - shift;
         losses[lane] += p.to_f64() * excess.to_f64();
-        slopes[lane] += (q - p).to_f64() * c.to_f64();
-        *c = (q - p) * by_cosine;
+        slopes[lane] += (q - p).to_f64() * near.to_f64();
+        *c = (q - p) * by_similarity;
     };
     let ((s, s_tail), (c, c_tail)) =
-        (targets.as_chunks::<LANES>(), cosines.as_chunks_mut::<LANES>());
+        (targets.as_chunks::<LANES>(), similarities.as_chunks_mut::<LANES>());
     let ((p, p_tail), (q, q_tail)) = (p.as_chunks::<LANES>(), q.as_chunks::<LANES>());
     for (((s, c), p), q) in s.iter().zip(c).zip(p).zip(q) {
         for i in 0..LANES {
@@ -174,68 +336,114 @@ fn divergence<T: Real>(
     for (i, (((s, c), p), q)) in s_tail.iter().zip(c_tail).zip(p_tail).zip(q_tail).enumerate() {
         each(i, *s, c, *p, *q);
     }
-    (losses.iter().sum::<f64>() * share, slopes.iter().sum::<f64>() * share * scale)
+    (losses.iter().sum::<f64>() * share, slopes.iter().sum::<f64>() * share * a)
 }
 
-/// Writes exp((v − 1) · `factor`) of every value, 0 for the anchor's own; returns their sum. Cosines
-/// are at most 1, so nothing overflows, and what underflows is negligible.
+/// Writes ω exp((v − peak) · `factor`) of every value, the peak being the largest of those with
+/// ω > 0; returns peak and sum. Nothing overflows, and what underflows is negligible.
 #[inline(always)]
-fn weights<T: Real>(values: &[T], anchor: usize, factor: f64, weights: &mut [T]) -> f64 {
-    let (factor, one) = (T::from_f64(factor), T::from_f64(1.0));
-    for (w, &v) in weights.iter_mut().zip(values) {
-        *w = ((v - one) * factor).exp();
+fn softmax<T: Real>(weights: &[T], values: &[T], factor: f64, out: &mut [T]) -> (T, f64) {
+    let least = T::from_f64(f64::from(f32::MIN));
+    let mut peaks = [least; LANES];
+    let included = |w: T, v: T| if w > T::default() { v } else { least };
+    let ((w, w_tail), (v, v_tail)) = (weights.as_chunks::<LANES>(), values.as_chunks::<LANES>());
+    for (w, v) in w.iter().zip(v) {
+        for i in 0..LANES {
+            let v = included(w[i], v[i]);
+            peaks[i] = if v > peaks[i] { v } else { peaks[i] };
+        }
     }
-    weights[anchor] = T::default();
+    let tail = w_tail.iter().zip(v_tail).map(|(&w, &v)| included(w, v));
+    let peak = peaks.into_iter().chain(tail).fold(least, |a, b| if b > a { b } else { a });
+    let scale = T::from_f64(factor);
+    for ((out, &w), &v) in out.iter_mut().zip(weights).zip(values) {
+        // Above the peak are only values that are left out.
+        let above = (v - peak) * scale;
+        let above = if above > T::default() { T::default() } else { above };
+        *out = w * above.exp();
+    }
     let mut lanes = [0.0; LANES];
-    let (whole, tail) = weights.as_chunks::<LANES>();
+    let (whole, tail) = out.as_chunks::<LANES>();
     for chunk in whole {
         for i in 0..LANES {
             lanes[i] += chunk[i].to_f64();
         }
     }
-    lanes.iter().sum::<f64>() + tail.iter().map(|w| w.to_f64()).sum::<f64>()
+    (peak, lanes.iter().sum::<f64>() + tail.iter().map(|w| w.to_f64()).sum::<f64>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TAU: f64 = 0.3;
+    const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
 
     fn waves(rows: usize, cols: usize, phase: f64) -> Matrix<f64> {
         let value = |i: usize| (i as f64 * 1.7 + phase).sin() + (i as f64 * 0.31).cos();
         Matrix::new(rows, cols, (0..rows * cols).map(value).collect()).unwrap()
     }
 
-    fn run(x: &Matrix<f64>, z: &Matrix<f64>, log_scale: f64) -> (f64, Matrix<f64>, f64) {
+    fn prefix(width: usize, share: f64) -> Prefix {
+        Prefix { width, share, size: 1.0 }
+    }
+
+    /// Four rows and two queries of 14 rows; two prefixes.
+    fn of(metric: Metric, dim: usize) -> Neighbourhoods {
+        Neighbourhoods {
+            metric,
+            factors: vec![2.0; dim],
+            centre: vec![0.25; dim],
+            kinds: vec![(4, 0.3), (2, 0.5)],
+            rows: 14,
+            prefixes: vec![prefix(2, 0.5), prefix(3, 2.0)],
+        }
+    }
+
+    const LOG_SCALES: [f32; 4] = [0.5, 1.25, 0.75, -0.25];
+
+    /// Weights from 0 to 4; no anchor sees itself, and nobody the last row.
+    fn weights() -> Matrix<f64> {
+        let of = |(i, j)| if i == j || j == 13 { 0.0 } else { ((i * 5 + j * 3) % 5) as f64 };
+        let all = (0..6).flat_map(|i| (0..14).map(move |j| (i, j)));
+        Matrix::new(6, 14, all.map(of).collect()).unwrap()
+    }
+
+    fn run(of: &Neighbourhoods, x: &Matrix<f64>, z: &Matrix<f64>, logs: &[f32]) -> (f64, Matrix<f64>, Vec<f32>) {
         let ctx = Context::with_threads(2).unwrap();
-        let centre = vec![0.2; x.cols()];
-        let mut loss = NeighbourhoodKl::new(TAU, x.rows() / 2, x.cols(), z.cols(), centre);
-        let mut gradient = z.clone();
-        let (parts, slope) = loss.loss_and_gradient(&ctx, x, &mut gradient, log_scale);
-        (parts.total, gradient, slope)
+        let mut loss = NeighbourhoodKl::new(of.clone(), x.cols());
+        let (mut gradient, mut slopes) = (z.clone(), vec![0.0; logs.len()]);
+        let parts = loss.loss_and_gradient(&ctx, x, Some(&weights()), &mut gradient, logs, &mut slopes);
+        (parts.total, gradient, slopes)
     }
 
     /// The loss by its definition.
-    fn naive(x: &Matrix<f64>, z: &Matrix<f64>, log_scale: f64) -> f64 {
-        let cosine = |a: &[f64], b: &[f64]| {
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    fn naive(of: &Neighbourhoods, x: &Matrix<f64>, z: &Matrix<f64>, logs: &[f32]) -> f64 {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let similarity = |a: &[f64], b: &[f64]| match of.metric {
+            Metric::Cosine => dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
+            Metric::Ip => dot(a, b),
+            Metric::L2 => -a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / 2.0,
         };
-        let centred = |i: usize| x.row(i).iter().map(|v| v - 0.2).collect::<Vec<f64>>();
-        let b = x.rows() / 2;
-        let softmax = |logits: Vec<f64>| {
-            let sum: f64 = logits.iter().map(|l| l.exp()).sum();
-            logits.into_iter().map(move |l| l.exp() / sum).collect::<Vec<f64>>()
-        };
+        let centred = |i: usize| x.row(i).iter().map(|v| 2.0 * v - 0.25).collect::<Vec<f64>>();
+        let weights = weights();
         let mut loss = 0.0;
-        for i in 0..b {
-            let others: Vec<usize> = (0..2 * b).filter(|&j| j != i).collect();
-            let p =
-                softmax(others.iter().map(|&j| cosine(&centred(i), &centred(j)) / TAU).collect());
-            let scale = log_scale.exp();
-            let q = softmax(others.iter().map(|&j| cosine(z.row(i), z.row(j)) * scale).collect());
-            loss += p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum::<f64>() / b as f64;
+        for i in 0..6 {
+            let kind = usize::from(i >= 4);
+            let softmax = |logits: Vec<f64>| {
+                let each = |(l, &w): (&f64, &f64)| w * l.exp();
+                let all: Vec<f64> = logits.iter().zip(weights.row(i)).map(each).collect();
+                let sum: f64 = all.iter().sum();
+                all.into_iter().map(|v| v / sum).collect::<Vec<f64>>()
+            };
+            let tau = of.kinds[kind].1;
+            let p = softmax((0..14).map(|j| similarity(&centred(i), &centred(j)) / tau).collect());
+            for (prefix, &Prefix { width, share, .. }) in of.prefixes.iter().enumerate() {
+                let scale = f64::from(logs[2 * prefix + kind]).exp();
+                let part = |j: usize| &z.row(j)[..width];
+                let q = softmax((0..14).map(|j| similarity(part(i), part(j)) * scale).collect());
+                let terms = p.iter().zip(&q).filter(|(p, _)| **p > 0.0);
+                loss += share / 6.0 * terms.map(|(p, q)| p * (p / q).ln()).sum::<f64>();
+            }
         }
         loss
     }
@@ -243,40 +451,71 @@ mod tests {
     #[test]
     fn the_loss_is_its_definition() {
         let (x, z) = (waves(14, 9, 0.1), waves(14, 3, 0.8));
-        assert!((run(&x, &z, 1.3).0 - naive(&x, &z, 1.3)).abs() < 1e-12);
-        // Nothing is left when the reduced rows are the input's.
-        let centred = x.as_slice().iter().map(|v| v - 0.2).collect();
+        for metric in METRICS {
+            let of = of(metric, 9);
+            let (got, want) = (run(&of, &x, &z, &LOG_SCALES).0, naive(&of, &x, &z, &LOG_SCALES));
+            assert!((got - want).abs() < 1e-12 * want, "{metric}: {got} {want}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_when_the_reduced_rows_are_the_inputs() {
+        let x = waves(14, 9, 0.1);
+        let centred = x.as_slice().iter().map(|v| 2.0 * v - 0.25).collect();
         let same = Matrix::new(14, 9, centred).unwrap();
-        let (loss, gradient, slope) =
-            run(&x, &same, NeighbourhoodKl::<f64>::initial_log_scale(TAU));
-        assert!(loss.abs() < 1e-12 && slope.abs() < 1e-12);
-        assert!(gradient.as_slice().iter().all(|g| g.abs() < 1e-12));
+        for metric in METRICS {
+            let of = Neighbourhoods { prefixes: vec![prefix(9, 1.0)], ..of(metric, 9) };
+            let logs = of.initial_log_scales();
+            let (loss, gradient, slopes) = run(&of, &x, &same, &logs);
+            // The logarithms are kept as f32.
+            assert!(loss.abs() < 1e-12 && slopes.iter().all(|s| s.abs() < 1e-6), "{loss} {slopes:?}");
+            assert!(gradient.as_slice().iter().all(|g| g.abs() < 1e-6));
+        }
     }
 
     #[test]
     fn gradients_equal_central_differences() {
-        let (x, z) = (waves(10, 6, 0.4), waves(10, 4, 0.9));
-        let (_, gradient, slope) = run(&x, &z, 0.7);
-        let h = 1e-5;
-        for i in 0..z.as_slice().len() {
-            let at = |step: f64| {
-                let mut z = z.clone();
-                z.as_mut_slice()[i] += step;
-                run(&x, &z, 0.7).0
-            };
-            let want = (at(h) - at(-h)) / (2.0 * h);
-            assert!((gradient.as_slice()[i] - want).abs() < 1e-8, "{i}");
+        let (x, z) = (waves(14, 6, 0.4), waves(14, 4, 0.9));
+        for metric in METRICS {
+            let of = of(metric, 6);
+            let (_, gradient, slopes) = run(&of, &x, &z, &LOG_SCALES);
+            let h = 1e-5;
+            for i in 0..z.as_slice().len() {
+                let at = |step: f64| {
+                    let mut z = z.clone();
+                    z.as_mut_slice()[i] += step;
+                    run(&of, &x, &z, &LOG_SCALES).0
+                };
+                let want = (at(h) - at(-h)) / (2.0 * h);
+                assert!((gradient.as_slice()[i] - want).abs() < 1e-7, "{metric} {i}");
+            }
+            let h = 1e-2;
+            for i in 0..4 {
+                let at = |step: f32| {
+                    let mut logs = LOG_SCALES;
+                    logs[i] += step;
+                    run(&of, &x, &z, &logs).0
+                };
+                let want = (at(h) - at(-h)) / f64::from(2.0 * h);
+                assert!((f64::from(slopes[i]) - want).abs() < 1e-3 * want.abs().max(0.1), "{metric} {i}");
+            }
         }
-        let want = (run(&x, &z, 0.7 + h).0 - run(&x, &z, 0.7 - h).0) / (2.0 * h);
-        assert!((slope - want).abs() < 1e-8, "{slope} {want}");
     }
 
     #[test]
-    fn rows_of_zeros_have_no_gradient() {
-        let (x, mut z) = (waves(8, 5, 0.4), waves(8, 3, 0.9));
+    fn rows_of_zeros_and_anchors_without_rows_have_no_gradient() {
+        let (x, mut z) = (waves(14, 5, 0.4), waves(14, 3, 0.9));
         z.as_mut_slice()[3..6].fill(0.0);
-        let (loss, gradient, _) = run(&x, &z, 0.7);
+        let (loss, gradient, _) = run(&of(Metric::Cosine, 5), &x, &z, &LOG_SCALES);
         assert!(loss.is_finite() && gradient.as_slice()[3..6] == [0.0; 3]);
         assert!(gradient.as_slice().iter().all(|g| g.is_finite()));
+
+        let ctx = Context::with_threads(1).unwrap();
+        let mut loss = NeighbourhoodKl::new(of(Metric::L2, 5), 5);
+        let mut slopes = [0.0; 4];
+        let nothing = Matrix::zeros(6, 14);
+        let parts = loss.loss_and_gradient(&ctx, &x, Some(&nothing), &mut z, &LOG_SCALES, &mut slopes);
+        assert_eq!((parts.total, slopes), (0.0, [0.0; 4]));
+        assert!(z.as_slice().iter().all(|&g| g == 0.0));
     }
 }

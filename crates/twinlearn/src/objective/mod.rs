@@ -5,7 +5,7 @@ mod kl;
 mod mse;
 
 pub(crate) use barlow_twins::{BarlowTwins, Form};
-pub(crate) use kl::NeighbourhoodKl;
+pub(crate) use kl::{NeighbourhoodKl, Neighbourhoods, Prefix};
 pub(crate) use mse::reconstruction;
 
 /// The value of the loss and, where it has them, its two parts, as they are minimised.
@@ -21,8 +21,8 @@ pub(crate) struct LossParts {
 pub(crate) enum Objective {
     /// λ and s of the Barlow Twins loss.
     BarlowTwins { lambda: f64, scale: f64 },
-    /// τ of the neighbourhood-KL loss, and what is taken off input rows.
-    Kl { tau: f64, centre: Vec<f32> },
+    /// The neighbourhood-KL loss.
+    Kl(Neighbourhoods),
     /// The rows given back from their codes.
     Reconstruction,
 }

@@ -7,8 +7,6 @@ use crate::linalg::vectorised;
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f32 = 1e-8;
-/// Times the learning rate, on matrices alone.
-const WEIGHT_DECAY: f64 = 0.01;
 
 /// m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) at
 /// step t, p ← p − lr · (m̂ / (√v̂ + ε) + decay · p). Vectors (biases, norm parameters) have no
@@ -19,12 +17,13 @@ pub(crate) struct AdamW {
     moments: Vec<[Vec<f32>; 2]>,
     /// t.
     step: u32,
+    decay: f64,
 }
 
 impl AdamW {
     /// State for parameters of the given sizes.
-    pub(crate) fn new(sizes: impl Iterator<Item = usize>) -> Self {
-        Self { moments: sizes.map(|n| [vec![0.0; n], vec![0.0; n]]).collect(), step: 0 }
+    pub(crate) fn new(decay: f64, sizes: impl Iterator<Item = usize>) -> Self {
+        Self { moments: sizes.map(|n| [vec![0.0; n], vec![0.0; n]]).collect(), step: 0, decay }
     }
 
     /// t, and m and v of each parameter.
@@ -37,7 +36,7 @@ impl AdamW {
         self.step += u32::from(index == 0);
         let correction = |beta: f64| (1.0 / (1.0 - beta.powf(f64::from(self.step)))) as f32;
         let (first, second) = (correction(BETA1), correction(BETA2));
-        let decay = if is_matrix { (learning_rate * WEIGHT_DECAY) as f32 } else { 0.0 };
+        let decay = if is_matrix { (learning_rate * self.decay) as f32 } else { 0.0 };
         let rate = learning_rate as f32;
         let (b1, b2) = (BETA1 as f32, BETA2 as f32);
         let [m, v] = &mut self.moments[index];
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn steps_follow_the_formula() {
         let ctx = Context::with_threads(1).unwrap();
-        let mut adam = AdamW::new([2, 1].into_iter());
+        let mut adam = AdamW::new(0.01, [2, 1].into_iter());
         let (mut matrix, mut vector) = ([1.0_f32, -2.0], [0.5_f32]);
         // By the formula, in f64.
         let gradients = [[0.3, -0.1, 4.0], [0.2, 0.0, -1.0]];

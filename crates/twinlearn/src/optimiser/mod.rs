@@ -14,7 +14,8 @@ use crate::context::Context;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OptimiserKind {
     Lars(LarsConfig),
-    AdamW,
+    /// With the weight decay, times the learning rate, of matrices.
+    AdamW { decay: f64 },
 }
 
 /// A parameter that is to be changed.
@@ -40,7 +41,9 @@ impl Optimiser {
     pub(crate) fn new(kind: OptimiserKind, sizes: &[usize]) -> Self {
         match kind {
             OptimiserKind::Lars(config) => Self::Lars(Lars::new(config, sizes.iter().copied())),
-            OptimiserKind::AdamW => Self::AdamW(AdamW::new(sizes.iter().copied())),
+            OptimiserKind::AdamW { decay } => {
+                Self::AdamW(AdamW::new(decay, sizes.iter().copied()))
+            }
         }
     }
 

@@ -1,15 +1,27 @@
 //! Parameters not yet checked, and the defaults of the recipes.
 
-use super::{Hyperparameters, Init, Loss, NOISE, Optimizer, Params, Recipe, Solver, TAU};
-use crate::error::Result;
+use std::fmt::Display;
+
+use super::{Hyperparameters, Init, Loss, NOISE, Optimizer, Params, Recipe, Solver};
+use crate::error::{Error, Result};
 use crate::knn::{KnnApproximation, KnnMethod, Metric};
+use crate::model::Model;
 use crate::nn::{NetworkSpec, NormLayer};
+
+/// The length of the lists of loss KL.
+pub(super) const LIST: usize = 64;
+/// λ of loss BT.
+const LAMBDA: f64 = 3.9e-3;
+/// s of loss BT.
+const SCALE: f64 = 1.0 / 32.0;
 
 macro_rules! builder {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
         /// Parameters not yet checked; [`build`](Self::build) checks them.
         #[derive(Clone, Debug, Default)]
         pub struct ParamsBuilder {
+            /// The model to go on from: what it was made with stands for the recipe's defaults.
+            model: Option<Box<Hyperparameters>>,
             $($field: Option<$type>,)+
         }
 
@@ -31,7 +43,7 @@ builder! {
     recipe: Recipe,
     /// d; default 32.
     n_components: usize,
-    /// k; default 5.
+    /// k; default 64 with loss KL, else 5. Lowered where there are fewer rows, if it is the default.
     n_neighbors: usize,
     /// Default: cosine; inner product in the reference recipe.
     metric: Metric,
@@ -41,16 +53,17 @@ builder! {
     knn_approximation: KnnApproximation,
     /// Default: `linear`.
     encoder: NetworkSpec,
-    /// Default: `mlp-1-256`; `mlp-2-2048` in the reference recipe; none with losses KL and auto.
-    /// `None` trains without one.
+    /// Default: `mlp-1-256`; `mlp-2-2048` in the reference recipe; none with loss KL. `None` trains
+    /// without one.
     projector: Option<NetworkSpec>,
     /// Default: sgd.
     solver: Solver,
-    /// Default: BT.
+    /// Default: KL; BT in the reference recipe and where a projector or `lambd` or `scale_loss` is
+    /// given.
     loss: Loss,
     /// Default: lars with loss BT, else adamw.
     optimizer: Optimizer,
-    /// τ; default 0.05.
+    /// τ of loss KL; default: chosen by a short race on held-out rows.
     tau: f64,
     /// Default: false.
     centre_target: bool,
@@ -60,24 +73,24 @@ builder! {
     noise: f64,
     /// Default: BN.
     norm_layer: NormLayer,
-    /// Default: pca where the encoder can carry it, spectral with solver spectral; else random, as
-    /// in the reference recipe.
+    /// Default: best for linear encoders, spectral with solver spectral, pca where hidden layers can
+    /// carry it or a `pca_power` is given; else random, as in the reference recipe.
     init: Init,
-    /// γ of a PCA or spectral start; default 0.25 with loss BT, 0.5 with others and with solver
-    /// spectral.
+    /// γ of a PCA or spectral start; default 0.25 with loss BT, else 0.5.
     pca_power: f64,
-    /// Default 8; 100 in the reference recipe.
+    /// Default: as many as make 1000 steps and at least 5 with loss KL, else 8; 100 in the reference
+    /// recipe.
     epochs: usize,
-    /// Default 1 (0 when there is only one epoch); 10 in the reference recipe.
+    /// Default: a tenth of the steps with loss KL; else 1 (0 when there is only one epoch); 10 in the
+    /// reference recipe, and less where there are fewer epochs.
     warmup_epochs: usize,
-    /// Default 256; 512 with loss BT; 1024 in the reference recipe.
+    /// Default 128 with loss KL, 512 with BT, 256 with MSE; 1024 in the reference recipe.
     batch_size: usize,
-    /// Default 0.2 with LARS, for a batch of 256; with AdamW 0.01 for losses KL and auto, else
-    /// 0.001.
+    /// Default 0.2 with LARS, for a batch of 256; with AdamW and loss KL it falls with d, else 0.001.
     learning_rate: f64,
-    /// λ; default 3.9e-3.
+    /// λ of loss BT; default 3.9e-3.
     lambd: f64,
-    /// s; default 1/32.
+    /// s of loss BT; default 1/32.
     scale_loss: f64,
     /// γ of the output; default 0.
     whiten: f64,
@@ -90,41 +103,98 @@ builder! {
 }
 
 impl ParamsBuilder {
+    /// What is not given is as `model` was made.
+    pub(crate) fn from_model(model: &Model) -> Self {
+        let model = Some(Box::new(Hyperparameters::clone(model.params())));
+        Self { model, ..Self::default() }
+    }
+
+    /// Whether this is about the Barlow Twins loss, though it does not say so.
+    fn implies_bt(&self) -> bool {
+        let other = |value: Option<f64>, default: f64| value.is_some_and(|v| v != default);
+        self.recipe == Some(Recipe::Reference)
+            || matches!(self.projector, Some(Some(_)))
+            || other(self.lambd, LAMBDA)
+            || other(self.scale_loss, SCALE)
+    }
+
     /// Fills in the recipe's defaults and checks everything.
     ///
     /// # Errors
-    /// When a value is out of range or two of them contradict each other; the message names the
-    /// parameter, what was expected and what came.
+    /// When a value is out of range, two of them contradict each other, or one has no effect beside
+    /// the others; the message names the parameter, what was expected and what came.
     pub fn build(self) -> Result<Params> {
         let recipe = self.recipe.unwrap_or_default();
         let reference = recipe == Recipe::Reference;
-        let encoder = self.encoder.unwrap_or_else(NetworkSpec::linear);
-        let epochs = self.epochs.unwrap_or(if reference { 100 } else { 8 });
-        let default_projector = if reference { "mlp-2-2048" } else { "mlp-1-256" };
-        let n_components = self.n_components.unwrap_or(32);
-        let norm_layer = self.norm_layer.unwrap_or_default();
-        let loss = self.loss.unwrap_or_default();
+        let model = self.model.as_deref();
+        let encoder = self.encoder.clone().or_else(|| model.map(|m| m.encoder.clone()));
+        let encoder = encoder.unwrap_or_else(NetworkSpec::linear);
+        let n_components = self.n_components.or(model.map(|m| m.n_components)).unwrap_or(32);
+        let norm_layer = self.norm_layer.or(model.map(|m| m.norm_layer)).unwrap_or_default();
         let solver = self.solver.unwrap_or_default();
+        let trains = solver == Solver::Sgd;
+        let by_default = match (self.implies_bt(), model) {
+            (true, _) => Loss::BT,
+            (false, Some(model)) => model.loss,
+            (false, None) => Loss::KL,
+        };
+        let asked = self.loss.unwrap_or(by_default);
+        let loss = if asked == Loss::Auto { Loss::KL } else { asked };
+        // What a model was made with matters where the loss is the same.
+        let model_of_loss = model.filter(|m| m.loss == loss);
+        let gaussian =
+            self.gaussian.or(model_of_loss.map(|m| m.gaussian)).unwrap_or(false) && trains;
+        self.check_effects(asked, loss, gaussian, &encoder)?;
+
+        let linear = encoder.hidden().is_empty();
         let default_init = match solver {
+            _ if model.is_some() => Init::Model,
             Solver::Spectral => Init::Spectral,
-            Solver::Sgd if encoder.carries(n_components, norm_layer) && !reference => Init::Pca,
+            _ if self.pca_power.is_some() => Init::Pca,
+            Solver::Pca => Init::Best,
+            Solver::Sgd if reference => Init::Random,
+            Solver::Sgd if linear => Init::Best,
+            Solver::Sgd if encoder.carries(n_components, norm_layer) => Init::Pca,
             Solver::Sgd => Init::Random,
         };
-        let optimizer = self.optimizer.unwrap_or(match loss {
+        let optimizer = self.optimizer.or(model_of_loss.map(|m| m.optimizer));
+        let optimizer = optimizer.unwrap_or(match loss {
             Loss::BT => Optimizer::Lars,
-            Loss::KL | Loss::MSE | Loss::Auto => Optimizer::AdamW,
+            _ => Optimizer::AdamW,
         });
-        let projector = match self.projector {
-            Some(projector) => projector,
-            None if matches!(loss, Loss::KL | Loss::Auto) => None,
-            None => Some(default_projector.parse()?),
+        let default_projector = if reference { "mlp-2-2048" } else { "mlp-1-256" };
+        let projector = match (self.projector.clone(), model_of_loss) {
+            (Some(projector), _) => projector,
+            (None, Some(model)) => model.projector.clone(),
+            (None, None) if loss == Loss::KL || !trains => None,
+            (None, None) => Some(default_projector.parse()?),
         };
-        let batch_by_default = self.batch_size.is_none();
+        let epochs = match (self.epochs, loss) {
+            (Some(epochs), _) => Some(epochs),
+            (None, _) if reference => Some(100),
+            (None, Loss::KL) => None,
+            (None, _) => Some(8),
+        };
+        let warmup_epochs = match (self.warmup_epochs, epochs) {
+            (Some(warmup), _) => Some(warmup),
+            (None, Some(epochs)) if reference => Some(10.min(epochs.saturating_sub(1))),
+            (None, _) if loss == Loss::KL => None,
+            (None, epochs) => Some(usize::from(epochs > Some(1))),
+        };
+        let learning_rate = match (self.learning_rate, optimizer, loss) {
+            (Some(rate), ..) => Some(rate),
+            (None, Optimizer::Lars, _) => Some(0.2),
+            (None, Optimizer::AdamW, Loss::KL) if !gaussian => None,
+            (None, Optimizer::AdamW, Loss::KL) => Some(0.01),
+            (None, Optimizer::AdamW, _) => Some(0.001),
+        };
+        let listed = loss == Loss::KL && trains && !gaussian;
+        let metric = self.metric.or(model.map(|m| m.metric));
         let all = Hyperparameters {
             recipe,
             n_components,
-            n_neighbors: self.n_neighbors.unwrap_or(5),
-            metric: self.metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
+            n_neighbors: self.n_neighbors.unwrap_or(if listed { LIST } else { 5 }),
+            metric: metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
             knn_method: self.knn_method.unwrap_or_default(),
             knn_approximation: self.knn_approximation,
             init: self.init.unwrap_or(default_init),
@@ -136,34 +206,121 @@ impl ParamsBuilder {
                 _ => 0.5,
             }),
             epochs,
-            warmup_epochs: self.warmup_epochs.unwrap_or(match recipe {
-                Recipe::Reference => 10,
-                Recipe::Default => usize::from(epochs > 1),
-            }),
+            warmup_epochs,
             batch_size: self.batch_size.unwrap_or(match (recipe, loss) {
                 (Recipe::Reference, _) => 1024,
                 (Recipe::Default, Loss::BT) => 512,
+                (Recipe::Default, Loss::KL) if listed => 128,
                 (Recipe::Default, _) => 256,
             }),
             solver,
             loss,
             optimizer,
-            tau: self.tau.unwrap_or(TAU),
-            centre_target: self.centre_target.unwrap_or(false),
-            gaussian: self.gaussian.unwrap_or(false),
-            noise: self.noise.unwrap_or(NOISE),
-            learning_rate: self.learning_rate.unwrap_or(match (optimizer, loss) {
-                (Optimizer::Lars, _) => 0.2,
-                (Optimizer::AdamW, Loss::KL | Loss::Auto) => 0.01,
-                (Optimizer::AdamW, Loss::BT | Loss::MSE) => 0.001,
-            }),
-            lambd: self.lambd.unwrap_or(3.9e-3),
-            scale_loss: self.scale_loss.unwrap_or(1.0 / 32.0),
-            whiten: self.whiten.unwrap_or(0.0),
+            tau: self.tau.or(model_of_loss.and_then(|m| m.tau)),
+            centre_target: self
+                .centre_target
+                .or(model_of_loss.map(|m| m.centre_target))
+                .unwrap_or(false),
+            gaussian,
+            noise: self.noise.or(model_of_loss.map(|m| m.noise)).unwrap_or(NOISE),
+            learning_rate,
+            lambd: self.lambd.or(model_of_loss.map(|m| m.lambd)).unwrap_or(LAMBDA),
+            scale_loss: self.scale_loss.or(model_of_loss.map(|m| m.scale_loss)).unwrap_or(SCALE),
+            whiten: self.whiten.or(model.map(|m| m.whiten)).unwrap_or(0.0),
             validation_fraction: self.validation_fraction,
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
         };
-        Ok(Params { batch_by_default, ..Params::try_from(all)? })
+        Ok(Params {
+            batch_by_default: self.batch_size.is_none(),
+            neighbors_by_default: self.n_neighbors.is_none(),
+            ..Params::try_from(all)?
+        })
+    }
+
+    /// Refuses what was given and would do nothing.
+    fn check_effects(
+        &self,
+        asked: Loss,
+        loss: Loss,
+        gaussian: bool,
+        encoder: &NetworkSpec,
+    ) -> Result<()> {
+        fn given<T: Display + PartialEq>(value: &Option<T>, default: Option<T>) -> Option<String> {
+            // The default itself changes nothing and may be written down.
+            value.as_ref().filter(|v| default.as_ref() != Some(v)).map(ToString::to_string)
+        }
+        let solver = self.solver.unwrap_or_default();
+        let trains = solver == Solver::Sgd;
+        let refuse = |name: &str, value: Option<String>, applies: bool, where_: String| match value {
+            Some(value) if !applies => {
+                Err(Error::invalid(name, format_args!("none with {where_}"), value))
+            }
+            _ => Ok(()),
+        };
+        let with_solver = || format!("solver {solver}, which does not train");
+        let projector = match &self.projector {
+            Some(Some(projector)) => Some(projector.to_string()),
+            _ => None,
+        };
+        for (name, value) in [
+            ("loss", given(&self.loss, None)),
+            ("optimizer", given(&self.optimizer, None)),
+            ("projector", projector.clone()),
+            ("epochs", given(&self.epochs, None)),
+            ("warmup_epochs", given(&self.warmup_epochs, None)),
+            ("batch_size", given(&self.batch_size, None)),
+            ("learning_rate", given(&self.learning_rate, None)),
+            ("tau", given(&self.tau, None)),
+            ("gaussian", given(&self.gaussian, Some(false))),
+            ("noise", given(&self.noise, None)),
+            ("lambd", given(&self.lambd, Some(LAMBDA))),
+            ("scale_loss", given(&self.scale_loss, Some(SCALE))),
+            ("retain_projector", given(&self.retain_projector, Some(false))),
+            ("recipe", given(&self.recipe, Some(Recipe::Default))),
+        ] {
+            refuse(name, value, trains, with_solver())?;
+        }
+        if !trains {
+            let init = given(&self.init, None).filter(|init| *init != solver.to_string());
+            return refuse("init", init, false, format!("solver {solver}"));
+        }
+        if asked == Loss::Auto {
+            let chooses = || "loss auto, which chooses it".to_owned();
+            refuse("tau", given(&self.tau, None), false, chooses())?;
+            refuse("init", given(&self.init, None), false, chooses())?;
+        }
+        let with_loss = || format!("loss {asked}");
+        let (kl, bt) = (loss == Loss::KL, loss == Loss::BT);
+        refuse("tau", given(&self.tau, None), kl, with_loss())?;
+        refuse("centre_target", given(&self.centre_target, Some(false)), kl, with_loss())?;
+        refuse("lambd", given(&self.lambd, Some(LAMBDA)), bt, with_loss())?;
+        refuse("scale_loss", given(&self.scale_loss, Some(SCALE)), bt, with_loss())?;
+        refuse("projector", projector, !kl, with_loss())?;
+        refuse("noise", given(&self.noise, None), gaussian, "neighbours as pairs".to_owned())?;
+        for (name, value) in [
+            ("n_neighbors", given(&self.n_neighbors, None)),
+            ("knn_method", given(&self.knn_method, None)),
+            ("knn_approximation", given(&self.knn_approximation, None)),
+        ] {
+            refuse(name, value, !gaussian, "gaussian pairs, which need no neighbours".to_owned())?;
+        }
+        let starts_there = |init: Init| matches!(init, Init::Pca | Init::Spectral);
+        if let Some(init) = self.init {
+            let power = given(&self.pca_power, None);
+            refuse("pca_power", power, starts_there(init), format!("init {init}"))?;
+        } else if self.model.is_some() {
+            let from = "a model to go on from".to_owned();
+            refuse("pca_power", given(&self.pca_power, None), false, from)?;
+        }
+        let norms = !encoder.hidden().is_empty() || !kl;
+        let norm = given(&self.norm_layer, Some(NormLayer::default()));
+        refuse("norm_layer", norm, norms, "no hidden layer".to_owned())?;
+        let projects = match &self.projector {
+            Some(projector) => projector.is_some(),
+            None => !kl,
+        };
+        let retained = given(&self.retain_projector, Some(false));
+        refuse("retain_projector", retained, projects, "no projector".to_owned())
     }
 }

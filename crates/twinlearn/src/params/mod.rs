@@ -14,8 +14,6 @@ use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use builder::ParamsBuilder;
 pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
-/// The default τ.
-const TAU: f64 = 0.05;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
 
@@ -28,7 +26,7 @@ pub struct Hyperparameters {
     pub recipe: Recipe,
     /// d, the dimension of the reduced vectors.
     pub n_components: usize,
-    /// The neighbours a row may be paired with.
+    /// The neighbours a row may be paired with; with loss KL the length of its list.
     pub n_neighbors: usize,
     /// How near two rows are.
     pub metric: Metric,
@@ -53,14 +51,16 @@ pub struct Hyperparameters {
     #[serde(default)]
     pub solver: Solver,
     /// What is minimised.
-    #[serde(default)]
+    #[serde(default = "loss_of_before")]
     pub loss: Loss,
     /// What changes the weights.
     #[serde(default)]
     pub optimizer: Optimizer,
-    /// τ, the temperature of the KL loss's targets.
-    #[serde(default = "default_tau")]
-    pub tau: f64,
+    /// τ, the temperature of the KL loss's targets: of cosines, or of inner products and halves of
+    /// squared distances in units of the rows' mean square length (l2: about their mean). None is
+    /// chosen by held-out recall.
+    #[serde(default)]
+    pub tau: Option<f64>,
     /// Whether the KL loss's targets are cosines about the mean of the training rows.
     #[serde(default)]
     pub centre_target: bool,
@@ -70,14 +70,15 @@ pub struct Hyperparameters {
     /// The root mean square length of that noise, in units of the rows' distance from their mean.
     #[serde(default = "default_noise")]
     pub noise: f64,
-    /// Passes over the anchors, at most.
-    pub epochs: usize,
-    /// Epochs over which the learning rate rises.
-    pub warmup_epochs: usize,
+    /// Passes over the anchors, at most. None is as many as make 1000 steps, and at least 5.
+    pub epochs: Option<usize>,
+    /// Epochs over which the learning rate rises. None is a tenth of all steps.
+    pub warmup_epochs: Option<usize>,
     /// Anchors in a step; lowered where there are fewer, with a warning unless it is the default.
     pub batch_size: usize,
-    /// The learning rate; with LARS for a batch of 256, and scaled by the batch.
-    pub learning_rate: f64,
+    /// The learning rate; with LARS for a batch of 256, and scaled by the batch. None falls with d
+    /// (loss KL with AdamW, whose weights begin with a root mean square of 1).
+    pub learning_rate: Option<f64>,
     /// λ, the weight of the off-diagonal part of the loss.
     pub lambd: f64,
     /// s, the factor of the whole loss.
@@ -103,6 +104,9 @@ pub struct Params {
     /// Whether the batch is a default, of which nobody need be told that it was lowered.
     #[serde(skip)]
     pub(crate) batch_by_default: bool,
+    /// The same of the number of neighbours.
+    #[serde(skip)]
+    pub(crate) neighbors_by_default: bool,
 }
 
 impl Deref for Params {
@@ -159,7 +163,22 @@ impl Params {
         match self.validation_fraction {
             Some(share) => (n_rows as f64 * share) as usize,
             None if n_rows < 100 => 0,
-            None => (n_rows / 10).min(1000),
+            None => (n_rows / 10).min(2000),
+        }
+    }
+
+    /// Whether anchors bring rows of their lists of neighbours (loss KL, but for gaussian pairs).
+    pub(crate) fn is_listed(&self) -> bool {
+        self.loss == Loss::KL && self.solver == Solver::Sgd && !self.gaussian
+    }
+
+    /// These parameters for `n_rows` rows: lists that are as long as they are by default are no longer
+    /// than there are other rows.
+    pub(crate) fn fitted_to(&self, n_rows: usize) -> Self {
+        let most = n_rows.saturating_sub(1).max(1);
+        match self.neighbors_by_default && self.n_neighbors > most {
+            true => self.changed(|p| p.n_neighbors = most),
+            false => self.clone(),
         }
     }
 }
@@ -171,25 +190,24 @@ impl TryFrom<Hyperparameters> for Params {
         at_least("n_components", h.n_components, 1)?;
         at_least("n_neighbors", h.n_neighbors, 1)?;
         check_method(h.knn_method, h.knn_approximation)?;
-        at_least("epochs", h.epochs, 1)?;
-        if h.warmup_epochs >= h.epochs {
-            return Err(Error::invalid(
-                "warmup_epochs",
-                format_args!("fewer than epochs ({})", h.epochs),
-                h.warmup_epochs,
-            ));
+        at_least("epochs", h.epochs.unwrap_or(1), 1)?;
+        if let (Some(warmup), Some(epochs)) = (h.warmup_epochs, h.epochs)
+            && warmup >= epochs
+        {
+            let expected = format_args!("fewer than epochs ({epochs})");
+            return Err(Error::invalid("warmup_epochs", expected, warmup));
         }
         at_least("batch_size", h.batch_size, 2)?;
-        positive("learning_rate", h.learning_rate)?;
+        positive("learning_rate", h.learning_rate.unwrap_or(1.0))?;
         positive("scale_loss", h.scale_loss)?;
-        positive("tau", h.tau)?;
+        positive("tau", h.tau.unwrap_or(1.0))?;
         positive("noise", h.noise)?;
         match (h.loss, &h.projector) {
             (Loss::KL | Loss::Auto, Some(projector)) => {
                 let expected = format_args!("none with loss {}", h.loss);
                 return Err(Error::invalid("projector", expected, projector));
             }
-            (Loss::MSE, None) => {
+            (Loss::MSE, None) if h.solver == Solver::Sgd => {
                 let expected = "one that gives back the vectors with loss MSE";
                 return Err(Error::invalid("projector", expected, "none"));
             }
@@ -229,23 +247,34 @@ impl TryFrom<Hyperparameters> for Params {
                 h.init,
             ));
         }
+        if h.init == Init::Best && h.encoder.kind() != NetworkKind::Linear {
+            let expected = "pca, spectral, random or model for an encoder with hidden layers";
+            return Err(Error::invalid("init", expected, h.init));
+        }
         if h.gaussian && h.init == Init::Spectral {
-            return Err(Error::invalid("init", "pca, random or model with gaussian pairs", h.init));
+            let expected = "best, pca, random or model with gaussian pairs";
+            return Err(Error::invalid("init", expected, h.init));
         }
-        if h.solver == Solver::Spectral {
-            if h.init != Init::Spectral {
-                return Err(Error::invalid("init", "spectral with solver spectral", h.init));
-            }
-            if h.encoder.kind() != NetworkKind::Linear {
-                return Err(Error::invalid("encoder", "linear with solver spectral", h.encoder));
-            }
+        let fits = match h.solver {
+            Solver::Sgd => true,
+            Solver::Spectral => h.init == Init::Spectral,
+            Solver::Pca => matches!(h.init, Init::Best | Init::Pca),
+        };
+        if !fits {
+            let expected = format_args!("that of solver {}", h.solver);
+            return Err(Error::invalid("init", expected, h.init));
         }
-        Ok(Self { all: h, batch_by_default: false })
+        if h.solver != Solver::Sgd && h.encoder.kind() != NetworkKind::Linear {
+            let expected = format_args!("linear with solver {}", h.solver);
+            return Err(Error::invalid("encoder", expected, h.encoder));
+        }
+        Ok(Self { all: h, batch_by_default: false, neighbors_by_default: false })
     }
 }
 
-fn default_tau() -> f64 {
-    TAU
+/// That of models which do not say.
+fn loss_of_before() -> Loss {
+    Loss::BT
 }
 
 fn default_noise() -> f64 {

@@ -19,6 +19,9 @@ pub enum Recipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
+    /// The closed form that keeps most neighbours of held-out rows: principal axes divided by σ^γ for
+    /// four γ, without centring, and axes along which neighbours differ. For linear encoders.
+    Best,
     /// The first principal axes, each divided by σ^`pca_power`. Encoders with hidden layers carry
     /// them through: they need batch norm and widths of at least d (`flinear`) or 2d (`mlp`, whose
     /// ReLUs pass x as max(x, 0) − max(−x, 0)).
@@ -35,17 +38,16 @@ pub enum Init {
 /// What training minimises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
-    /// Barlow Twins: the cross-correlation of the projected views should be the identity.
+    /// Neighbourhood KL: an anchor should see other rows, those of its list of neighbours above all,
+    /// in the reduced space as it sees them in the input space. No projector.
     #[default]
-    BT,
-    /// Neighbourhood KL: an anchor should see the batch in the reduced space as it sees it in the
-    /// input space. No projector.
     KL,
+    /// Barlow Twins: the cross-correlation of the projected views should be the identity.
+    BT,
     /// Reconstruction: the share of the variance of X that the projector, here with an output of
     /// D dimensions, cannot give back from the reduced vectors.
     MSE,
-    /// What is cheap, compared: KL at several temperatures from the better of a PCA and a spectral
-    /// start. The model is the one with the best held-out recall.
+    /// KL, with temperature and start chosen by held-out recall, which is also KL's default.
     #[serde(rename = "auto")]
     Auto,
 }
@@ -68,8 +70,11 @@ pub enum Solver {
     /// Stochastic gradient steps on the loss.
     #[default]
     Sgd,
-    /// The closed form: a spectral start and no training; for linear encoders.
+    /// The closed form of twin learning: a spectral start and no training; for linear encoders.
     Spectral,
+    /// Principal components and no training: the form of them that keeps most neighbours of held-out
+    /// rows, or the one that `pca_power` says; for linear encoders.
+    Pca,
 }
 
 named!(Loss, "loss", "BT, KL, MSE or auto", BT = "BT", KL = "KL", MSE = "MSE", Auto = "auto");
@@ -78,10 +83,11 @@ named!(Recipe, "recipe", "default or reference", Default = "default", Reference 
 named!(
     Init,
     "init",
-    "pca, spectral, random or model",
+    "best, pca, spectral, random or model",
+    Best = "best",
     Pca = "pca",
     Spectral = "spectral",
     Random = "random",
     Model = "model"
 );
-named!(Solver, "solver", "sgd or spectral", Sgd = "sgd", Spectral = "spectral");
+named!(Solver, "solver", "sgd, spectral or pca", Sgd = "sgd", Spectral = "spectral", Pca = "pca");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::mean::Mean;
 use super::run::{Best, Progress};
 use super::step::Learner;
 use crate::context::Context;
@@ -21,7 +22,7 @@ use crate::knn::KnnGraph;
 use crate::model::Model;
 use crate::params::Hyperparameters;
 
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 
 /// What is read here.
 const CHECKPOINT: &str = "a checkpoint of twinlearn";
@@ -105,7 +106,6 @@ struct State {
 #[derive(Serialize, Deserialize)]
 struct BestRecord {
     recall: f64,
-    candidate: usize,
     step: usize,
     epoch: usize,
 }
@@ -236,6 +236,7 @@ impl<'a> Keeper<'a> {
         &self,
         progress: &Progress,
         learner: &mut Learner,
+        mean: &mut Mean,
         best: Option<&mut Best>,
     ) -> Result<()> {
         let (count, mut arrays) = learner.state_mut();
@@ -243,16 +244,12 @@ impl<'a> Keeper<'a> {
         let mut record = None;
         let mut best_has_projector = false;
         if let Some(best) = best {
-            let Best { recall, candidate, step, epoch, networks } = best;
-            record = Some(BestRecord {
-                recall: *recall,
-                candidate: *candidate,
-                step: *step,
-                epoch: *epoch,
-            });
+            let Best { recall, step, epoch, networks } = best;
+            record = Some(BestRecord { recall: *recall, step: *step, epoch: *epoch });
             best_has_projector = networks.projector.is_some();
             arrays.extend(networks.arrays_mut("best"));
         }
+        arrays.extend(mean.arrays_mut());
         let arrays: Vec<Named<&[f32]>> =
             arrays.into_iter().map(|(name, shape, values)| (name, shape, &*values)).collect();
         let state = State {
@@ -280,21 +277,18 @@ impl<'a> Keeper<'a> {
         model.save(self.path(name))
     }
 
-    /// Where the run that is taken up was, of so many candidates.
-    pub(super) fn progress(&self, candidates: usize) -> Result<Option<Progress>> {
-        self.read(|State { progress, best, .. }, _| {
-            let reached = [Some(progress.candidate), best.as_ref().map(|best| best.candidate)];
-            match reached.into_iter().flatten().find(|&reached| reached >= candidates) {
-                None => Ok(progress.clone()),
-                Some(reached) => {
-                    Err((format!("a candidate below {candidates}"), reached.to_string()))
-                }
-            }
-        })
+    /// Where the run that is taken up was.
+    pub(super) fn progress(&self) -> Result<Option<Progress>> {
+        self.read(|state, _| Ok(state.progress.clone()))
     }
 
     /// Brings learner and best moment to where they were.
-    pub(super) fn restore(&self, learner: &mut Learner) -> Result<Option<Option<Best>>> {
+    pub(super) fn restore(
+        &self,
+        ctx: &Context,
+        learner: &mut Learner,
+        mean: &mut Mean,
+    ) -> Result<Option<Option<Best>>> {
         self.read(|state, bytes| {
             let mut file = Tensors::parse(bytes, CHECKPOINT)?;
             let (count, arrays) = learner.state_mut();
@@ -304,17 +298,20 @@ impl<'a> Keeper<'a> {
             if let (Some(count), Some(kept)) = (count, state.count) {
                 *count = kept;
             }
+            for (name, shape, values) in mean.arrays_mut() {
+                file.fill(&name, &shape, values)?;
+            }
             let Some(record) = &state.best else {
                 file.finish()?;
                 return Ok(None);
             };
-            let mut networks = learner.networks(state.best_has_projector);
+            let mut networks = learner.networks(ctx, state.best_has_projector);
             for (name, shape, values) in networks.arrays_mut("best") {
                 file.fill(&name, &shape, values)?;
             }
             file.finish()?;
-            let &BestRecord { recall, candidate, step, epoch } = record;
-            Ok(Some(Best { networks, recall, candidate, step, epoch }))
+            let &BestRecord { recall, step, epoch } = record;
+            Ok(Some(Best { networks, recall, step, epoch }))
         })
     }
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use rand::Rng;
 
+use super::lists::{self, Drawn, PARTNERS, Places};
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::{Error, Result};
@@ -23,25 +24,88 @@ const ROWS: usize = 32;
 /// What batches are made of.
 pub(super) struct Source<'a> {
     pub(super) ctx: &'a Context,
+    /// In the coordinates of training, but for the frame.
     pub(super) x: &'a dyn Vectors,
     pub(super) pairs: &'a Pairs,
-    /// The coordinates that rows are wanted in, if not their own.
-    pub(super) frame: Option<InputFrame>,
-    /// The standard deviation of the noise that each number of a partner gets.
-    pub(super) noise: Option<f64>,
+    pub(super) kind: Kind<'a>,
+    /// Anchors in a batch, queries among them.
     pub(super) batch: usize,
     pub(super) seed: u64,
 }
 
+/// How anchors come by other rows.
+pub(super) enum Kind<'a> {
+    /// Each is paired with one row of its list.
+    Pairs {
+        /// The coordinates that rows are wanted in, if not their own.
+        frame: Option<InputFrame>,
+        /// The standard deviation of the noise that each number of a partner gets.
+        noise: Option<f64>,
+    },
+    /// Each brings some rows of its list, and all are weighted ([`lists`]).
+    Lists {
+        /// Whether lists are sorted, nearest first.
+        is_sorted: bool,
+        /// Anchors of another kind.
+        queries: Option<Queries<'a>>,
+    },
+}
+
+/// Queries as anchors.
+#[derive(Clone, Copy)]
+pub(super) struct Queries<'a> {
+    /// In the coordinates of training.
+    pub(super) x: &'a dyn Vectors,
+    /// Their lists among the rows.
+    pub(super) pairs: &'a Pairs,
+    /// How many there are in a batch.
+    pub(super) batch: usize,
+}
+
+/// Rows of one step.
+pub(super) struct Batch {
+    /// Anchors, then other rows.
+    pub(super) rows: Matrix,
+    /// What each row stands for to each anchor; empty where that is not asked for.
+    pub(super) weights: Matrix,
+}
+
+impl Batch {
+    fn new(source: &Source<'_>) -> Self {
+        let weights = match source.kind {
+            Kind::Pairs { .. } => Matrix::zeros(0, 0),
+            Kind::Lists { .. } => Matrix::zeros(source.batch, source.n_rows()),
+        };
+        Self { rows: Matrix::zeros(source.n_rows(), source.x.dim()), weights }
+    }
+}
+
 impl Source<'_> {
+    /// Rows in a batch.
+    pub(super) fn n_rows(&self) -> usize {
+        match self.kind {
+            Kind::Pairs { .. } => 2 * self.batch,
+            Kind::Lists { .. } => (1 + PARTNERS) * self.batch,
+        }
+    }
+
+    fn n_queries(&self) -> usize {
+        match &self.kind {
+            Kind::Lists { queries: Some(queries), .. } => queries.batch,
+            _ => 0,
+        }
+    }
+
     /// Whole batches in an epoch.
     pub(super) fn steps_per_epoch(&self) -> usize {
-        self.pairs.len() / self.batch
+        self.pairs.len() / (self.batch - self.n_queries())
     }
 
     /// Reads the anchors of a batch to the first half of `out`, their partners to the second.
-    pub(super) fn gather(
+    fn gather_pairs(
         &self,
+        frame: Option<&InputFrame>,
+        noise: Option<f64>,
         chosen: &[(u32, u32)],
         step: usize,
         out: &mut Matrix,
@@ -51,18 +115,59 @@ impl Source<'_> {
         let dim = self.x.dim();
         self.ctx.try_for_each_chunk(out.as_mut_slice(), ROWS * dim, |c, out| {
             self.x.gather(&ids[c * ROWS..][..out.len() / dim], out)?;
-            if let Some(noise) = self.noise {
+            if let Some(noise) = noise {
                 for (i, row) in (c * ROWS..).zip(out.chunks_exact_mut(dim)) {
                     if i >= chosen.len() {
                         self.add_noise(noise, step, i, row);
                     }
                 }
             }
-            if let Some(frame) = &self.frame {
+            if let Some(frame) = frame {
                 frame.move_rows(out);
             }
             Ok(())
         })
+    }
+
+    /// Reads anchors, those that are rows first, and then what was drawn for each; weighs all.
+    fn gather_lists(
+        &self,
+        queries: Option<&Queries<'_>>,
+        rows: &[Drawn],
+        asked: &[Drawn],
+        out: &mut Batch,
+    ) -> Result<()> {
+        let dim = self.x.dim();
+        let all: Vec<&Drawn> = rows.iter().chain(asked).collect();
+        let anchors: Vec<u32> = rows.iter().map(|d| self.pairs.list(d.anchor as usize).0).collect();
+        let partners: Vec<u32> = all.iter().flat_map(|d| d.partners).collect();
+        let read = |x: &dyn Vectors, ids: &[u32], out: &mut [f32]| {
+            self.ctx.try_for_each_chunk(out, ROWS * dim, |c, out| {
+                x.gather(&ids[c * ROWS..][..out.len() / dim], out)
+            })
+        };
+        let (first, rest) = out.rows.as_mut_slice().split_at_mut(anchors.len() * dim);
+        let (second, rest) = rest.split_at_mut(asked.len() * dim);
+        read(self.x, &anchors, first)?;
+        if let Some(queries) = queries {
+            let ids: Vec<u32> =
+                asked.iter().map(|d| queries.pairs.list(d.anchor as usize).0).collect();
+            read(queries.x, &ids, second)?;
+        }
+        read(self.x, &partners, rest)?;
+
+        let places = Places::new(&anchors, asked.len(), &partners);
+        let n = out.weights.cols();
+        self.ctx.for_each_chunk(out.weights.as_mut_slice(), n, |i, weights| {
+            let own = all.len() + PARTNERS * i;
+            let (pairs, itself) = match queries {
+                Some(queries) if i >= rows.len() => (queries.pairs, None),
+                _ => (self.pairs, Some(anchors[i])),
+            };
+            let list = pairs.list(all[i].anchor as usize).1;
+            places.weigh(all[i], itself, list, self.pairs.n_rows(), own, weights);
+        });
+        Ok(())
     }
 
     /// Gaussian noise by Box and Muller, from a part of the step's stream that is the row's own.
@@ -83,15 +188,15 @@ impl Source<'_> {
     fn run(
         &self,
         epochs: Range<usize>,
-        full: &SyncSender<Result<Matrix>>,
-        empty: &Receiver<Matrix>,
+        full: &SyncSender<Result<Batch>>,
+        empty: &Receiver<Batch>,
     ) {
         for epoch in epochs {
-            let order = self.pairs.epoch(self.seed, epoch);
-            for (i, chosen) in order.chunks_exact(self.batch).enumerate() {
-                let Ok(mut rows) = empty.recv() else { return };
-                let step = epoch * self.steps_per_epoch() + i;
-                let read = self.gather(chosen, step, &mut rows).map(|()| rows);
+            let steps = self.steps_per_epoch();
+            let mut read = Reader::new(self, epoch);
+            for i in 0..steps {
+                let Ok(mut batch) = empty.recv() else { return };
+                let read = read.batch(i, &mut batch).map(|()| batch);
                 if full.send(read).is_err() {
                     return;
                 }
@@ -110,7 +215,7 @@ impl Source<'_> {
             let (empty, empty_out) = channel();
             for _ in 0..BUFFERS {
                 // The other end is here still.
-                let _ = empty.send(Matrix::zeros(2 * self.batch, self.x.dim()));
+                let _ = empty.send(Batch::new(self));
             }
             let reader = thread::Builder::new().name("twinlearn-reader".to_owned());
             reader
@@ -121,23 +226,70 @@ impl Source<'_> {
     }
 }
 
+/// What was drawn for one epoch.
+struct Reader<'a> {
+    source: &'a Source<'a>,
+    epoch: usize,
+    pairs: Vec<(u32, u32)>,
+    rows: Vec<Drawn>,
+    queries: Vec<Drawn>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a Source<'a>, epoch: usize) -> Self {
+        let mut reader =
+            Self { source, epoch, pairs: Vec::new(), rows: Vec::new(), queries: Vec::new() };
+        let Source { pairs, seed, .. } = *source;
+        match &source.kind {
+            Kind::Pairs { .. } => reader.pairs = pairs.epoch(seed, epoch),
+            Kind::Lists { is_sorted, queries } => {
+                reader.rows = lists::epoch(pairs, *is_sorted, seed, epoch);
+                if let Some(queries) = queries {
+                    let count = source.steps_per_epoch() * queries.batch;
+                    reader.queries = lists::queries(queries.pairs, seed, epoch, count);
+                }
+            }
+        }
+        reader
+    }
+
+    /// Batch `i` of the epoch.
+    fn batch(&mut self, i: usize, out: &mut Batch) -> Result<()> {
+        let source = self.source;
+        match &source.kind {
+            Kind::Pairs { frame, noise } => {
+                let chosen = &self.pairs[i * source.batch..][..source.batch];
+                let step = self.epoch * source.steps_per_epoch() + i;
+                source.gather_pairs(frame.as_ref(), *noise, chosen, step, &mut out.rows)
+            }
+            Kind::Lists { queries, .. } => {
+                let asked = source.n_queries();
+                let n = source.batch - asked;
+                let (rows, asked) =
+                    (&self.rows[i * n..][..n], &self.queries[i * asked..][..asked]);
+                source.gather_lists(queries.as_ref(), rows, asked, out)
+            }
+        }
+    }
+}
+
 /// The end where batches come out.
 pub(super) struct Feed {
-    full: Receiver<Result<Matrix>>,
-    empty: Sender<Matrix>,
+    full: Receiver<Result<Batch>>,
+    empty: Sender<Batch>,
 }
 
 impl Feed {
     /// The next batch.
-    pub(super) fn next(&self) -> Result<Matrix> {
+    pub(super) fn next(&self) -> Result<Batch> {
         // The reader ends before its last batch only by a panic, which its scope passes on.
         self.full.recv().unwrap_or(Err(Error::Cancelled))
     }
 
     /// Gives a batch back to be filled again.
-    pub(super) fn give_back(&self, rows: Matrix) {
+    pub(super) fn give_back(&self, batch: Batch) {
         // After the last batch nobody wants it.
-        let _ = self.empty.send(rows);
+        let _ = self.empty.send(batch);
     }
 }
 
@@ -156,8 +308,7 @@ mod tests {
             ctx: &ctx,
             x: &x,
             pairs: &pairs,
-            frame: None,
-            noise,
+            kind: Kind::Pairs { frame: None, noise },
             batch: 40,
             seed: 3,
         };
@@ -167,9 +318,9 @@ mod tests {
             let take = |feed: Feed| {
                 let mut all = Vec::new();
                 for _ in 0..n {
-                    let rows = feed.next()?;
-                    all.push(rows.clone());
-                    feed.give_back(rows);
+                    let batch = feed.next()?;
+                    all.push(batch.rows.clone());
+                    feed.give_back(batch);
                 }
                 Ok(all)
             };

@@ -3,21 +3,27 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Identity, Keeper, model_checksum};
+use super::coordinates::Coordinates;
 use super::plan::FitPlan;
 use super::run::{Run, Trained};
+use super::setting::{Axes, Setting, gap, moved, spread_ids};
+use super::start::{self, BestForm, best_form};
 use super::step::Networks;
-use super::validation::{Split, ValidationReport, Watch, whitened};
-use super::{Trainer, start, starts};
+use super::validation::{Split, ValidationReport, Watch, halves, mean, whitened};
+use super::Trainer;
+use crate::closed::{ClosedForms, differences};
 use crate::context::{Context, Event, Stage};
-use crate::data::{Subset, Vectors, check_vectors};
+use crate::data::{Centred, Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
+use crate::evaluation::Estimate;
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
-use crate::linalg::Matrix;
+use crate::linalg::{Matrix, scale_to_unit};
 use crate::model::{Model, TrainingRecord};
-use crate::nn::Network;
+use crate::nn::{Network, encode};
 use crate::pairs::Pairs;
-use crate::params::{Hyperparameters, Init, Loss, Params, Solver};
-use crate::pca::{LinearMap, Pca};
+use crate::params::{Hyperparameters, Init, Params, Solver};
+use crate::pca::Moments;
+use crate::random::{Purpose, generator, subset};
 
 /// How long a stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,20 +66,31 @@ pub struct Fit {
     pub held_out: Vec<u32>,
 }
 
+/// Rows that loss KL is fitted on, at most: of more, a sample drawn by the seed. Lists of neighbours
+/// and steps are then bounded, however many rows there are.
+pub(super) const MOST_ROWS: usize = 202_000;
+/// How many times farther from the origin than from each other rows may be, under l2, before the
+/// origin is taken off them in `f64`.
+const FAR: f64 = 100.0;
+
 pub(super) fn fit(
     trainer: &Trainer,
     ctx: &Context,
     x: &dyn Vectors,
     graph: Option<KnnGraph>,
 ) -> Result<Fit> {
-    let Trainer { params, model, callbacks, checkpoints, validation } = trainer;
+    let Trainer { params, model, checkpoints, validation, .. } = trainer;
+    let params = params.fitted_to(x.n_rows());
+    let sampled = samples(&params, x.n_rows(), graph.is_some());
+    let n_rows = if sampled { MOST_ROWS } else { x.n_rows() };
     let held_out = match validation {
         Some(_) => 0,
-        None => params.n_validation(x.n_rows()),
+        None => params.n_validation(n_rows),
     };
-    check_sizes(params, x, graph.as_ref(), model.as_ref(), validation.as_ref(), held_out)?;
+    check_sizes(&params, x, graph.as_ref(), model.as_ref(), validation.as_ref())?;
     let n_watched = validation.as_ref().map_or(held_out, Matrix::rows);
-    let plan = FitPlan::new(ctx, params, (x.n_rows(), x.dim()), n_watched);
+    let plan =
+        FitPlan::new(ctx, &params, (x.n_rows(), x.dim()), graph.is_some(), n_watched);
     let [for_truth, for_training] = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
     let mut clock = Clock::default();
@@ -87,110 +104,390 @@ pub(super) fn fit(
         graph: None,
         model: model.as_ref().map(model_checksum).transpose()?,
         validation: validation.as_ref().map(|rows| checked(rows)).transpose()?,
-        hyperparameters: Hyperparameters::clone(params),
+        hyperparameters: Hyperparameters::clone(&params),
     };
     let keeper = checkpoints.as_ref().map(|options| Keeper::open(ctx, options, identity));
-    let mut keeper = keeper.transpose()?;
+    let keeper = keeper.transpose()?;
 
-    let given = graph.is_some();
-    let graph = match graph {
-        Some(graph) => Some(graph),
-        None if params.gaussian => None,
-        None => match keeper.as_ref().map(Keeper::graph).transpose()?.flatten() {
-            Some(graph) => Some(graph),
-            None => Some(clock.time(Stage::Knn, || graph_of_checked(ctx, x, &params.knn()))?),
-        },
+    let origin = match params.metric {
+        Metric::L2 => far_origin(ctx, x)?,
+        _ => None,
     };
-    if let (Some(keeper), Some(graph)) = (&mut keeper, &graph) {
-        keeper.set_graph(graph, given)?;
+    let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
+    let seen: &dyn Vectors = centred.as_ref().map_or(x, |centred| centred);
+    let chosen = sampled.then(|| sample_of(params.seed, x.n_rows()));
+    let sample = chosen.as_ref().map(|ids| Subset::new(seen, ids)).transpose()?;
+    let held = match &sample {
+        // Rows at random places are read once, where there is room.
+        Some(sample) if plan.keeps_sample() => Some(copied(ctx, sample)?),
+        _ => None,
+    };
+    let fitted: &dyn Vectors = match (&held, &sample) {
+        (Some(rows), _) => rows,
+        (None, Some(sample)) => sample,
+        (None, None) => seen,
+    };
+    let validation = match (validation, &origin) {
+        (Some(rows), Some(origin)) => {
+            let mut moved = rows.clone();
+            Centred::new(rows, origin).read_rows(0, moved.as_mut_slice())?;
+            Some(moved)
+        }
+        (rows, _) => rows.clone(),
+    };
+    let stages = Stages {
+        trainer,
+        params,
+        ctx: for_training,
+        for_truth,
+        n_rows: x.n_rows(),
+        x: fitted,
+        origin: origin.as_deref(),
+        validation: validation.as_ref(),
+        keeps_moved: plan.keeps_moved(),
+    };
+    let mut fit = stages.run(keeper, graph, held_out, clock)?;
+    if let Some(ids) = &chosen {
+        fit.graph = None;
+        fit.held_out.iter_mut().for_each(|row| *row = ids[*row as usize]);
     }
-    let split = Split::new(params.seed, held_out, x.n_rows());
-    let pairs = match &graph {
-        Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
-        None => Pairs::selves(&split.training),
-    };
+    Ok(fit)
+}
 
-    let training_rows = Subset::new(x, &split.training)?;
-    let pca = match clock.time(Stage::Pca, || Pca::fit(ctx, &training_rows)) {
-        // Without a spread there is no PCA to start from or to compare with.
-        Err(Error::Invalid { .. }) if params.init == Init::Random && !params.gaussian => None,
-        pca => Some(pca?),
-    };
+/// Whether a fit of `n_rows` rows is one of a sample of them.
+pub(super) fn samples(params: &Params, n_rows: usize, has_graph: bool) -> bool {
+    params.is_listed() && !has_graph && n_rows > MOST_ROWS
+}
 
-    let base = split.watched();
-    let held_out = Subset::new(x, &split.held_out)?;
-    let watched: &dyn Vectors = match validation {
-        Some(rows) => rows,
-        None => &held_out,
-    };
-    let watch =
-        clock.time(Stage::Evaluate, || Watch::new(&for_truth, x, &base, watched, params))?;
-    let ctx = &for_training;
-    let networks =
-        |params: &Params| start::networks(params, ctx, x, &pairs, pca.as_ref(), model.as_ref());
-    let recall = |encoder: &Network<f32>| {
-        watch.as_ref().map(|watch| watch.recall_of(ctx, encoder)).transpose()
-    };
-    let mut begun: Option<(f64, Params, Networks)> = None;
-    for params in starts(params) {
+fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
+    subset(&mut generator(seed, Purpose::Anchors, 0), n_rows, MOST_ROWS)
+}
+
+/// A copy of all rows.
+fn copied(ctx: &Context, x: &dyn Vectors) -> Result<Matrix> {
+    const ROWS: usize = 256;
+    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
+    ctx.try_for_each_chunk(rows.as_mut_slice(), ROWS * x.dim(), |c, out| {
+        x.read_rows(c * ROWS, out)
+    })?;
+    Ok(rows)
+}
+
+/// About the mean of rows that lie far from the origin and near each other.
+fn far_origin(ctx: &Context, x: &dyn Vectors) -> Result<Option<Vec<f64>>> {
+    let ids: Vec<u32> = spread_ids(x.n_rows(), 4096);
+    let some = Subset::new(x, &ids)?;
+    let mean = crate::pca::mean(&ctx.quiet(), &some)?;
+    let about = Centred::new(&some, &mean);
+    let mut square = 0.0;
+    let mut row = vec![0.0; x.dim()];
+    for i in 0..some.n_rows() {
+        about.read_rows(i, &mut row)?;
+        square += row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    }
+    let spread = (square / some.n_rows() as f64).sqrt();
+    let length = mean.iter().map(|m| m * m).sum::<f64>().sqrt();
+    Ok((length > FAR * spread).then_some(mean))
+}
+
+/// What the stages of a fit work with.
+struct Stages<'a> {
+    trainer: &'a Trainer,
+    params: Params,
+    ctx: Context,
+    /// With the memory that is left for the search of the held-out rows' neighbours.
+    for_truth: Context,
+    /// N, rows that are not fitted on included.
+    n_rows: usize,
+    x: &'a dyn Vectors,
+    /// What was taken off the rows of x.
+    origin: Option<&'a [f64]>,
+    validation: Option<&'a Matrix>,
+    keeps_moved: bool,
+}
+
+impl Stages<'_> {
+    fn run(
+        &self,
+        mut keeper: Option<Keeper<'_>>,
+        graph: Option<KnnGraph>,
+        held_out: usize,
+        mut clock: Clock,
+    ) -> Result<Fit> {
+        let Self { trainer, params, x, ctx, .. } = self;
+        let (x, model) = (*x, trainer.model.as_ref());
+        let given = graph.is_some();
+        let needs_graph = params.is_listed()
+            || params.init == Init::Spectral
+            || params.solver == Solver::Sgd && !params.gaussian;
+        let graph = match graph {
+            Some(graph) => Some(graph),
+            None if !needs_graph => None,
+            None => match keeper.as_ref().map(Keeper::graph).transpose()?.flatten() {
+                Some(graph) => Some(graph),
+                None => Some(clock.time(Stage::Knn, || {
+                    graph_of_checked(&self.for_truth, x, &params.knn())
+                })?),
+            },
+        };
+        if let (Some(keeper), Some(graph)) = (&mut keeper, &graph) {
+            keeper.set_graph(graph, given)?;
+        }
+        let split = Split::new(params.seed, held_out, x.n_rows());
+        let pairs = match &graph {
+            Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
+            None => Pairs::selves(&split.training),
+        };
+        let forms = match clock.time(Stage::Pca, || self.forms(&split, &pairs)) {
+            // Without a spread there is no closed form to start from or to compare with.
+            Err(Error::Invalid { .. }) if params.init == Init::Random && !params.gaussian => None,
+            forms => Some(forms?),
+        };
+        let forms = forms.as_ref().map(|(forms, rounding)| (forms, *rounding));
+
+        let base_ids = split.base();
+        let base = || Subset::new(x, &base_ids);
+        let (watched_ids, judged_ids) = match self.validation {
+            Some(rows) => {
+                let [watched, judged] = halves(&(0..rows.rows() as u32).collect::<Vec<_>>());
+                (watched, judged)
+            }
+            None => (split.watched.clone(), split.judged.clone()),
+        };
+        let source: &dyn Vectors = match self.validation {
+            Some(rows) => rows,
+            None => x,
+        };
+        let watch = |ids, own| Watch::new(&self.for_truth, base()?, ids, own, params);
+        let own_places = spread_ids(base_ids.len(), OWN_WATCHED);
+        let own_ids: Vec<u32> = own_places.iter().map(|&i| base_ids[i as usize]).collect();
+        let [watch, judge] = clock.time(Stage::Evaluate, || {
+            Result::Ok(match watched_ids.is_empty() {
+                // With no row held out, some that are trained on show what is lost.
+                true => [watch(Subset::new(x, &own_ids)?, Some(own_places.clone()))?, None],
+                false => [
+                    watch(Subset::new(source, &watched_ids)?, None)?,
+                    watch(Subset::new(source, &judged_ids)?, None)?,
+                ],
+            })
+        })?;
+
+        let d = params.n_components;
+        let comparable = forms.filter(|_| d <= x.dim());
+        let best = comparable
+            .map(|(forms, _)| {
+                clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch.as_ref()))
+            })
+            .transpose()?;
+        let pca = forms.map(|(forms, _)| forms.pca());
+        let starts = || {
+            let forms = forms.map(|(forms, _)| forms);
+            start::networks(params, ctx, x, &pairs, forms, best.as_ref(), model)
+        };
         let networks = match params.init {
-            Init::Spectral => clock.time(Stage::Spectral, || networks(&params))?,
-            _ => networks(&params)?,
+            Init::Spectral => clock.time(Stage::Spectral, starts)?,
+            _ => starts()?,
         };
-        let recall = match params.loss {
-            Loss::Auto => recall(&networks.encoder)?.unwrap_or_default(),
-            _ => 0.0,
+        let start = networks.encoder.clone();
+        let start_recall = match (params.init, &best) {
+            (Init::Best, Some(best)) if params.whiten == 0.0 => best.recall,
+            _ => watch.as_ref().map(|watch| watch.recall_of(ctx, &start)).transpose()?,
         };
-        if begun.as_ref().is_none_or(|best| recall > best.0) {
-            begun = Some((recall, params, networks));
+
+        let axes = match forms {
+            Some((forms, rounding)) if params.is_listed() => {
+                Some(self.axes(forms, rounding, &networks, graph.as_ref())?)
+            }
+            _ => None,
+        };
+        let gap = match &axes {
+            Some(axes) => gap(&*axes.rows, &pairs, &axes.factors(), params.metric)?,
+            None => 1.0,
+        };
+        let setting = Setting { ctx, x, pca, axes, queries: None, gap };
+        let finish = Finish { x, origin: self.origin, base: &base_ids };
+        let run = Run {
+            params,
+            ctx,
+            n_rows: self.n_rows,
+            pairs: &pairs,
+            setting: &setting,
+            watch: watch.as_ref(),
+            callbacks: &trainer.callbacks,
+            keeper: keeper.as_ref(),
+            finish: &finish,
+        };
+        let trained = match params.solver {
+            Solver::Spectral | Solver::Pca => run.start(networks),
+            Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
+        };
+        let Trained { params, networks, mut record } = trained;
+        let Networks { mut encoder, projector } = networks;
+        if params.whiten > 0.0 {
+            let rows = base()?;
+            encoder = clock.time(Stage::Whiten, || whitened(ctx, &rows, encoder, params.whiten))?;
+        }
+        if let Some(judge) = &judge {
+            record.validation = Some(clock.time(Stage::Evaluate, || {
+                judged(ctx, judge, &params, &encoder, &start, best.as_ref())
+            })?);
+        }
+        let projector = projector.filter(|_| params.retain_projector);
+        let report = FitReport {
+            n_rows: self.n_rows,
+            n_features: x.dim(),
+            n_components: params.n_components,
+            stages: clock.stages,
+            validation: record.validation.clone(),
+            training: record.clone(),
+        };
+        let model = finish.model(ctx, params, encoder, projector, record)?;
+        if let Some(keeper) = &keeper {
+            keeper.save_model("final.safetensors", &model)?;
+        }
+        Ok(Fit { model, graph, report, held_out: split.held_out })
+    }
+
+    /// Whether closed forms and coordinates are about the mean.
+    fn is_centred(&self) -> bool {
+        self.params.metric == Metric::L2 || self.params.centre_target
+    }
+
+    /// Whether rows are brought to length 1, where only their direction matters.
+    fn to_unit(&self) -> bool {
+        let params = &self.params;
+        let closed = params.solver == Solver::Pca;
+        params.metric == Metric::Cosine
+            && !params.centre_target
+            && params.encoder.hidden().is_empty()
+            && (params.is_listed() || closed)
+    }
+
+    /// The closed forms of the training rows, and the standard deviation that is rounding.
+    fn forms(&self, split: &Split, pairs: &Pairs) -> Result<(ClosedForms, f64)> {
+        let Self { params, ctx, x, .. } = self;
+        let units = Units { x: *x, to_unit: self.to_unit() };
+        let rows = Subset::new(&units, &split.training)?;
+        let moments = Moments::of(ctx, &rows)?;
+        let l = match pairs.has_lists() {
+            true => Some(differences(ctx, &units, pairs, params.seed)?),
+            false => None,
+        };
+        let forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred())?;
+        let rounding = moments.rounding(forms.pca().std()[0]);
+        Ok((forms, rounding))
+    }
+
+    /// The rows in the coordinates of loss KL.
+    fn axes(
+        &self,
+        forms: &ClosedForms,
+        rounding: f64,
+        networks: &Networks,
+        graph: Option<&KnnGraph>,
+    ) -> Result<Axes<'_>> {
+        let (values, axes) = forms.second();
+        let dim = values.len();
+        let centred = self.is_centred() && networks.encoder.shifts();
+        let mean = if centred { forms.pca().mean().to_vec() } else { vec![0.0; dim] };
+        let coordinates = Coordinates::new(&values, axes, rounding, mean, self.to_unit())?;
+        let length = values.iter().map(|v| v.max(0.0)).sum::<f64>().sqrt();
+        let rows = moved(&self.ctx, self.x, &coordinates, self.keeps_moved)?;
+        let is_sorted = graph.is_none_or(|graph| !graph.is_ragged());
+        Ok(Axes { coordinates, rows, length, is_sorted })
+    }
+}
+
+/// Rows that are trained on of which the recall is watched where none are held out, at most.
+const OWN_WATCHED: usize = 500;
+
+/// What was kept, the start and the best closed form on rows by which none of them was chosen.
+fn judged(
+    ctx: &Context,
+    judge: &Watch<'_>,
+    params: &Params,
+    encoder: &Network<f32>,
+    start: &Network<f32>,
+    best: Option<&BestForm>,
+) -> Result<ValidationReport> {
+    let quiet = &ctx.quiet();
+    let by = |network: &Network<f32>| {
+        let network = network.folded();
+        judge.scores(quiet, &move |ctx, x| encode(ctx, &network, x))
+    };
+    let ours = by(encoder)?;
+    let mut report = ValidationReport {
+        start_recall: Some(judge.recall_of(ctx, start)?),
+        ..judge.report(mean(ours.clone()))
+    };
+    if let Some(best) = best {
+        let closed = judge.scores(quiet, &|ctx, x| best.map.transform(ctx, x))?;
+        let gains: Vec<f64> = ours.iter().zip(&closed).map(|(a, b)| a - b).collect();
+        report.closed_form = Some(best.form.to_string());
+        report.pca_recall = Some(mean(closed));
+        report.gain = Some(Estimate::of_mean(&gains, params.seed));
+    }
+    Ok(report)
+}
+
+/// What makes a model of an encoder.
+pub(super) struct Finish<'a> {
+    x: &'a dyn Vectors,
+    origin: Option<&'a [f64]>,
+    base: &'a [u32],
+}
+
+impl Finish<'_> {
+    pub(super) fn model(
+        &self,
+        ctx: &Context,
+        params: Params,
+        encoder: Network<f32>,
+        projector: Option<Network<f32>>,
+        record: TrainingRecord,
+    ) -> Result<Model> {
+        let rows = Subset::new(self.x, self.base)?;
+        let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
+        Ok(model.of_origin(self.origin))
+    }
+}
+
+/// Rows, brought to length 1 where only their direction matters.
+struct Units<'a> {
+    x: &'a dyn Vectors,
+    to_unit: bool,
+}
+
+impl Units<'_> {
+    fn scale(&self, rows: &mut [f32]) {
+        if self.to_unit {
+            rows.chunks_exact_mut(self.x.dim()).for_each(|row| {
+                scale_to_unit(row);
+            });
         }
     }
-    let Some((_, chosen, networks)) = begun else { unreachable!("there is always a start") };
-    let run = Run {
-        params: &chosen,
-        ctx,
-        x,
-        pairs: &pairs,
-        pca: pca.as_ref(),
-        watch: watch.as_ref(),
-        callbacks,
-        keeper: keeper.as_ref(),
-    };
-    let trained = match params.solver {
-        Solver::Spectral => run.start(networks)?,
-        Solver::Sgd => clock.time(Stage::Train, || run.train(networks))?,
-    };
-    let Trained { params, networks, mut record, start_recall, recall: kept } = trained;
-    let Networks { mut encoder, projector } = networks;
-    if params.whiten > 0.0 {
-        let rows = Subset::new(x, &base)?;
-        encoder = clock.time(Stage::Whiten, || whitened(ctx, &rows, encoder, params.whiten))?;
+}
+
+impl Vectors for Units<'_> {
+    fn n_rows(&self) -> usize {
+        self.x.n_rows()
     }
-    if let (Some(watch), Some(recall)) = (&watch, kept) {
-        let plain = pca.as_ref().and_then(|p| p.projection(params.n_components, 0.0).ok());
-        let pca_recall = clock.time(Stage::Evaluate, || {
-            let recall = |map: &LinearMap| watch.recall(ctx, &|ctx, x| map.transform(ctx, x));
-            let best = |map: LinearMap| Ok(recall(&map)?.max(recall(&map.without_bias())?));
-            plain.map(best).transpose()
-        })?;
-        let (n_rows, k) = (watch.n_rows(), watch.k);
-        record.validation = Some(ValidationReport { n_rows, k, recall, start_recall, pca_recall });
+
+    fn dim(&self) -> usize {
+        self.x.dim()
     }
-    let projector = projector.filter(|_| params.retain_projector);
-    let report = FitReport {
-        n_rows: x.n_rows(),
-        n_features: x.dim(),
-        n_components: params.n_components,
-        stages: clock.stages,
-        validation: record.validation,
-        training: record.clone(),
-    };
-    let rows = Subset::new(x, &base)?;
-    let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
-    if let Some(keeper) = &keeper {
-        keeper.save_model("final.safetensors", &model)?;
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        self.x.read_rows(start, out)?;
+        self.scale(out);
+        Ok(())
     }
-    Ok(Fit { model, graph, report, held_out: split.held_out })
+
+    fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        self.x.gather(ids, out)?;
+        self.scale(out);
+        Ok(())
+    }
 }
 
 /// Keeps how long each stage took in all.
@@ -219,7 +516,6 @@ fn check_sizes(
     graph: Option<&KnnGraph>,
     model: Option<&Model>,
     validation: Option<&Matrix>,
-    held_out: usize,
 ) -> Result<()> {
     let (n_rows, dim, k) = (x.n_rows(), x.dim(), params.n_neighbors);
     if n_rows < 2 {
@@ -242,17 +538,10 @@ fn check_sizes(
         let expected = format_args!("at least 1 row of dimension {dim}, as X");
         return Err(Error::invalid("validation_rows", expected, got));
     }
-    if params.loss == Loss::Auto && validation.is_none() && held_out == 0 {
-        return Err(Error::invalid(
-            "validation_fraction",
-            "rows held out with loss auto, to choose by (by default from 100 rows on)",
-            "none",
-        ));
-    }
     if params.gaussian && graph.is_some() {
         return Err(Error::invalid("knn_graph", "none with gaussian pairs", "one"));
     }
-    if matches!(params.init, Init::Pca | Init::Spectral) && params.n_components > dim {
+    if matches!(params.init, Init::Best | Init::Pca | Init::Spectral) && params.n_components > dim {
         return Err(Error::invalid(
             "n_components",
             format_args!("at most {dim} (the dimension of X) for init {}", params.init),

@@ -1,10 +1,15 @@
 //! The run: check, hold out, graph, start, train, measure.
 
 mod checkpoint;
+mod coordinates;
 mod feed;
 mod fit;
+mod lists;
+mod mean;
 mod plan;
+mod race;
 mod run;
+mod setting;
 mod start;
 mod step;
 mod validation;
@@ -27,33 +32,7 @@ use crate::error::Result;
 use crate::knn::KnnGraph;
 use crate::linalg::Matrix;
 use crate::model::Model;
-use crate::params::{Init, Loss, Params};
-
-/// The temperatures that loss auto tries.
-const TAUS: [f64; 3] = [0.03, 0.05, 0.1];
-
-/// The parameters of the starts that are compared: those given, except for loss auto.
-fn starts(params: &Params) -> Vec<Params> {
-    let compares = params.loss == Loss::Auto && !params.gaussian;
-    match params.init {
-        Init::Pca | Init::Spectral if compares => [Init::Pca, Init::Spectral]
-            .into_iter()
-            .map(|init| params.changed(|p| p.init = init))
-            .collect(),
-        _ => vec![params.clone()],
-    }
-}
-
-/// The parameters that are trained and compared: those given, except for loss auto.
-fn candidates(params: &Params) -> Vec<Params> {
-    match params.loss {
-        Loss::Auto => {
-            let kl = |tau| params.changed(|p| (p.loss, p.tau) = (Loss::KL, tau));
-            TAUS.into_iter().map(kl).collect()
-        }
-        _ => vec![params.clone()],
-    }
-}
+use crate::params::Params;
 
 type Callback<R> = Option<Arc<dyn Fn(&R) -> ControlFlow<()> + Send + Sync>>;
 

@@ -2,13 +2,18 @@
 
 use std::fmt;
 
+use super::fit::{MOST_ROWS, samples};
+use super::lists::PARTNERS;
+use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
+use crate::closed::ClosedForms;
 use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
+use crate::data::available_memory;
 use crate::error::Result;
 use crate::knn::check_search_memory;
 use crate::nn::NetworkSpec;
-use crate::params::{Init, Loss, Params, Solver};
+use crate::params::{Params, Solver};
 use crate::pca::pca_bytes;
 
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
@@ -20,6 +25,8 @@ const TAPES: usize = 5;
 /// How a run is done.
 pub(crate) struct FitPlan {
     n_rows: usize,
+    /// Rows that it is made on: all, or a sample.
+    n_fitted: usize,
     dim: usize,
     n_components: usize,
     epochs: usize,
@@ -28,24 +35,37 @@ pub(crate) struct FitPlan {
     n_held_out: usize,
     /// Of the graph, the pairs and the axes, which stay.
     held: usize,
-    /// Of working memory in all, beside the vectors and the search for neighbours.
+    /// Of working memory in all, beside the vectors and the search for neighbours, at least.
     bytes: usize,
+    /// A copy of the rows, in the coordinates of training or as they were sampled.
+    copy: usize,
+    copies: usize,
+    /// What there may be.
+    available: usize,
     seconds: f64,
 }
 
 impl FitPlan {
-    /// Of `n` rows of dimension `dim`, beside which so many are watched.
+    /// Of `n` rows of dimension `dim`, with their neighbours known or not, of which (or beside which)
+    /// so many are watched.
     pub(crate) fn new(
         ctx: &Context,
         params: &Params,
         (n, dim): (usize, usize),
+        has_graph: bool,
         n_held_out: usize,
     ) -> Self {
+        let n_fitted = if samples(params, n, has_graph) { MOST_ROWS } else { n };
         let d = params.n_components;
-        let batch = params.batch_size.min(n).max(1);
+        let listed = params.is_listed();
+        let most = if listed && params.batch_by_default { n_fitted.div_ceil(4) } else { n_fitted };
+        let batch = params.batch_size.min(most).max(1);
         let (epochs, steps) = match params.solver {
-            Solver::Sgd => (params.epochs, params.epochs * (n / batch)),
-            Solver::Spectral => (0, 0),
+            Solver::Sgd => {
+                let length = Length::new(params, n_fitted.saturating_sub(n_held_out) / batch);
+                (length.epochs, length.steps())
+            }
+            Solver::Spectral | Solver::Pca => (0, 0),
         };
         let (mut weights, mut widths) = layers(&params.encoder, dim, d);
         if let Some(projector) = &params.projector {
@@ -53,29 +73,35 @@ impl FitPlan {
             (weights, widths) = (weights + more, widths + wider);
         }
         let float = size_of::<f32>();
-        let lists = n * (4 * (2 * params.n_neighbors + 2) + 24);
-        // The axes stay, and their standard deviations.
-        let axes = 8 * dim * (dim + 1);
+        let lists = n_fitted * (4 * (2 * params.n_neighbors + 2) + 24);
+        let in_batch = if listed { (1 + PARTNERS) * batch } else { 2 * batch };
         let step = match steps {
             0 => 0,
-            _ => weights * COPIES + 2 * batch * (4 * dim + TAPES * widths),
+            _ => weights * COPIES + in_batch * (4 * dim + TAPES * widths + 3 * batch),
         };
         // The ranges of the output are of the same rows.
-        let watch = n.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
-        let held = lists + axes;
-        let finds_axes_again = params.solver == Solver::Spectral
-            || params.init == Init::Spectral
-            || params.loss == Loss::Auto;
-        let starting = lists + pca_bytes(dim) + if finds_axes_again { axes } else { 0 };
+        let watch = n_fitted.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
+        // Coordinates: two maps and what applies one of them.
+        let coordinates = if listed { (8 + 8 + 4) * dim * dim } else { 0 };
+        let held = lists + ClosedForms::bytes(dim) + coordinates;
+        let starting = held + pca_bytes(dim);
         let bytes = starting.max(held + (step + watch) * float);
+        let copy = n_fitted * dim * float;
+        let available = ctx.memory_limit().unwrap_or_else(available_memory).saturating_sub(bytes);
 
-        // Forward and back, for both of a pair.
-        let training = steps as f64 * (6 * batch) as f64 * weights as f64;
-        let reading = cost::reading((4 + epochs) as f64 * (4 * n * dim) as f64);
-        let work = cost::product(training) + reading + cost::axes(n, dim);
+        // Forward and back, for all rows of a batch, and what anchors see of them.
+        let seen = if listed { in_batch * batch * (dim + 3 * d) } else { 0 };
+        let training = steps as f64 * ((3 * in_batch) as f64 * weights as f64 + seen as f64);
+        let watching = (LOOKS.min(epochs) + 12) as f64
+            * (cost::product((watch * dim) as f64) + cost::search(n_held_out / 2, n_fitted, d));
+        let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
+            + cost::reading((4 * n * dim) as f64);
+        let work = cost::product(training) + reading + 3.0 * cost::axes(n_fitted, dim) + watching;
         let seconds = work / ctx.n_threads() as f64;
+        let copies = usize::from(listed) + usize::from(n_fitted < n);
         Self {
             n_rows: n,
+            n_fitted,
             dim,
             n_components: d,
             epochs,
@@ -84,7 +110,30 @@ impl FitPlan {
             n_held_out,
             held,
             bytes,
+            copy,
+            copies,
+            available,
             seconds,
+        }
+    }
+
+    /// Whether the rows are kept in the coordinates of training. Half of what there is may be taken
+    /// by copies of rows.
+    pub(super) fn keeps_moved(&self) -> bool {
+        self.copy <= self.available / 2
+    }
+
+    /// Whether a sample of the rows is kept too.
+    pub(super) fn keeps_sample(&self) -> bool {
+        2 * self.copy <= self.available / 2
+    }
+
+    /// Bytes of copies of the rows.
+    fn copied(&self) -> usize {
+        match (self.keeps_moved(), self.keeps_sample()) {
+            (true, true) => self.copies * self.copy,
+            (true, false) => self.copy,
+            _ => 0,
         }
     }
 
@@ -104,26 +153,29 @@ impl FitPlan {
     /// # Errors
     /// When there is too little.
     pub(super) fn rest(&self, ctx: &Context) -> Result<[Context; 2]> {
-        let watched = self.n_rows.min(MAX_WATCHED);
+        let watched = self.n_fitted.min(MAX_WATCHED);
         let rest = |bytes: usize, dim: usize| {
             if self.n_held_out > 0 {
                 check_search_memory(ctx, (self.n_held_out, watched, dim), RECALL_K, bytes)?;
             }
             beside(ctx, bytes, "this fit")
         };
-        Ok([rest(self.held, self.dim)?, rest(self.bytes, self.n_components)?])
+        Ok([rest(self.held, self.dim)?, rest(self.bytes + self.copied(), self.n_components)?])
     }
 }
 
 impl fmt::Display for FitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_rows, dim, n_components, epochs, steps, batch, .. } = self;
+        let Self { n_rows, n_fitted, dim, n_components, epochs, steps, batch, .. } = self;
         write!(f, "fit of {n_rows} rows, {dim} → {n_components} dimensions: ")?;
+        if n_fitted < n_rows {
+            write!(f, "on a sample of {n_fitted}, ")?;
+        }
         match epochs {
             0 => f.write_str("a closed form")?,
-            _ => write!(f, "at most {epochs} epochs, {steps} steps of {batch} pairs")?,
+            _ => write!(f, "at most {epochs} epochs, {steps} steps of {batch} anchors")?,
         }
-        let mb = megabytes(self.bytes);
+        let mb = megabytes(self.bytes + self.copied());
         write!(f, "; {mb} MB of working memory, about {}", in_words(self.seconds))?;
         f.write_str(" beside the search for neighbours")
     }

@@ -5,37 +5,45 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::Callbacks;
 use super::checkpoint::Keeper;
-use super::feed::Source;
+use super::fit::Finish;
+use super::feed::{Batch, Feed, Source};
+use super::mean::{Mean, unwatched};
+use super::race::Choice;
+use super::setting::Setting;
 use super::step::{Learner, Networks};
-use super::validation::{ValidationReport, Watch};
-use super::{Callbacks, candidates};
+use super::validation::Watch;
 use crate::context::{Context, EpochReport, Event, Stage, StepReport};
-use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::Matrix;
-use crate::model::{Model, TrainingRecord};
-use crate::nn::{InputFrame, Network};
-use crate::objective::{LossParts, Objective};
-use crate::optimiser::{LarsConfig, OptimiserKind};
+use crate::model::TrainingRecord;
+use crate::nn::Network;
+use crate::objective::LossParts;
+use crate::optimiser::OptimiserKind;
 use crate::pairs::Pairs;
-use crate::params::{Loss, Optimizer, Params, Recipe};
-use crate::pca::Pca;
+use crate::params::{Params, Recipe};
 use crate::schedule::Schedule;
 
-/// Epochs without a better held-out recall after which training ends.
+/// Looks at the held-out rows without a better recall after which training ends, once the learning
+/// rate is low.
 const PATIENCE: usize = 3;
+/// The share of its peak from which on a learning rate is low.
+const LOW: f64 = 0.3;
+/// Looks at the held-out rows in a run whose epochs are not given, at most.
+pub(super) const LOOKS: usize = 20;
 
 /// What a training run works with.
 pub(super) struct Run<'a> {
     pub(super) params: &'a Params,
     pub(super) ctx: &'a Context,
-    pub(super) x: &'a dyn Vectors,
+    /// N, rows that are not fitted on included.
+    pub(super) n_rows: usize,
     pub(super) pairs: &'a Pairs,
-    pub(super) pca: Option<&'a Pca>,
+    pub(super) setting: &'a Setting<'a>,
     pub(super) watch: Option<&'a Watch<'a>>,
     pub(super) callbacks: &'a Callbacks,
     pub(super) keeper: Option<&'a Keeper<'a>>,
+    pub(super) finish: &'a Finish<'a>,
 }
 
 /// The best moment so far.
@@ -43,63 +51,86 @@ pub(super) struct Run<'a> {
 pub(super) struct Best {
     pub(super) networks: Networks,
     pub(super) recall: f64,
-    pub(super) candidate: usize,
-    /// Steps of all candidates before it.
     pub(super) step: usize,
-    /// Epochs of its candidate before it.
     pub(super) epoch: usize,
 }
 
 /// How far a run is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Which of the parameter sets that are tried is trained.
-    pub(super) candidate: usize,
-    /// Its epochs that are done.
+    /// What was chosen before it began.
+    pub(super) choice: Option<Choice>,
+    /// Epochs that are done.
     epoch: usize,
     /// Whether it needs no more.
     ended: bool,
-    /// Steps of all candidates.
     steps: usize,
     last_epoch_loss: f64,
-    /// The best recall of this candidate, and after which epoch it was.
+    /// The best recall, and after which epoch it was.
     peak: f64,
     peak_epoch: usize,
+    /// Steps that the mean is of.
+    pub(super) averaged: usize,
 }
 
 /// What training leaves.
 pub(super) struct Trained {
-    /// The parameters that won.
+    /// The parameters with what was chosen.
     pub(super) params: Params,
     pub(super) networks: Networks,
     pub(super) record: TrainingRecord,
-    pub(super) start_recall: Option<f64>,
-    pub(super) recall: Option<f64>,
 }
 
-/// Whether a run goes on after an epoch.
-enum Next {
-    Epoch,
-    Candidate,
-    End,
+/// How long a run is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length {
+    pub(super) epochs: usize,
+    pub(super) per_epoch: usize,
+    warmup: usize,
+    /// Epochs from one look at the held-out rows to the next.
+    looks: usize,
+}
+
+impl Length {
+    /// Of a run with `per_epoch` steps in an epoch.
+    pub(super) fn new(params: &Params, per_epoch: usize) -> Self {
+        let per_epoch = per_epoch.max(1);
+        let epochs = params.epochs.unwrap_or_else(|| MIN_STEPS.div_ceil(per_epoch).max(MIN_EPOCHS));
+        let steps = epochs * per_epoch;
+        let warmup = params.warmup_epochs.map_or(steps / 10, |epochs| epochs * per_epoch);
+        let looks = if params.epochs.is_some() { 1 } else { epochs.div_ceil(LOOKS) };
+        Self { epochs, per_epoch, warmup: warmup.min(steps - 1), looks }
+    }
+
+    pub(super) fn steps(&self) -> usize {
+        self.epochs * self.per_epoch
+    }
+}
+
+/// The least that a run of no given length has.
+const MIN_STEPS: usize = 1000;
+const MIN_EPOCHS: usize = 5;
+
+impl Progress {
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
 }
 
 impl Run<'_> {
-    fn recall(&self, encoder: &Network<f32>) -> Result<Option<f64>> {
+    pub(super) fn recall(&self, encoder: &Network<f32>) -> Result<Option<f64>> {
         self.watch.map(|watch| watch.recall_of(self.ctx, encoder)).transpose()
     }
 
     /// The start as it is.
-    pub(super) fn start(&self, networks: Networks) -> Result<Trained> {
-        let recall = self.recall(&networks.encoder)?;
+    pub(super) fn start(&self, networks: Networks) -> Trained {
         let record = self.record(0, &Progress::default(), 0);
-        let params = self.params.clone();
-        Ok(Trained { params, networks, record, start_recall: recall, recall })
+        Trained { params: self.params.clone(), networks, record }
     }
 
     fn record(&self, batch_size: usize, progress: &Progress, best_step: usize) -> TrainingRecord {
         TrainingRecord {
-            n_rows: self.x.n_rows(),
+            n_rows: self.n_rows,
             n_anchors: self.pairs.len(),
             batch_size,
             steps: progress.steps,
@@ -109,72 +140,89 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn train(&self, start: Networks) -> Result<Trained> {
-        let Self { params, ctx, pairs, .. } = self;
-        let batch = params.batch_size.min(pairs.len());
+    /// Anchors in a batch.
+    fn batch(&self) -> usize {
+        let Self { params, pairs, .. } = self;
+        if params.batch_by_default {
+            // Small sets have some steps in an epoch too.
+            let most = if params.is_listed() { pairs.len().div_ceil(4).max(2) } else { pairs.len() };
+            return params.batch_size.min(most).min(pairs.len());
+        }
+        params.batch_size.min(pairs.len())
+    }
+
+    /// `start_recall` is that of the start.
+    pub(super) fn train(&self, start: Networks, start_recall: Option<f64>) -> Result<Trained> {
+        let Self { params, ctx, .. } = self;
+        let batch = self.batch();
         if batch < params.batch_size && !params.batch_by_default {
             ctx.warn(&format!(
                 "batch_size: lowered from {} to {batch}, the number of training rows",
                 params.batch_size
             ));
         }
-        let start_recall = self.recall(&start.encoder)?;
+        let source = self.source(batch);
+        let length = Length::new(params, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
         let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
             networks: self.kept(&start),
             recall,
-            candidate: 0,
             step: 0,
             epoch: 0,
         });
-        let fresh = Progress { peak: start_recall.unwrap_or_default(), ..Progress::default() };
-        let candidates = candidates(params);
-        let resumed = self.keeper.map(|keeper| keeper.progress(candidates.len())).transpose()?;
-        let resumed = resumed.flatten();
-        let mut restores = resumed.is_some();
-        let mut progress = resumed.unwrap_or_else(|| fresh.clone());
-        let total = candidates.len() * params.epochs * (pairs.len() / batch);
-        let (mut start, mut last) = (Some(start), None);
-        ctx.stage(Stage::Train, total, || {
-            while let Some(params) = candidates.get(progress.candidate) {
-                let is_last = progress.candidate + 1 == candidates.len();
-                // Projectors may be large: only what another candidate needs is copied.
-                let begins = if is_last { start.take() } else { start.clone() };
-                let Some(begins) = begins else { break };
-                let (objective, frame) = objective(params, &begins.encoder, self.pca);
-                let kind = optimiser(params.optimizer);
-                let mut learner = Learner::new(begins, batch, objective, kind, frame);
-                if let (true, Some(keeper)) = (restores, self.keeper)
-                    && let Some(kept) = keeper.restore(&mut learner)?
-                {
-                    best = kept;
-                }
-                restores = false;
-                let next = self.candidate(params, batch, &mut learner, &mut progress, &mut best)?;
-                if matches!(next, Next::End) || is_last {
-                    last = best.is_none().then(|| learner.into_networks());
-                    break;
-                }
-                let Progress { candidate, steps, last_epoch_loss, .. } = progress;
-                progress =
-                    Progress { candidate: candidate + 1, steps, last_epoch_loss, ..fresh.clone() };
+        let resumed = self.keeper.map(Keeper::progress).transpose()?.flatten();
+        let restores = resumed.is_some();
+        let mut progress = match resumed {
+            Some(progress) => progress,
+            None => Progress {
+                choice: self.race(&source, &start, length)?,
+                peak: start_recall.unwrap_or_default(),
+                ..Progress::default()
+            },
+        };
+        let params = match &progress.choice {
+            Some(choice) => choice.taken(params),
+            None => Params::clone(params),
+        };
+        let begins = Networks::clone(&start);
+        let mut learner = self.setting.learner(&params, start, &source)?;
+        let mut mean = Mean::new(&learner, length.steps() / 2);
+        if let (true, Some(keeper)) = (restores, self.keeper)
+            && let Some(kept) = keeper.restore(ctx, &mut learner, &mut mean)?
+        {
+            best = kept;
+        }
+        ctx.stage(Stage::Train, length.steps(), || {
+            if progress.ended {
+                return Ok(());
             }
-            Ok(())
+            let at = Epochs { run: self, params: &params, length, source: &source };
+            at.run(&mut learner, &mut mean, &mut progress, &mut best)
         })?;
-        let (params, networks, recall, step) = match (best, last) {
-            (Some(best), _) => {
-                let params = candidates[best.candidate].clone();
-                (params, best.networks, Some(best.recall), best.step)
-            }
-            (None, Some(networks)) => {
-                let recall = self.recall(&networks.encoder)?;
-                (candidates[progress.candidate].clone(), networks, recall, progress.steps)
-            }
-            (None, None) => unreachable!("a candidate was trained"),
+        if let Some(best) = &mut best {
+            self.consider_ends(&begins, &learner, &mean, &progress, best)?;
+        }
+        let (networks, step) = match best {
+            Some(best) => (best.networks, best.step),
+            None if chooses => (unwatched(ctx, learner, mean, &progress), progress.steps),
+            None => (learner.into_networks(ctx), progress.steps),
         };
         let record = self.record(batch, &progress, step);
-        Ok(Trained { params, networks, record, start_recall, recall })
+        Ok(Trained { params, networks, record })
+    }
+
+    /// What batches of so many anchors are made of.
+    fn source(&self, batch: usize) -> Source<'_> {
+        let kind = self.setting.kind(self.params, batch);
+        Source {
+            ctx: self.ctx,
+            x: self.setting.rows(),
+            pairs: self.pairs,
+            kind,
+            batch,
+            seed: self.params.seed,
+        }
     }
 
     /// What is kept of networks: the projector only where it is wanted.
@@ -183,76 +231,16 @@ impl Run<'_> {
         Networks { encoder: networks.encoder.clone(), projector: projector.cloned() }
     }
 
-    /// The epochs of one set of parameters that are not done yet.
-    fn candidate(
-        &self,
-        params: &Params,
-        batch: usize,
-        learner: &mut Learner,
-        progress: &mut Progress,
-        best: &mut Option<Best>,
-    ) -> Result<Next> {
-        if progress.ended {
-            return Ok(Next::Candidate);
-        }
-        let spread = self.pca.map_or(1.0, Pca::spread);
-        let noise = params.noise * spread / (self.x.dim() as f64).sqrt();
-        let source = Source {
-            ctx: self.ctx,
-            x: self.x,
-            pairs: self.pairs,
-            frame: learner.frame().cloned(),
-            noise: params.gaussian.then_some(noise),
-            batch,
-            seed: params.seed,
-        };
-        let per_epoch = source.steps_per_epoch();
-        let schedule = schedule(params, batch, per_epoch);
-        source.feed(progress.epoch..params.epochs, |feed| {
-            for epoch in progress.epoch..params.epochs {
-                let mut flow = ControlFlow::Continue(());
-                let (mut loss, mut steps) = (0.0, 0);
-                while steps < per_epoch && flow.is_continue() {
-                    let begun = Instant::now();
-                    let rows = feed.next()?;
-                    let (step, rate) = (progress.steps + 1, schedule.at(epoch * per_epoch + steps));
-                    let parts = self.step(learner, &rows, step, rate)?;
-                    let report = StepReport {
-                        step,
-                        epoch,
-                        loss: parts.total,
-                        on_diagonal: parts.on_diagonal,
-                        off_diagonal: parts.off_diagonal,
-                        learning_rate: rate,
-                        rows_per_second: batch as f64 / begun.elapsed().as_secs_f64(),
-                    };
-                    self.ctx.emit(&Event::Step(&report));
-                    self.ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
-                    feed.give_back(rows);
-                    loss += report.loss;
-                    steps += 1;
-                    progress.steps += 1;
-                    flow = self.callbacks.step(&report);
-                }
-                progress.last_epoch_loss = loss / steps as f64;
-                match self.epoch(params, epoch + 1, flow, learner, progress, best)? {
-                    Next::Epoch => {}
-                    next => return Ok(next),
-                }
-            }
-            Ok(Next::Candidate)
-        })
-    }
-
-    fn step(
+    /// One step, which must leave a finite loss.
+    pub(super) fn step(
         &self,
         learner: &mut Learner,
-        rows: &Matrix,
+        batch: &Batch,
         step: usize,
         learning_rate: f64,
     ) -> Result<LossParts> {
         self.ctx.check_cancelled()?;
-        let loss = learner.step(self.ctx, rows, learning_rate);
+        let loss = learner.step(self.ctx, batch, learning_rate);
         if loss.total.is_finite() {
             return Ok(loss);
         }
@@ -263,31 +251,122 @@ impl Run<'_> {
         ))
     }
 
-    /// What follows an epoch (counted from 1), which a callback may have broken off.
-    fn epoch(
+    /// Writes the model of the best moment.
+    pub(super) fn keep_best(&self, params: &Params, progress: &Progress, best: &Best) -> Result<()> {
+        let (Some(keeper), Some(watch)) = (self.keeper, self.watch) else { return Ok(()) };
+        let mut record = self.record(self.batch(), progress, best.step);
+        record.validation = Some(watch.report(best.recall));
+        let Networks { encoder, projector } = best.networks.clone();
+        let encoder = watch.whitened(self.ctx, encoder)?;
+        let model = self.finish.model(self.ctx, params.clone(), encoder, projector, record)?;
+        keeper.save_model("best.safetensors", &model)
+    }
+}
+
+/// The epochs of a run.
+struct Epochs<'a> {
+    run: &'a Run<'a>,
+    params: &'a Params,
+    length: Length,
+    source: &'a Source<'a>,
+}
+
+impl Epochs<'_> {
+    fn run(
         &self,
-        params: &Params,
-        epoch: usize,
-        flow: ControlFlow<()>,
         learner: &mut Learner,
+        mean: &mut Mean,
         progress: &mut Progress,
         best: &mut Option<Best>,
-    ) -> Result<Next> {
+    ) -> Result<()> {
+        let schedule = self.schedule();
+        let range = progress.epoch..self.length.epochs;
+        self.source.feed(range.clone(), |feed| {
+            for epoch in range {
+                let flow = self.steps(&feed, epoch, &schedule, learner, mean, progress)?;
+                if self.epoch(epoch + 1, flow, &schedule, learner, mean, progress, best)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn schedule(&self) -> Schedule {
+        schedule(self.params, self.source.batch, self.length.warmup, self.length.steps())
+    }
+
+    fn steps(
+        &self,
+        feed: &Feed,
+        epoch: usize,
+        schedule: &Schedule,
+        learner: &mut Learner,
+        mean: &mut Mean,
+        progress: &mut Progress,
+    ) -> Result<ControlFlow<()>> {
+        let Run { ctx, callbacks, .. } = self.run;
+        let per_epoch = self.length.per_epoch;
+        let mut flow = ControlFlow::Continue(());
+        let (mut loss, mut steps) = (0.0, 0);
+        while steps < per_epoch && flow.is_continue() {
+            let begun = Instant::now();
+            let batch = feed.next()?;
+            let (step, rate) = (progress.steps + 1, schedule.at(epoch * per_epoch + steps));
+            let parts = self.run.step(learner, &batch, step, rate)?;
+            let report = StepReport {
+                step,
+                epoch,
+                loss: parts.total,
+                on_diagonal: parts.on_diagonal,
+                off_diagonal: parts.off_diagonal,
+                learning_rate: rate,
+                rows_per_second: self.source.batch as f64 / begun.elapsed().as_secs_f64(),
+            };
+            ctx.emit(&Event::Step(&report));
+            ctx.emit(&Event::StageProgress { stage: Stage::Train, done: step });
+            feed.give_back(batch);
+            loss += report.loss;
+            steps += 1;
+            progress.steps += 1;
+            mean.add(learner, progress);
+            flow = callbacks.step(&report);
+        }
+        progress.last_epoch_loss = loss / steps as f64;
+        Ok(flow)
+    }
+
+    /// What follows an epoch (counted from 1), which a callback may have broken off. Returns whether
+    /// the run ends.
+    #[expect(clippy::too_many_arguments, reason = "the state of a run")]
+    fn epoch(
+        &self,
+        epoch: usize,
+        flow: ControlFlow<()>,
+        schedule: &Schedule,
+        learner: &mut Learner,
+        mean: &mut Mean,
+        progress: &mut Progress,
+        best: &mut Option<Best>,
+    ) -> Result<bool> {
+        let (run, Length { epochs, per_epoch, looks, .. }) = (self.run, self.length);
         let mut recall = None;
         let mut is_best = false;
+        let looks = flow.is_break() || epoch == epochs || epoch.is_multiple_of(looks);
         // The reference recipe is not watched while it trains.
-        if let Some(best) = best {
-            let networks = learner.networks(params.retain_projector);
-            recall = self.recall(&networks.encoder)?;
+        if let Some(best) = best.as_mut().filter(|_| looks) {
+            let networks = learner.networks(run.ctx, self.params.retain_projector);
+            recall = run.recall(&networks.encoder)?;
             let found = recall.unwrap_or_default();
-            if found > progress.peak {
-                (progress.peak, progress.peak_epoch) = (found, epoch);
+            // Before the rate is low nothing is held against a run.
+            if found > progress.peak || !schedule.is_low(epoch * per_epoch, LOW) {
+                progress.peak = progress.peak.max(found);
+                progress.peak_epoch = epoch;
             }
             if found > best.recall {
                 is_best = true;
-                let (candidate, step) = (progress.candidate, progress.steps);
-                *best = Best { networks, recall: found, candidate, step, epoch };
-                self.keep_best(params, progress, best)?;
+                *best = Best { networks, recall: found, step: progress.steps, epoch };
+                run.keep_best(self.params, progress, best)?;
             }
         }
         let broken_off = flow.is_break();
@@ -298,83 +377,41 @@ impl Run<'_> {
             recall,
             is_best,
         };
-        self.ctx.emit(&Event::Epoch(&report));
-        let stops = self.callbacks.epoch(&report).is_break() || broken_off;
-        let gives_up = best.is_some() && epoch >= progress.peak_epoch + PATIENCE;
+        run.ctx.emit(&Event::Epoch(&report));
+        let stops = run.callbacks.epoch(&report).is_break() || broken_off;
+        let waits = PATIENCE * self.length.looks;
+        let gives_up = best.is_some() && epoch >= progress.peak_epoch + waits;
         progress.epoch = epoch;
-        progress.ended = gives_up || epoch == params.epochs;
+        progress.ended = gives_up || epoch == epochs;
         // Within an epoch there is no state to go on from: the one of the epoch before stays.
-        if let Some(keeper) = self.keeper
+        if let Some(keeper) = run.keeper
             && !broken_off
             && (progress.ended || stops || keeper.is_due(epoch))
         {
-            keeper.save(progress, learner, best.as_mut())?;
+            keeper.save(progress, learner, mean, best.as_mut())?;
         }
-        Ok(match (stops, progress.ended) {
-            (true, _) => Next::End,
-            (false, true) => Next::Candidate,
-            (false, false) => Next::Epoch,
-        })
-    }
-
-    /// Writes the model of the best moment.
-    fn keep_best(&self, params: &Params, progress: &Progress, best: &Best) -> Result<()> {
-        let (Some(keeper), Some(watch)) = (self.keeper, self.watch) else { return Ok(()) };
-        let mut record = self.record(params.batch_size.min(self.pairs.len()), progress, best.step);
-        record.validation = Some(ValidationReport {
-            n_rows: watch.n_rows(),
-            k: watch.k,
-            recall: best.recall,
-            start_recall: None,
-            pca_recall: None,
-        });
-        let Networks { encoder, projector } = best.networks.clone();
-        let encoder = watch.whitened(self.ctx, encoder)?;
-        let model = Model::new(params.clone(), encoder, projector, record);
-        let model = model.with_ranges(self.ctx, watch.base())?;
-        keeper.save_model("best.safetensors", &model)
+        Ok(stops || progress.ended)
     }
 }
 
-/// The objective, and the coordinates in which it is trained.
-fn objective(
-    params: &Params,
-    encoder: &Network<f32>,
-    pca: Option<&Pca>,
-) -> (Objective, Option<InputFrame>) {
-    let nowhere = vec![0.0; encoder.in_width()];
-    let mean = pca.map_or(&nowhere[..], Pca::mean);
-    let spread = pca.map_or(1.0, Pca::spread);
-    let frame = InputFrame::new(encoder, mean, spread);
-    match params.loss {
-        Loss::BT => {
-            let objective =
-                Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss };
-            // LARS moves matrices in proportion to their size: it needs no frame.
-            (objective, Some(frame).filter(|_| params.optimizer == Optimizer::AdamW))
-        }
-        Loss::MSE => (Objective::Reconstruction, Some(frame)),
-        Loss::KL | Loss::Auto => {
-            // Cosines about the mean or about the origin, in the frame's coordinates.
-            let origin = if params.centre_target { mean } else { &nowhere };
-            let centre = origin.iter().zip(&frame.mean).map(|(o, m)| ((o - m) / spread) as f32);
-            (Objective::Kl { tau: params.tau, centre: centre.collect() }, Some(frame))
-        }
-    }
-}
-
-fn optimiser(optimizer: Optimizer) -> OptimiserKind {
-    match optimizer {
+pub(super) fn optimiser(params: &Params) -> OptimiserKind {
+    use crate::optimiser::LarsConfig;
+    use crate::params::{Loss, Optimizer};
+    match params.optimizer {
         Optimizer::Lars => OptimiserKind::Lars(LarsConfig::REFERENCE),
-        Optimizer::AdamW => OptimiserKind::AdamW,
+        // Similarities that are kept are kept in a space of any scale, which decay would change.
+        Optimizer::AdamW if params.loss == Loss::KL => OptimiserKind::AdamW { decay: 0.0 },
+        Optimizer::AdamW => OptimiserKind::AdamW { decay: 0.01 },
     }
 }
 
-fn schedule(params: &Params, batch: usize, steps_per_epoch: usize) -> Schedule {
+pub(super) fn schedule(params: &Params, batch: usize, warmup: usize, steps: usize) -> Schedule {
+    use crate::params::Optimizer;
+    // It is chosen before any step is made.
+    let rate = params.learning_rate.unwrap_or_else(|| super::race::rate(params.n_components));
     let base = match params.optimizer {
-        Optimizer::Lars => params.learning_rate * batch as f64 / 256.0,
-        Optimizer::AdamW => params.learning_rate,
+        Optimizer::Lars => rate * batch as f64 / 256.0,
+        Optimizer::AdamW => rate,
     };
-    let (warmup, total) = (params.warmup_epochs, params.epochs);
-    Schedule::new(base, steps_per_epoch * warmup, steps_per_epoch * total)
+    Schedule::new(base, warmup, steps)
 }

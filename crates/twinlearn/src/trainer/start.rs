@@ -1,6 +1,8 @@
-//! Where training begins: the encoder from PCA, the closed form, chance or a model.
+//! Where training begins: the encoder from a closed form, chance or a model.
 
 use super::step::Networks;
+use super::validation::{Watch, mean};
+use crate::closed::{ClosedForms, Form};
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::{Error, Result};
@@ -8,59 +10,91 @@ use crate::knn::Metric;
 use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
-use crate::params::{Init, Loss, Params};
-use crate::pca::Pca;
+use crate::params::{Init, Loss, Params, Solver};
+use crate::pca::LinearMap;
 use crate::random::{Purpose, generator};
 use crate::spectral::neighbour_map;
 
-/// The networks before training.
+/// The closed form that keeps most held-out neighbours, and how many.
+pub(super) struct BestForm {
+    pub(super) form: Form,
+    pub(super) map: LinearMap,
+    pub(super) recall: Option<f64>,
+}
+
+/// The best closed form at d by `watch`; without one, or where several are alike, plain PCA.
+pub(super) fn best_form(
+    ctx: &Context,
+    forms: &ClosedForms,
+    d: usize,
+    watch: Option<&Watch<'_>>,
+) -> Result<BestForm> {
+    let mut best: Option<BestForm> = None;
+    for (form, map) in forms.maps(d)? {
+        let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
+        let recall = recall.transpose()?.map(mean);
+        if best.as_ref().is_none_or(|best| recall > best.recall) {
+            best = Some(BestForm { form, map, recall });
+        }
+    }
+    best.ok_or_else(|| Error::invalid("X", "at least two different rows", "only equal ones"))
+}
+
+/// The networks before training. `best` is the best closed form.
 pub(super) fn networks(
     params: &Params,
     ctx: &Context,
     x: &dyn Vectors,
     pairs: &Pairs,
-    pca: Option<&Pca>,
+    forms: Option<&ClosedForms>,
+    best: Option<&BestForm>,
     model: Option<&Model>,
 ) -> Result<Networks> {
     let (d, norm) = (params.n_components, params.norm_layer);
     let mut rng = generator(params.seed, Purpose::Init, 0);
-    let map = match (params.init, pca, model) {
-        (Init::Model, _, Some(model)) => {
-            let (encoder, projector) = model.networks();
-            let projector = projector.filter(|_| params.projector.is_some()).cloned();
-            return Ok(Networks { encoder: encoder.clone(), projector });
-        }
-        (Init::Pca, Some(pca), _) => Some((pca, pca.projection(d, params.pca_power)?)),
-        (Init::Spectral, Some(pca), _) => {
-            Some((pca, neighbour_map(ctx, x, pairs, pca.mean(), d, params.pca_power)?))
+    let pca = forms.map(ClosedForms::pca);
+    let map = match (params.init, pca) {
+        (Init::Best, _) => best.map(|best| best.map.clone()),
+        (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
+        (Init::Spectral, Some(pca)) => {
+            Some(about(params, neighbour_map(ctx, x, pairs, pca.mean(), d, params.pca_power)?))
         }
         _ => None,
     };
-    let encoder = match map {
-        Some((pca, map)) => {
-            let map = if begins_uncentred(params) { map.without_bias() } else { map };
+    let given = model.filter(|_| params.init == Init::Model).map(Model::networks);
+    let encoder = match (given, map, pca) {
+        (Some((encoder, _)), ..) => encoder.clone(),
+        (None, Some(map), Some(pca)) => {
             let spreads = pca.spreads(&map);
             Network::carrying(&params.encoder, &map.weight, &map.bias, &spreads, &mut rng)
         }
-        None => Network::random(&params.encoder, norm, x.dim(), d, &mut rng),
+        _ => Network::random(&params.encoder, norm, x.dim(), d, &mut rng),
     };
-    let projector = params.projector.as_ref().map(|spec| {
-        let mut rng = generator(params.seed, Purpose::Init, 1);
-        let width = params.projector_width(spec, x.dim());
-        let mut projector = Network::random(spec, norm, d, width, &mut rng);
-        if params.loss == Loss::MSE {
-            // What is given back should begin no larger than rows of length 1.
-            projector.scale_output(1.0 / (width as f64).sqrt());
+    let projector = params.projector.as_ref().filter(|_| params.solver == Solver::Sgd);
+    let retained = given.and_then(|(_, projector)| projector);
+    let projector = projector.map(|spec| match retained {
+        Some(projector) => projector.clone(),
+        None => {
+            let mut rng = generator(params.seed, Purpose::Init, 1);
+            let width = params.projector_width(spec, x.dim());
+            let mut projector = Network::random(spec, norm, d, width, &mut rng);
+            if params.loss == Loss::MSE {
+                // What is given back should begin no larger than rows of length 1.
+                projector.scale_output(1.0 / (width as f64).sqrt());
+            }
+            projector
         }
-        projector
     });
     Ok(Networks { encoder, projector })
 }
 
 /// Cosines and inner products are about the origin, which centring would move; a centred target is
 /// about the mean, and hidden layers expect centred outputs.
-fn begins_uncentred(params: &Params) -> bool {
-    params.metric != Metric::L2 && !params.centre_target && params.encoder.hidden().is_empty()
+fn about(params: &Params, map: LinearMap) -> LinearMap {
+    let uncentred = params.metric != Metric::L2
+        && !params.centre_target
+        && params.encoder.hidden().is_empty();
+    if uncentred { map.without_bias() } else { map }
 }
 
 /// Refuses a model that has not the networks that `params` describe.
@@ -73,19 +107,19 @@ pub(super) fn check_model(params: &Params, dim: usize, model: &Model) -> Result<
         return Err(Error::invalid("model", format_args!("the encoder {wanted}"), got));
     }
     let (_, projector) = model.networks();
-    let (Some(spec), own) = (&params.projector, &model.params().projector) else { return Ok(()) };
+    let (Some(spec), Some(projector), Some(own)) =
+        (&params.projector, projector, &model.params().projector)
+    else {
+        // A projector that was not retained begins anew.
+        return Ok(());
+    };
     let width = params.projector_width(spec, dim);
-    match (projector, own) {
-        (Some(projector), Some(own)) if own == spec && projector.out_width() == width => Ok(()),
-        (Some(projector), Some(own)) => Err(Error::invalid(
-            "model",
-            format_args!("the projector {spec} to {width} dimensions"),
-            format_args!("{own} to {}", projector.out_width()),
-        )),
-        _ => Err(Error::invalid(
-            "model",
-            format_args!("one that retained its projector {spec} (or projector none)"),
-            "no projector",
-        )),
+    if own == spec && projector.out_width() == width {
+        return Ok(());
     }
+    Err(Error::invalid(
+        "model",
+        format_args!("the projector {spec} to {width} dimensions"),
+        format_args!("{own} to {}", projector.out_width()),
+    ))
 }

@@ -1,11 +1,87 @@
 //! One training step: encode, project, loss, back, update.
 
+use super::coordinates::Coordinates;
+use super::feed::Batch;
 use crate::context::Context;
 use crate::data::Named;
 use crate::linalg::Matrix;
 use crate::nn::{InputFrame, Network, Tape};
 use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective, reconstruction};
 use crate::optimiser::{Optimiser, OptimiserKind, Parameter};
+
+/// The learning rate of what a loss learns itself, as a share of the networks'.
+const OWN_RATE: f64 = 0.1;
+
+/// The coordinates that networks are trained in.
+#[derive(Clone, Debug)]
+pub(super) enum Space {
+    /// Those of X.
+    Own,
+    /// X moved and scaled.
+    Frame(InputFrame),
+    /// X along its axes. Whether the encoder has no bias there, and what its output is multiplied by.
+    Axes { coordinates: Coordinates, unbiased: bool, gain: f64 },
+}
+
+impl Space {
+    /// The coordinates along axes, for this encoder.
+    pub(super) fn axes(
+        ctx: &Context,
+        coordinates: &Coordinates,
+        unbiased: bool,
+        encoder: &Network<f32>,
+    ) -> Self {
+        let mut inside = encoder.clone();
+        coordinates.enter(ctx, &mut inside);
+        // Adam's steps mean the same for weights of one size; with hidden layers that is theirs.
+        let gain = match inside.as_linear() {
+            Some((weight, _)) => {
+                let square: f64 = weight.as_slice().iter().map(|&w| f64::from(w).powi(2)).sum();
+                let size = (square / weight.as_slice().len() as f64).sqrt();
+                if size > 0.0 { 1.0 / size } else { 1.0 }
+            }
+            None => 1.0,
+        };
+        Self::Axes { coordinates: coordinates.clone(), unbiased, gain }
+    }
+
+    /// An encoder in these coordinates.
+    pub(super) fn entered(&self, ctx: &Context, encoder: &Network<f32>) -> Network<f32> {
+        let mut networks = Networks { encoder: encoder.clone(), projector: None };
+        self.enter(ctx, &mut networks);
+        networks.encoder
+    }
+
+    fn enter(&self, ctx: &Context, networks: &mut Networks) {
+        let Networks { encoder, projector } = networks;
+        match self {
+            Self::Own => {}
+            Self::Frame(frame) => frame.enter(encoder, projector.as_mut()),
+            Self::Axes { coordinates, unbiased, gain } => {
+                coordinates.enter(ctx, encoder);
+                encoder.scale_output(*gain);
+                if *unbiased {
+                    encoder.drop_bias();
+                }
+            }
+        }
+    }
+
+    fn leave(&self, ctx: &Context, networks: &mut Networks) {
+        let Networks { encoder, projector } = networks;
+        match self {
+            Self::Own => {}
+            Self::Frame(frame) => frame.leave(encoder, projector.as_mut()),
+            Self::Axes { coordinates, unbiased, gain } => {
+                if *unbiased {
+                    encoder.restore_bias();
+                }
+                encoder.scale_output(1.0 / gain);
+                coordinates.leave(ctx, encoder);
+            }
+        }
+    }
+}
 
 /// What is trained.
 #[derive(Clone, Debug)]
@@ -35,8 +111,9 @@ pub(super) struct Learner {
     networks: Networks,
     loss: Loss,
     optimiser: Optimiser,
-    /// The coordinates that the encoder is in, if not those of its input.
-    frame: Option<InputFrame>,
+    space: Space,
+    /// Views that a batch is stacked of.
+    views: usize,
     encoder_tape: Tape<f32>,
     projector_tape: Option<Tape<f32>>,
     /// One gradient for each parameter: the encoder's, the projector's, the loss's own.
@@ -46,73 +123,81 @@ pub(super) struct Learner {
 /// A loss with its buffers and what it learns itself.
 enum Loss {
     BarlowTwins(BarlowTwins<f32>),
-    /// With log a.
-    Kl(Box<NeighbourhoodKl<f32>>, [f32; 1]),
+    /// With the logarithms of a.
+    Kl(Box<NeighbourhoodKl<f32>>, Vec<f32>),
     Reconstruction,
 }
 
 impl Learner {
+    /// For batches of so many rows.
     pub(super) fn new(
+        ctx: &Context,
         mut networks: Networks,
-        batch: usize,
+        rows: usize,
         objective: Objective,
         optimiser: OptimiserKind,
-        frame: Option<InputFrame>,
+        space: Space,
     ) -> Self {
-        if let Some(frame) = &frame {
-            frame.enter(&mut networks.encoder, networks.projector.as_mut());
-        }
+        space.enter(ctx, &mut networks);
         let Networks { encoder, projector } = &networks;
         let width = projector.as_ref().unwrap_or(encoder).out_width();
         let mut sizes: Vec<usize> = encoder.parameters().iter().map(|p| p.2.len()).collect();
         sizes.extend(projector.iter().flat_map(Network::parameters).map(|p| p.2.len()));
+        let mut views = 2;
         let loss = match objective {
             Objective::BarlowTwins { lambda, scale } => {
-                let form = Form::cheaper(batch, width);
-                Loss::BarlowTwins(BarlowTwins::new(lambda, scale, batch, width, form))
+                let form = Form::cheaper(rows / 2, width);
+                Loss::BarlowTwins(BarlowTwins::new(lambda, scale, rows / 2, width, form))
             }
-            Objective::Kl { tau, centre } => {
-                sizes.push(1);
-                let start = NeighbourhoodKl::<f32>::initial_log_scale(tau) as f32;
-                let kl = NeighbourhoodKl::new(tau, batch, encoder.in_width(), width, centre);
-                Loss::Kl(Box::new(kl), [start])
+            Objective::Kl(of) => {
+                views = if matches!(space, Space::Axes { .. }) { 1 } else { 2 };
+                let starts = of.initial_log_scales();
+                sizes.push(starts.len());
+                Loss::Kl(Box::new(NeighbourhoodKl::new(of, encoder.in_width())), starts)
             }
             Objective::Reconstruction => Loss::Reconstruction,
         };
         Self {
             loss,
             optimiser: Optimiser::new(optimiser, &sizes),
-            frame,
-            encoder_tape: encoder.tape(2 * batch),
-            projector_tape: projector.as_ref().map(|p| p.tape(2 * batch)),
+            space,
+            views,
+            encoder_tape: encoder.tape(rows),
+            projector_tape: projector.as_ref().map(|p| p.tape(rows)),
             gradients: sizes.into_iter().map(|n| vec![0.0; n]).collect(),
             networks,
         }
     }
 
     /// The networks as they are now, of the input as it is.
-    pub(super) fn networks(&self, with_projector: bool) -> Networks {
+    pub(super) fn networks(&self, ctx: &Context, with_projector: bool) -> Networks {
         let Networks { encoder, projector } = &self.networks;
         let projector = projector.as_ref().filter(|_| with_projector).cloned();
-        let mut networks = Networks { encoder: encoder.clone(), projector };
-        if let Some(frame) = &self.frame {
-            frame.leave(&mut networks.encoder, networks.projector.as_mut());
-        }
-        networks
+        self.left(ctx, Networks { encoder: encoder.clone(), projector })
     }
 
     /// [`networks`](Self::networks) at the end, when nothing else is needed any more.
-    pub(super) fn into_networks(self) -> Networks {
-        let Self { mut networks, frame, .. } = self;
-        if let Some(frame) = frame {
-            frame.leave(&mut networks.encoder, networks.projector.as_mut());
-        }
+    pub(super) fn into_networks(self, ctx: &Context) -> Networks {
+        let Self { mut networks, space, .. } = self;
+        space.leave(ctx, &mut networks);
         networks
     }
 
-    /// The coordinates that its input must be in, if not those of X.
-    pub(super) fn frame(&self) -> Option<&InputFrame> {
-        self.frame.as_ref()
+    /// Networks in the coordinates of training, of the input as it is.
+    pub(super) fn left(&self, ctx: &Context, mut networks: Networks) -> Networks {
+        self.space.leave(ctx, &mut networks);
+        networks
+    }
+
+    /// Networks of the input as it is, in the coordinates of training.
+    pub(super) fn entered(&self, ctx: &Context, mut networks: Networks) -> Networks {
+        self.space.enter(ctx, &mut networks);
+        networks
+    }
+
+    /// The encoder in the coordinates of training.
+    pub(super) fn encoder(&self) -> &Network<f32> {
+        &self.networks.encoder
     }
 
     /// Everything that later steps depend on: the optimiser's count of steps, where it has one, and
@@ -129,31 +214,31 @@ impl Learner {
         (count, arrays)
     }
 
-    /// One step on the rows of both views, 2B × D.
-    pub(super) fn step(&mut self, ctx: &Context, input: &Matrix, learning_rate: f64) -> LossParts {
-        let loss = self.gradients(ctx, input);
+    /// One step.
+    pub(super) fn step(&mut self, ctx: &Context, batch: &Batch, learning_rate: f64) -> LossParts {
+        let loss = self.gradients(ctx, batch);
         self.update(ctx, learning_rate);
         loss
     }
 
-    fn gradients(&mut self, ctx: &Context, rows: &Matrix) -> LossParts {
-        let input = rows.view();
+    fn gradients(&mut self, ctx: &Context, batch: &Batch) -> LossParts {
+        let (input, views) = (batch.rows.view(), self.views);
         let Networks { encoder, projector } = &mut self.networks;
-        let n_networks = self.gradients.len() - self.loss.parameters().len();
+        let n_networks = self.gradients.len() - self.loss.n_parameters();
         let (of_networks, of_loss) = self.gradients.split_at_mut(n_networks);
         let (of_encoder, of_projector) = of_networks.split_at_mut(encoder.parameters().len());
-        encoder.forward(ctx, input, 2, &mut self.encoder_tape);
+        encoder.forward(ctx, input, views, &mut self.encoder_tape);
         let loss = match (projector, &mut self.projector_tape) {
             (Some(projector), Some(tape)) => {
                 let z = self.encoder_tape.out();
-                projector.forward(ctx, z.view(), 2, tape);
-                let loss = self.loss.gradient(ctx, rows, tape.out(), of_loss);
+                projector.forward(ctx, z.view(), views, tape);
+                let loss = self.loss.gradient(ctx, batch, tape.out(), of_loss);
                 projector.backward(ctx, z.view(), tape, of_projector);
                 // From here the buffer of the codes holds the gradient by them.
                 projector.input_gradient(ctx, tape, z);
                 loss
             }
-            _ => self.loss.gradient(ctx, rows, self.encoder_tape.out(), of_loss),
+            _ => self.loss.gradient(ctx, batch, self.encoder_tape.out(), of_loss),
         };
         encoder.backward(ctx, input, &mut self.encoder_tape, of_encoder);
         loss
@@ -164,13 +249,15 @@ impl Learner {
         let all = || [Some(&networks.encoder), networks.projector.as_ref()].into_iter().flatten();
         let shapes = all().flat_map(Network::parameters).map(|(_, shape, _)| shape.len());
         let mut matrices: Vec<bool> = shapes.map(|n| n > 1).collect();
+        let n_networks = matrices.len();
         matrices.resize(gradients.len(), false);
         let Networks { encoder, projector } = networks;
         let all = [Some(encoder), projector.as_mut()].into_iter().flatten();
         let parameters = all.flat_map(Network::parameters_mut).chain(loss.parameters_mut());
         for (index, (values, gradient)) in parameters.zip(gradients).enumerate() {
             let parameter = Parameter { index, is_matrix: matrices[index], values, gradient };
-            optimiser.step(ctx, parameter, learning_rate);
+            let rate = if index < n_networks { 1.0 } else { OWN_RATE } * learning_rate;
+            optimiser.step(ctx, parameter, rate);
         }
     }
 }
@@ -180,33 +267,33 @@ impl Loss {
     fn gradient(
         &mut self,
         ctx: &Context,
-        input: &Matrix,
+        batch: &Batch,
         z: &mut Matrix,
         own: &mut [Vec<f32>],
     ) -> LossParts {
         match self {
             Self::BarlowTwins(loss) => loss.loss_and_gradient(ctx, z),
-            Self::Kl(loss, log_scale) => {
-                let (parts, slope) = loss.loss_and_gradient(ctx, input, z, log_scale[0].into());
-                own[0][0] = slope as f32;
-                parts
-            }
-            Self::Reconstruction => reconstruction(ctx, input, z),
+            Self::Kl(loss, log_scales) => loss.loss_and_gradient(
+                ctx,
+                &batch.rows,
+                Some(&batch.weights).filter(|weights| weights.rows() > 0),
+                z,
+                log_scales,
+                &mut own[0],
+            ),
+            Self::Reconstruction => reconstruction(ctx, &batch.rows, z),
         }
     }
 
-    fn parameters(&self) -> &[[f32; 1]] {
-        match self {
-            Self::BarlowTwins(_) | Self::Reconstruction => &[],
-            Self::Kl(_, log_scale) => std::slice::from_ref(log_scale),
-        }
+    fn n_parameters(&self) -> usize {
+        usize::from(matches!(self, Self::Kl(..)))
     }
 
     fn parameters_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        let log_scale = match self {
+        let log_scales = match self {
             Self::BarlowTwins(_) | Self::Reconstruction => None,
-            Self::Kl(_, log_scale) => Some(&mut log_scale[..]),
+            Self::Kl(_, log_scales) => Some(&mut log_scales[..]),
         };
-        log_scale.into_iter()
+        log_scales.into_iter()
     }
 }

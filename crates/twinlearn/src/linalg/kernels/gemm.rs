@@ -77,18 +77,20 @@ pub(crate) fn gemm_tile<T: Real>(
     }
 }
 
-/// `c[rows, cols] = a[rows, :] · a[cols, :]ᵀ`, and its mirror image `c[cols, rows]`.
+/// `c[rows, cols] = beta · c[rows, cols] + a[rows, :] · a[cols, :]ᵀ`, and its mirror image
+/// `c[cols, rows]`.
 ///
 /// `rows` begin where `cols` do. No two calls that run at once may share an element of `c` on or
 /// below the diagonal.
 pub(crate) fn gram_tile<T: Real>(
     a: MatRef<'_, T>,
+    beta: T,
     c: &Tile<'_, T>,
     rows: Range<usize>,
     cols: Range<usize>,
 ) {
     assert!(rows.start == cols.start && rows.end <= c.cols && cols.end <= c.rows);
-    gemm_tile(T::from_f64(1.0), a, a.t(), T::default(), c, rows.clone(), cols.clone());
+    gemm_tile(T::from_f64(1.0), a, a.t(), beta, c, rows.clone(), cols.clone());
     // At the diagonal a part of the mirror is in the tile itself: copying its lower half over its upper makes
     // the result symmetric to the bit.
     for i in rows.clone() {

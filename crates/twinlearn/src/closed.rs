@@ -1,0 +1,177 @@
+//! Reductions in closed form: principal axes and their kin. They are what a fit begins with, what it
+//! must not fall below, and what it is compared with.
+//!
+//! With μ the mean and C the covariance of the rows, S = E[xxᵀ] = C + μμᵀ, and L the covariance of
+//! differences within lists of neighbours, the forms are the leading axes of
+//!
+//! - C, each divided by σ^γ, γ in [`POWERS`] (PCA);
+//! - S (PCA without centring), where cosines or inner products, which are about the origin, are kept;
+//! - ¼ S/tr S + ¾ L/tr L (C for S under l2): axes along which neighbours differ are needed to tell
+//!   them apart, however small they are.
+//!
+//! Under cosine and inner product no form takes the mean off; under l2 all do.
+
+use crate::context::Context;
+use crate::data::Vectors;
+use crate::error::Result;
+use crate::linalg::{MatRef, Matrix, gram, symmetric_eigen};
+use crate::pairs::Pairs;
+use crate::pca::{LinearMap, Moments, Pca};
+use crate::random::{Purpose, below, generator};
+
+/// The powers γ by which the axes of C are divided.
+pub(crate) const POWERS: [f64; 4] = [0.0, 0.1, 0.25, 0.5];
+/// Differences that L is taken from, at most, and the ranks of the neighbours.
+const DIFFERENCES: usize = 50_000;
+const RANKS: usize = 10;
+/// Differences read at once.
+const ROWS: usize = 1024;
+/// The share of S in the last form.
+const SHARE: f64 = 0.25;
+
+/// One way to reduce without training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// The axes of C, divided by σ^γ.
+    Pca(f64),
+    /// The axes of S.
+    Uncentred,
+    /// The axes of S and L.
+    Neighbours,
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pca(0.0) => f.write_str("PCA"),
+            Self::Pca(power) => write!(f, "PCA γ={power}"),
+            Self::Uncentred => f.write_str("PCA uncentred"),
+            Self::Neighbours => f.write_str("PCA with neighbours"),
+        }
+    }
+}
+
+/// All forms, at every d.
+pub(crate) struct ClosedForms {
+    pca: Pca,
+    is_centred: bool,
+    /// The eigenvalues and axes of S; of C itself where the forms are centred.
+    second: Option<(Vec<f64>, Matrix<f64>)>,
+    neighbours: Option<Matrix<f64>>,
+}
+
+impl ClosedForms {
+    /// Of rows with these moments. `differences` is L, where there are lists of neighbours;
+    /// `is_centred` takes the mean off.
+    pub(crate) fn new(
+        ctx: &Context,
+        moments: &Moments,
+        differences: Option<&Matrix<f64>>,
+        is_centred: bool,
+    ) -> Result<Self> {
+        let dim = moments.mean.len();
+        let trace = |m: &Matrix<f64>| (0..dim).map(|i| m.row(i)[i]).sum::<f64>();
+        let second = if is_centred { moments.covariance.clone() } else { moments.second() };
+        let mixed = differences.filter(|l| trace(l) > 0.0).map(|l| {
+            let (of_second, of_differences) = (SHARE / trace(&second), (1.0 - SHARE) / trace(l));
+            let mut mixed = second.clone();
+            for (m, &l) in mixed.as_mut_slice().iter_mut().zip(l.as_slice()) {
+                *m = *m * of_second + l * of_differences;
+            }
+            mixed
+        });
+        Ok(Self {
+            pca: Pca::of(ctx, moments)?,
+            is_centred,
+            second: if is_centred { None } else { Some(symmetric_eigen(ctx, second)?) },
+            neighbours: mixed.map(|m| symmetric_eigen(ctx, m).map(|(_, axes)| axes)).transpose()?,
+        })
+    }
+
+    /// The principal components.
+    pub(crate) fn pca(&self) -> &Pca {
+        &self.pca
+    }
+
+    /// The eigenvalues and axes of the second moment about what the rows are compared about.
+    pub(crate) fn second(&self) -> (Vec<f64>, &Matrix<f64>) {
+        match &self.second {
+            Some((values, axes)) => (values.clone(), axes),
+            None => (self.pca.std().iter().map(|std| std * std).collect(), self.pca.axes()),
+        }
+    }
+
+    /// The maps to `n_components` ≤ D axes, plain PCA first.
+    pub(crate) fn maps(&self, n_components: usize) -> Result<Vec<(Form, LinearMap)>> {
+        let mut all = Vec::new();
+        for power in POWERS {
+            all.push((Form::Pca(power), self.pca_map(n_components, power)?));
+        }
+        let nothing = vec![0.0; self.pca.mean().len()];
+        let mean = if self.is_centred { self.pca.mean() } else { &nothing };
+        let uncentred = self.second.as_ref().map(|(_, axes)| axes);
+        for (form, axes) in [
+            (Form::Uncentred, uncentred),
+            (Form::Neighbours, self.neighbours.as_ref()),
+        ] {
+            if let Some(axes) = axes {
+                let gains = std::iter::repeat_n(1.0, n_components);
+                all.push((form, LinearMap::along(axes, mean, gains)?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The axes of C divided by σ^`power`.
+    pub(crate) fn pca_map(&self, n_components: usize, power: f64) -> Result<LinearMap> {
+        let map = self.pca.projection(n_components, power)?;
+        Ok(if self.is_centred { map } else { map.without_bias() })
+    }
+
+    /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those
+    /// of one eigenproblem.
+    pub(crate) fn bytes(dim: usize) -> usize {
+        // Three sets of axes, C, S, L and their mixture.
+        7 * 8 * dim * dim
+    }
+}
+
+/// L: the mean of (x − y)(x − y)ᵀ over a seeded sample of rows x, each with a random one of its
+/// nearest neighbours y.
+pub(crate) fn differences(
+    ctx: &Context,
+    x: &dyn Vectors,
+    pairs: &Pairs,
+    seed: u64,
+) -> Result<Matrix<f64>> {
+    let dim = x.dim();
+    let mut rng = generator(seed, Purpose::Differences, 0);
+    let anchors = crate::random::subset(&mut rng, pairs.len(), DIFFERENCES.min(pairs.len()));
+    let chosen: Vec<(u32, u32)> = anchors
+        .into_iter()
+        .map(|i| {
+            let (anchor, list) = pairs.list(i as usize);
+            let near = list.len().min(RANKS) as u32;
+            (anchor, list[below(&mut rng, near) as usize])
+        })
+        .collect();
+    let mut total = Matrix::<f64>::zeros(dim, dim);
+    for chosen in chosen.chunks(ROWS) {
+        ctx.check_cancelled()?;
+        let mut between = Matrix::<f64>::zeros(chosen.len(), dim);
+        ctx.try_for_each_chunk(between.as_mut_slice(), dim, |i, out| {
+            let mut rows = vec![0.0; 2 * dim];
+            x.gather(&[chosen[i].0, chosen[i].1], &mut rows)?;
+            let (a, b) = rows.split_at(dim);
+            for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                *out = f64::from(a) - f64::from(b);
+            }
+            Ok(())
+        })?;
+        let view = MatRef::new(between.as_slice(), chosen.len(), dim);
+        gram(ctx, view.t(), 1.0, total.view_mut());
+    }
+    let n = chosen.len() as f64;
+    total.as_mut_slice().iter_mut().for_each(|t| *t /= n);
+    Ok(total)
+}

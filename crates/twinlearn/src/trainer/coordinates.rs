@@ -1,0 +1,170 @@
+//! The coordinates in which the neighbourhood-KL loss trains.
+//!
+//! With S = QΛQᵀ the second moment of the rows x (under l2 and with a centred target about their mean,
+//! which is taken off first), y = s Λ^(−1/4) Qᵀ x, where s makes the mean square
+//! length of y 1. Adam moves every weight by about the learning rate: along axes of rows that vary by
+//! orders of magnitude that is too far for some and too short for others. Similarities of x can
+//! still be told: x · x' = yᵀ (Λ^(1/2)/s²) y'.
+//!
+//! Axes along which rows vary by no more than rounding are left out: nothing can be learned there, and
+//! what is learned from noise would be amplified in rows that do vary.
+//!
+//! Under cosine a linear encoder without a bias sees only directions, so its rows are brought to
+//! length 1 first, and rows of any length teach alike.
+
+use crate::context::Context;
+use crate::data::Vectors;
+use crate::error::Result;
+use crate::linalg::{MatMut, MatRef, Matrix, matmul, scale_to_unit};
+use crate::nn::Network;
+
+/// Eigenvalues below this share of the largest are taken for it.
+const FLOOR: f64 = 1e-10;
+/// Rows read at once.
+const ROWS: usize = 64;
+
+/// y of x, and back.
+#[derive(Clone, Debug)]
+pub(super) struct Coordinates {
+    /// s Λ^(−1/4) Qᵀ, as it is applied to rows.
+    forward: Network<f32>,
+    /// The same, and its inverse transposed: rows are s Λ^(−1/4) Qᵀ and s⁻¹ Λ^(1/4) Qᵀ.
+    axes: Matrix<f64>,
+    inverse: Matrix<f64>,
+    /// s⁻¹ Λ^(1/4): what the coordinates of y are multiplied by to be those of Qᵀx.
+    lengths: Vec<f32>,
+    /// What is taken off x first.
+    mean: Vec<f64>,
+    /// Whether rows are brought to length 1 first.
+    to_unit: bool,
+}
+
+impl Coordinates {
+    /// For rows whose second moment has these eigenvalues, falling, and axes (as rows). Standard
+    /// deviations up to `rounding` are that.
+    pub(super) fn new(
+        values: &[f64],
+        axes: &Matrix<f64>,
+        rounding: f64,
+        mean: Vec<f64>,
+        to_unit: bool,
+    ) -> Result<Self> {
+        let dim = values.len();
+        let is_live = |value: f64| value > rounding * rounding;
+        let floored: Vec<f64> = values.iter().map(|v| v.max(FLOOR * values[0])).collect();
+        // E‖y‖² = s² Σ λ^(1/2).
+        let live = floored.iter().zip(values).filter(|(_, v)| is_live(**v));
+        let s = 1.0 / live.map(|(v, _)| v.sqrt()).sum::<f64>().sqrt();
+        let (mut forward, mut inverse) = (axes.clone(), axes.clone());
+        let mut lengths = Vec::with_capacity(dim);
+        for (i, value) in floored.iter().enumerate() {
+            let length = value.powf(0.25) / s;
+            let [length, inverted] = if is_live(values[i]) { [length, 1.0 / length] } else { [0.0; 2] };
+            lengths.push(length as f32);
+            let scale = |row: &mut [f64], by: f64| row.iter_mut().for_each(|v| *v *= by);
+            scale(&mut forward.as_mut_slice()[i * dim..][..dim], inverted);
+            scale(&mut inverse.as_mut_slice()[i * dim..][..dim], length);
+        }
+        let weight = forward.as_slice().iter().map(|&v| v as f32).collect();
+        let mut network = Network::linear(Matrix::new(dim, dim, weight)?, vec![0.0; dim]);
+        network.shift_input(&mean, -1.0);
+        Ok(Self { forward: network, axes: forward, inverse, lengths, mean, to_unit })
+    }
+
+    /// What the coordinates of y are multiplied by to be those of x along the axes.
+    pub(super) fn lengths(&self) -> &[f32] {
+        &self.lengths
+    }
+
+    /// What is taken off x first.
+    pub(super) fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Qᵀ of a vector in the coordinates of x, without the mean, along the axes that are not left out.
+    pub(super) fn along(&self, x: &[f64]) -> Vec<f32> {
+        let dim = self.lengths.len();
+        let rows = self.axes.as_slice().chunks_exact(dim);
+        let along = |(axis, &length): (&[f64], &f32)| {
+            let y: f64 = axis.iter().zip(x).map(|(a, x)| a * x).sum();
+            (y * f64::from(length)) as f32
+        };
+        rows.zip(&self.lengths).map(along).collect()
+    }
+
+    /// The network of y that gives what `network` gives of x.
+    pub(super) fn enter(&self, ctx: &Context, network: &mut Network<f32>) {
+        network.shift_input(&self.mean, 1.0);
+        self.multiply(ctx, network, &self.inverse, true);
+    }
+
+    /// The inverse of [`enter`](Self::enter).
+    pub(super) fn leave(&self, ctx: &Context, network: &mut Network<f32>) {
+        self.multiply(ctx, network, &self.axes, false);
+        network.shift_input(&self.mean, -1.0);
+    }
+
+    /// The first layer's weights times `by`, transposed or not, in `f64`.
+    fn multiply(
+        &self,
+        ctx: &Context,
+        network: &mut Network<f32>,
+        by: &Matrix<f64>,
+        transposed: bool,
+    ) {
+        let weight = network.first_weight_mut();
+        let (rows, dim) = (weight.rows(), weight.cols());
+        let wide: Vec<f64> = weight.as_slice().iter().map(|&w| w.into()).collect();
+        let mut out = vec![0.0; rows * dim];
+        let by = if transposed { by.view().t() } else { by.view() };
+        let into = MatMut::new(&mut out, rows, dim);
+        matmul(ctx, 1.0, MatRef::new(&wide, rows, dim), by, 0.0, into);
+        for (w, v) in weight.as_mut_slice().iter_mut().zip(out) {
+            *w = v as f32;
+        }
+    }
+}
+
+/// Rows in these coordinates, moved whenever they are read.
+pub(super) struct Moved<'a> {
+    pub(super) x: &'a dyn Vectors,
+    pub(super) coordinates: Coordinates,
+}
+
+impl Moved<'_> {
+    fn move_rows(&self, rows: &mut [f32], out: &mut [f32]) {
+        let dim = self.x.dim();
+        for (rows, out) in rows.chunks_mut(ROWS * dim).zip(out.chunks_mut(ROWS * dim)) {
+            if self.coordinates.to_unit {
+                rows.chunks_exact_mut(dim).for_each(|row| {
+                    scale_to_unit(row);
+                });
+            }
+            out.copy_from_slice(self.coordinates.forward.infer(rows).as_slice());
+        }
+    }
+}
+
+impl Vectors for Moved<'_> {
+    fn n_rows(&self) -> usize {
+        self.x.n_rows()
+    }
+
+    fn dim(&self) -> usize {
+        self.x.dim()
+    }
+
+    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        let mut rows = vec![0.0; out.len()];
+        self.x.read_rows(start, &mut rows)?;
+        self.move_rows(&mut rows, out);
+        Ok(())
+    }
+
+    fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        let mut rows = vec![0.0; out.len()];
+        self.x.gather(ids, &mut rows)?;
+        self.move_rows(&mut rows, out);
+        Ok(())
+    }
+}

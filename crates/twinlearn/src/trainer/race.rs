@@ -1,0 +1,86 @@
+//! A short race before a run: which temperature keeps most neighbours of held-out rows.
+
+use serde::{Deserialize, Serialize};
+
+use super::feed::Source;
+use super::run::{Length, Run, schedule};
+use super::step::Networks;
+use crate::context::{Event, Stage};
+use crate::error::Result;
+use crate::params::Params;
+
+/// Steps of each that takes part, as a share of the run's and at most.
+const SHARE: usize = 8;
+const MOST: usize = 200;
+/// What is tried for τ: shares of how much nearer neighbours are than other rows.
+const TAUS: [f64; 2] = [0.1, 0.05];
+
+/// The learning rate that is taken for reductions to `d` dimensions where none is given.
+pub(super) fn rate(d: usize) -> f64 {
+    (2.56 / d as f64).min(0.06)
+}
+
+/// What a run goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Choice {
+    tau: f64,
+    learning_rate: f64,
+}
+
+impl Choice {
+    pub(super) fn taken(&self, params: &Params) -> Params {
+        let Self { tau, learning_rate } = *self;
+        params.changed(|p| (p.tau, p.learning_rate) = (Some(tau), Some(learning_rate)))
+    }
+}
+
+impl Run<'_> {
+    /// What is not given, chosen; none where a loss needs no choice. Every one that takes part makes
+    /// the same first steps of the run under a schedule of its own.
+    pub(super) fn race(
+        &self,
+        source: &Source<'_>,
+        start: &Networks,
+        length: Length,
+    ) -> Result<Option<Choice>> {
+        let Self { params, ctx, .. } = self;
+        if !params.is_listed() {
+            return Ok(None);
+        }
+        let learning_rate = params.learning_rate.unwrap_or_else(|| rate(params.n_components));
+        let choice = |tau| Choice { tau, learning_rate };
+        if let Some(tau) = params.tau {
+            return Ok(Some(choice(tau)));
+        }
+        let taus = TAUS.map(|share| share * self.setting.gap());
+        if self.watch.is_none() {
+            return Ok(Some(choice(taus[0])));
+        }
+        let steps = (length.steps() / SHARE).clamp(1, MOST);
+        let epochs = steps.div_ceil(length.per_epoch);
+        ctx.stage(Stage::Choose, taus.len() * steps, || {
+            let mut best: Option<(f64, Choice)> = None;
+            for (i, choice) in taus.map(choice).into_iter().enumerate() {
+                let params = choice.taken(params);
+                let mut learner = self.setting.learner(&params, start.clone(), source)?;
+                let schedule = schedule(&params, source.batch, steps / 10, steps);
+                source.feed(0..epochs, |feed| {
+                    for step in 0..steps {
+                        let batch = feed.next()?;
+                        self.step(&mut learner, &batch, step + 1, schedule.at(step))?;
+                        feed.give_back(batch);
+                        let done = i * steps + step + 1;
+                        ctx.emit(&Event::StageProgress { stage: Stage::Choose, done });
+                    }
+                    Ok(())
+                })?;
+                let encoder = learner.into_networks(ctx).encoder;
+                let recall = self.recall(&encoder)?.unwrap_or_default();
+                if best.is_none_or(|best| recall > best.0) {
+                    best = Some((recall, choice));
+                }
+            }
+            Ok(best.map(|best| best.1))
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! What a loss is trained in: its objective, its coordinates, the rows in them.
+
+use super::coordinates::{Coordinates, Moved};
+use super::feed::{Kind, Queries, Source};
+use super::run::optimiser;
+use super::step::{Learner, Networks, Space};
+use crate::context::Context;
+use crate::data::{Subset, Vectors};
+use crate::error::Result;
+use crate::knn::Metric;
+use crate::linalg::{Matrix, dot_here, scale_to_unit};
+use crate::nn::{InputFrame, Network, encode};
+use crate::objective::{Neighbourhoods, Objective, Prefix};
+use crate::pairs::Pairs;
+use crate::params::{Loss, Optimizer, Params};
+use crate::pca::Pca;
+
+/// Rows that sizes and gaps are taken from, at most.
+const SAMPLE: usize = 512;
+/// Neighbours whose similarity is near.
+const NEAR: usize = 10;
+
+/// Rows in the coordinates of loss KL.
+pub(super) struct Axes<'a> {
+    pub(super) coordinates: Coordinates,
+    pub(super) rows: Box<dyn Vectors + 'a>,
+    /// The root mean square length of what is compared.
+    pub(super) length: f64,
+    /// Whether lists are sorted, nearest first.
+    pub(super) is_sorted: bool,
+}
+
+impl Axes<'_> {
+    /// What the numbers of rows are multiplied by, to be compared.
+    pub(super) fn factors(&self) -> Vec<f32> {
+        self.scaled(self.coordinates.lengths())
+    }
+
+    fn scaled(&self, values: &[f32]) -> Vec<f32> {
+        values.iter().map(|&v| (f64::from(v) / self.length) as f32).collect()
+    }
+}
+
+/// What all runs of a fit have in common.
+pub(super) struct Setting<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) x: &'a dyn Vectors,
+    pub(super) pca: Option<&'a Pca>,
+    /// None where the loss is trained on X itself or in a frame.
+    pub(super) axes: Option<Axes<'a>>,
+    pub(super) queries: Option<(&'a dyn Vectors, &'a Pairs)>,
+    /// How much nearer neighbours are than other rows.
+    pub(super) gap: f64,
+}
+
+impl Setting<'_> {
+    /// The rows in the coordinates of training, but for a frame.
+    pub(super) fn rows(&self) -> &dyn Vectors {
+        self.axes.as_ref().map_or(self.x, |axes| &*axes.rows)
+    }
+
+    pub(super) fn gap(&self) -> f64 {
+        self.gap
+    }
+
+    /// How the anchors of a batch come by other rows.
+    pub(super) fn kind(&self, params: &Params, batch: usize) -> Kind<'_> {
+        if let Some(axes) = &self.axes {
+            let queries = self.queries.map(|(x, pairs)| Queries { x, pairs, batch: batch / 2 });
+            return Kind::Lists { is_sorted: axes.is_sorted, queries };
+        }
+        let spread = self.pca.map_or(1.0, Pca::spread);
+        let noise = params.noise * spread / (self.x.dim() as f64).sqrt();
+        Kind::Pairs { frame: None, noise: params.gaussian.then_some(noise) }
+    }
+
+    /// A learner that begins with `networks`.
+    pub(super) fn learner(
+        &self,
+        params: &Params,
+        networks: Networks,
+        source: &Source<'_>,
+    ) -> Result<Learner> {
+        let (objective, space) = match &self.axes {
+            Some(axes) => self.in_axes(params, axes, &networks.encoder, source)?,
+            None => self.in_frame(params, &networks.encoder, source),
+        };
+        let kind = optimiser(params);
+        Ok(Learner::new(self.ctx, networks, source.n_rows(), objective, kind, space))
+    }
+
+    fn in_axes(
+        &self,
+        params: &Params,
+        axes: &Axes<'_>,
+        encoder: &Network<f32>,
+        source: &Source<'_>,
+    ) -> Result<(Objective, Space)> {
+        let ctx = self.ctx;
+        let unbiased = encoder.as_linear().is_some() && !params.centre_target;
+        let space = Space::axes(ctx, &axes.coordinates, unbiased, encoder);
+        let size = match params.metric {
+            Metric::Cosine => 1.0,
+            metric => {
+                let rows = self.rows();
+                let ids = spread_ids(rows.n_rows(), SAMPLE);
+                let inside = space.entered(ctx, encoder);
+                mean_square(&encode(ctx, &inside.folded(), &Subset::new(rows, &ids)?)?, metric)
+            }
+        };
+        let queries = self.queries.map_or(0, |_| source.batch / 2);
+        let tau = params.tau.unwrap_or(TAU);
+        let mut kinds = vec![(source.batch - queries, tau)];
+        if queries > 0 {
+            kinds.push((queries, tau));
+        }
+        let centre = match self.pca.filter(|_| params.centre_target) {
+            Some(pca) => {
+                let moved = pca.mean().iter().zip(axes.coordinates.mean()).map(|(m, o)| m - o);
+                axes.coordinates.along(&moved.collect::<Vec<f64>>())
+            }
+            None => vec![0.0; self.x.dim()],
+        };
+        let objective = Objective::Kl(Neighbourhoods {
+            metric: params.metric,
+            factors: axes.factors(),
+            centre: axes.scaled(&centre),
+            kinds,
+            rows: source.n_rows(),
+            prefixes: vec![Prefix { width: params.n_components, share: 1.0, size }],
+        });
+        Ok((objective, space))
+    }
+
+    fn in_frame(
+        &self,
+        params: &Params,
+        encoder: &Network<f32>,
+        source: &Source<'_>,
+    ) -> (Objective, Space) {
+        let nowhere = vec![0.0; encoder.in_width()];
+        let mean = self.pca.map_or(&nowhere[..], Pca::mean);
+        let spread = self.pca.map_or(1.0, Pca::spread);
+        let frame = InputFrame::new(encoder, mean, spread);
+        match params.loss {
+            Loss::BT => {
+                let objective =
+                    Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss };
+                // LARS moves matrices in proportion to their size: it needs no frame.
+                match params.optimizer {
+                    Optimizer::AdamW => (objective, Space::Frame(frame)),
+                    Optimizer::Lars => (objective, Space::Own),
+                }
+            }
+            Loss::MSE => (Objective::Reconstruction, Space::Frame(frame)),
+            Loss::KL | Loss::Auto => {
+                // Compared about the mean or about the origin, in the frame's coordinates.
+                let origin = if params.centre_target { mean } else { &nowhere };
+                let centre =
+                    origin.iter().zip(&frame.mean).map(|(o, m)| ((o - m) / spread) as f32);
+                let objective = Objective::Kl(Neighbourhoods {
+                    metric: params.metric,
+                    factors: vec![1.0; self.x.dim()],
+                    centre: centre.collect(),
+                    kinds: vec![(source.batch, params.tau.unwrap_or(TAU))],
+                    rows: source.n_rows(),
+                    prefixes: vec![Prefix { width: params.n_components, share: 1.0, size: 1.0 }],
+                });
+                (objective, Space::Frame(frame))
+            }
+        }
+    }
+}
+
+/// τ where nothing is known of the rows.
+const TAU: f64 = 0.05;
+
+/// Evenly spaced numbers below `n`, at most `most`.
+pub(super) fn spread_ids(n: usize, most: usize) -> Vec<u32> {
+    let count = n.min(most);
+    (0..count).map(|i| (i * n / count) as u32).collect()
+}
+
+/// The mean square length of rows, about their mean under l2.
+fn mean_square(rows: &Matrix, metric: Metric) -> f64 {
+    let n = rows.rows().max(1) as f64;
+    let square = rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n;
+    let of_mean = match metric {
+        Metric::L2 => {
+            let mean = |j| rows.as_slice().iter().skip(j).step_by(rows.cols());
+            let sums = (0..rows.cols()).map(|j| mean(j).map(|&v| f64::from(v)).sum::<f64>() / n);
+            sums.map(|m| m * m).sum()
+        }
+        _ => 0.0,
+    };
+    let size = square - of_mean;
+    if size > 0.0 { size } else { 1.0 }
+}
+
+/// How much more similar anchors are to their nearest rows than to others, in units of what is
+/// compared: cosines, or inner products and halves of squared distances by mean square length.
+pub(super) fn gap(
+    x: &dyn Vectors,
+    pairs: &Pairs,
+    factors: &[f32],
+    metric: Metric,
+) -> Result<f64> {
+    let chosen = spread_ids(pairs.len(), SAMPLE);
+    let dim = x.dim();
+    let read = |ids: &[u32]| -> Result<Matrix> {
+        let mut rows = Matrix::zeros(ids.len(), dim);
+        x.gather(ids, rows.as_mut_slice())?;
+        for row in rows.as_mut_slice().chunks_exact_mut(dim) {
+            row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
+            if metric == Metric::Cosine {
+                scale_to_unit(row);
+            }
+        }
+        Ok(rows)
+    };
+    let similarity = |a: &[f32], b: &[f32]| match metric {
+        Metric::L2 => {
+            -0.5 * a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>()
+        }
+        _ => dot_here(a, b),
+    };
+    let anchors: Vec<u32> = chosen.iter().map(|&i| pairs.list(i as usize).0).collect();
+    let anchors = read(&anchors)?;
+    let (mut near, mut far) = (0.0, 0.0);
+    for (i, &number) in chosen.iter().enumerate() {
+        let list = pairs.list(number as usize).1;
+        let rows = read(&list[..list.len().min(NEAR)])?;
+        let sum: f64 = (0..rows.rows()).map(|j| similarity(anchors.row(i), rows.row(j))).sum();
+        near += sum / rows.rows() as f64;
+        far += similarity(anchors.row(i), anchors.row((i + 1 + chosen.len() / 2) % chosen.len()));
+    }
+    let gap = (near - far) / chosen.len() as f64;
+    Ok(if gap > 0.0 && gap.is_finite() { gap } else { 1.0 })
+}
+
+/// Rows moved to the coordinates: once, where they may be kept, or whenever they are read.
+pub(super) fn moved<'a>(
+    ctx: &Context,
+    x: &'a dyn Vectors,
+    coordinates: &Coordinates,
+    keeps: bool,
+) -> Result<Box<dyn Vectors + 'a>> {
+    let moved = Moved { x, coordinates: coordinates.clone() };
+    if !keeps {
+        return Ok(Box::new(moved));
+    }
+    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
+    ctx.try_for_each_chunk(rows.as_mut_slice(), 256 * x.dim(), |c, out| {
+        moved.read_rows(c * 256, out)
+    })?;
+    Ok(Box::new(rows))
+}
