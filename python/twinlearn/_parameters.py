@@ -5,6 +5,7 @@ They are described where users look: at the class `TLDR`.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import warnings
@@ -62,10 +63,10 @@ class Parameters(BaseEstimator):
 
     def __init__(
         self,
-        n_components: int = 32,
-        encoder: str = "linear",
+        n_components: int | None = None,
+        encoder: str | None = None,
         projector: str | None = None,
-        n_neighbors: int = 5,
+        n_neighbors: int | None = None,
         device: str = "cpu",
         pin_memory: bool = False,
         knn_approximation: str | None = None,
@@ -76,8 +77,8 @@ class Parameters(BaseEstimator):
         epochs: int | None = None,
         learning_rate: float | None = None,
         warmup_epochs: int | None = None,
-        norm_layer: str = "BN",
-        loss: str = "BT",
+        norm_layer: str | None = None,
+        loss: str | None = None,
         gaussian: bool = False,
         output_folder: Path_ | None = None,
         snapshot_freq: int = 0,
@@ -94,7 +95,7 @@ class Parameters(BaseEstimator):
         optimizer: str | None = None,
         knn_method: str | None = None,
         tau: float | None = None,
-        centre_target: bool = False,
+        centre_target: bool | None = None,
         noise: float | None = None,
         pca_power: float | None = None,
         whiten: float | None = None,
@@ -145,12 +146,12 @@ class Parameters(BaseEstimator):
         self.n_jobs = n_jobs
         self.callbacks = callbacks
 
-    def _n_components(self, own: dict[str, Any], n_features: int) -> int:
+    def _n_components(self, own: dict[str, Any], n_features: int) -> int | None:
         """d, where a start from axes of X cannot have more than X has."""
         params = self._resolved(own)
         d: int = params["n_components"]
-        if d <= n_features or params["init"] not in {"pca", "spectral"}:
-            return d
+        if d <= n_features or params["init"] not in {"best", "pca", "spectral"}:
+            return own.get("n_components")
         warnings.warn(
             f"n_components: lowered from {d} to {n_features}, the number of features",
             DataDimensionalityWarning,
@@ -173,8 +174,10 @@ class Parameters(BaseEstimator):
             )
 
     def _own(self) -> dict[str, Any]:
-        """The constructor's arguments that the engine knows."""
-        return {name: getattr(self, name) for name in _ENGINE}
+        """The constructor's arguments that the engine knows and that are not the defaults."""
+        signature = inspect.signature(Parameters.__init__).parameters
+        own = {name: getattr(self, name) for name in _ENGINE}
+        return {name: value for name, value in own.items() if value != signature[name].default}
 
     @staticmethod
     def _resolved(own: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +188,9 @@ class Parameters(BaseEstimator):
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         first: str = super().__repr__(N_CHAR_MAX)
         try:
-            lines = describe(self._resolved(self._own()), getattr(self, "n_features_in_", "D"))
+            model = getattr(self, "_model", None)
+            params = self._resolved(self._own()) if model is None else json.loads(model.params())
+            lines = describe(params, getattr(self, "n_features_in_", "D"))
         except TwinlearnError:
             # What is wrong with the parameters is for `fit` to say.
             return first

@@ -38,16 +38,17 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
 
     Parameters
     ----------
-    n_components : int, default=32
-        d, the dimension of the reduced vectors. Lowered to that of `X`, with a warning, where an
+    n_components : int or None, default=None
+        d, the dimension of the reduced vectors: 32. Lowered to that of `X`, with a warning, where an
         encoder starts from axes of `X` and it is above.
-    encoder : str, default="linear"
-        ``linear``, ``flinear-H-W`` or ``mlp-H-W``: H hidden layers of width W.
+    encoder : str or None, default=None
+        ``linear``, which is the default, ``flinear-H-W`` or ``mlp-H-W``: H hidden layers of width W.
     projector : str or None, default=None
-        As `encoder`; ``"none"`` trains without one. None is ``mlp-1-256`` (``mlp-2-2048``), and no
-        projector with losses KL and auto.
-    n_neighbors : int, default=5
-        Neighbours that a row may be paired with.
+        As `encoder`; ``"none"`` trains without one. None is no projector with loss KL, else
+        ``mlp-1-256`` (``mlp-2-2048``). A projector means loss BT where `loss` is None.
+    n_neighbors : int or None, default=None
+        The length of each row's list of neighbours with loss KL, 64 or as many other rows as there are;
+        else the neighbours that a row may be paired with, 5.
     device : str, default="cpu"
         This version computes on CPUs; anything else is an error.
     pin_memory : bool, default=False
@@ -57,21 +58,23 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     knn_graph : array of shape (n_samples, >= n_neighbors), list of lists, path or None
         A graph computed before, instead of a search.
     batch_size : int or None, default=None
-        Anchors in a step: 512 with loss BT, else 256 (1024).
+        Anchors in a step: 128 with loss KL, 512 with BT, 256 with MSE (1024).
     scale_loss : float, default=1/32
         The factor of loss BT.
     lambd : float, default=3.9e-3
         The weight of the off-diagonal part of loss BT.
     epochs : int or None, default=None
-        Passes over the rows, at most: 8 (100).
+        Passes over the rows, at most: with loss KL as many as make 1000 steps and at least 8, else 8
+        (100).
     learning_rate : float or None, default=None
-        0.2 for a batch of 256 with LARS; with AdamW 0.01 for losses KL and auto, else 0.001.
+        0.2 for a batch of 256 with LARS; with AdamW 0.001, or what loss KL takes for d.
     warmup_epochs : int or None, default=None
-        Epochs over which the learning rate rises: 1 (10).
-    norm_layer : {"BN", "LN"}, default="BN"
-        The normalisation in hidden layers.
-    loss : {"BT", "KL", "MSE", "auto"}, default="BT"
-        Barlow Twins, neighbourhoods, reconstruction, or the best of what trains in seconds.
+        Epochs over which the learning rate rises: a tenth of all steps with loss KL, else 1 (10).
+    norm_layer : {"BN", "LN"} or None, default=None
+        The normalisation in hidden layers: BN.
+    loss : {"KL", "BT", "MSE", "auto"} or None, default=None
+        Neighbourhoods, Barlow Twins or reconstruction; auto is KL with nothing chosen by hand. None is
+        KL, and BT where a projector is given (BT).
     gaussian : bool, default=False
         Pair rows with themselves and noise, not with neighbours.
     output_folder : path or None, default=None
@@ -90,30 +93,32 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Is told the loss and the learning rate of every step, as a TensorBoard writer.
     metric : {"cosine", "ip", "l2"} or None, default=None
         How near two rows are: cosine (ip). Cosine refuses rows of zeros.
-    init : {"pca", "spectral", "random", "model"} or None, default=None
-        Where the encoder starts: PCA where it can carry that (random). ``"model"`` goes on from the
-        model that this estimator has, fitted or loaded.
+    init : {"best", "pca", "spectral", "random", "model"} or None, default=None
+        Where the encoder starts: a linear one from the closed form that keeps most held-out
+        neighbours, others from PCA where they can carry that (random). ``"model"`` goes on from the
+        model that this estimator has, fitted or loaded; what is None is then as that was made.
     recipe : {"default", "reference"}, default="default"
         What None stands for.
-    solver : {"sgd", "spectral"}, default="sgd"
-        Training, or the closed form without it.
+    solver : {"sgd", "pca", "spectral"}, default="sgd"
+        Training; or without it the best form of PCA, or the closed form of twin learning.
     optimizer : {"lars", "adamw"} or None, default=None
         LARS for loss BT, else AdamW.
     knn_method : {"auto", "exact", "descent", "pq"} or None, default=None
         How neighbours are found: auto, exact while that takes minutes.
     tau : float or None, default=None
-        The temperature of loss KL: 0.05.
-    centre_target : bool, default=False
+        The temperature of loss KL; None is chosen by a short race on held-out rows.
+    centre_target : bool or None, default=None
         Whether loss KL compares with cosines about the mean.
     noise : float or None, default=None
         The length of the noise of gaussian pairs, in units of the rows' distance from their mean:
         0.5.
     pca_power : float or None, default=None
-        γ of the start: each axis is divided by σ^γ. 0.25 with loss BT, else 0.5.
+        γ of a PCA start, which it implies: each axis is divided by σ^γ. 0.25 with loss BT, else 0.5.
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
-        The share of rows held out to watch recall: a tenth, at most 1000; none below 100 rows.
+        The share of rows held out: a tenth, at most 2000; none below 100 rows. By half of them the best
+        moment is chosen, by the others it is judged.
     retain_projector : bool, default=False
         Keep the projector, to go on training.
     memory : int or None, default=None
@@ -138,8 +143,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     loss_curve_ : list of float
         The mean loss of each epoch of the last `fit`.
     validation_ : dict or None
-        recall@10 on the held-out rows: ``recall`` of the model, ``start_recall`` of its start,
-        ``pca_recall`` of plain PCA.
+        recall@10 on held-out rows by which nothing was chosen: ``recall`` of the model,
+        ``start_recall`` of its start, ``pca_recall`` of the best closed form (``closed_form`` names it),
+        and ``gain``, the difference of the two row by row with its 95 % interval.
 
     Notes
     -----
@@ -152,11 +158,11 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     >>> import numpy as np
     >>> from twinlearn import TLDR
     >>> X = np.random.default_rng(0).standard_normal((400, 16)).astype(np.float32)
-    >>> tldr = TLDR(n_components=4, loss="KL", epochs=2).fit(X)
+    >>> tldr = TLDR(n_components=4).fit(X)
     >>> tldr.transform(X).shape
     (400, 4)
     >>> print(tldr)
-    TLDR(epochs=2, loss='KL', n_components=4)
+    TLDR(n_components=4)
       encoder:   Linear(16 → 4)
     """
 
@@ -219,9 +225,11 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
             if value is not None:
                 own[name] = value
         own["seed"] = self._seed()
-        own["n_components"] = self._n_components(own, array.shape[1])
+        model = getattr(self, "_model", None) if self.init == "model" else None
+        if model is None:
+            own["n_components"] = self._n_components(own, array.shape[1])
         given = Given(
-            model=getattr(self, "_model", None) if self.init == "model" else None,
+            model=model,
             validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
         )
         graphs = (knn_graph, self.knn_graph, self._given_knn())
@@ -354,8 +362,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         ----------
         path : path
         init : bool, default=False
-            Take the architecture from the file. Without it the file must have the one that the
-            constructor was given.
+            Take the architecture from the file. Without it the file must have what the constructor
+            was given of it.
 
         Returns
         -------
@@ -384,14 +392,13 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         model = _twinlearn.Model.load(Path(path))
         stored = json.loads(model.params())
         if init:
-            for name in ("n_components", "encoder", "norm_layer", "loss"):
-                setattr(self, name, stored[name])
-            self.projector = stored["projector"] or "none"
-        own = self._resolved(self._own())
+            for name in ("n_components", "encoder", "norm_layer", "loss", "projector"):
+                setattr(self, name, None if name == "norm_layer" else stored[name])
         for name in ("n_components", "encoder", "norm_layer"):
-            if stored[name] != own[name]:
+            own = getattr(self, name)
+            if own is not None and stored[name] != own:
                 raise TwinlearnError(
-                    f"{name}: expected {own[name]} (or init=True), got {stored[name]} "
+                    f"{name}: expected {own} (or init=True), got {stored[name]} "
                     f"in {os.fspath(path)}"
                 )
         self._take(model)

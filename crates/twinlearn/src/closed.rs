@@ -31,7 +31,7 @@ const SHARE: f64 = 0.25;
 
 /// One way to reduce without training.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Form {
+enum Form {
     /// The axes of C, divided by σ^γ.
     Pca(f64),
     /// The axes of S.
@@ -40,13 +40,15 @@ pub(crate) enum Form {
     Neighbours,
 }
 
-impl std::fmt::Display for Form {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Form {
+    /// As tables name it.
+    fn name(self, is_centred: bool) -> String {
+        let of = if is_centred { "PCA" } else { "PCA uncentred" };
         match self {
-            Self::Pca(0.0) => f.write_str("PCA"),
-            Self::Pca(power) => write!(f, "PCA γ={power}"),
-            Self::Uncentred => f.write_str("PCA uncentred"),
-            Self::Neighbours => f.write_str("PCA with neighbours"),
+            Self::Pca(0.0) => of.to_owned(),
+            Self::Pca(power) => format!("{of} γ={power}"),
+            Self::Uncentred => "PCA of E[xxᵀ]".to_owned(),
+            Self::Neighbours => "PCA with neighbours".to_owned(),
         }
     }
 }
@@ -101,8 +103,8 @@ impl ClosedForms {
         }
     }
 
-    /// The maps to `n_components` ≤ D axes, plain PCA first.
-    pub(crate) fn maps(&self, n_components: usize) -> Result<Vec<(Form, LinearMap)>> {
+    /// The maps to `n_components` ≤ D axes by name, plain PCA first.
+    pub(crate) fn maps(&self, n_components: usize) -> Result<Vec<(String, LinearMap)>> {
         let mut all = Vec::new();
         for power in POWERS {
             all.push((Form::Pca(power), self.pca_map(n_components, power)?));
@@ -119,7 +121,7 @@ impl ClosedForms {
                 all.push((form, LinearMap::along(axes, mean, gains)?));
             }
         }
-        Ok(all)
+        Ok(all.into_iter().map(|(form, map)| (form.name(self.is_centred), map)).collect())
     }
 
     /// The axes of C divided by σ^`power`.

@@ -72,7 +72,7 @@ pub use evaluation::{
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::{Matrix, share_one_heap};
-pub use model::{Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions};
+pub use model::{HeldOut, Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};

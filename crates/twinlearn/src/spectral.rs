@@ -16,33 +16,50 @@ use crate::pca::LinearMap;
 const ROWS: usize = 2048;
 /// Anchors that a task reads at once.
 const PIECE: usize = 64;
-/// Eigenvalues below this share of the largest are raised to it before anything is divided by
-/// their powers. Neighbours may even disagree along an axis: then its eigenvalue is below zero.
-const FLOOR: f64 = 1e-6;
+/// Eigenvalues up to this share of the largest are rounding: products are in `f32`. Neighbours may
+/// even disagree along an axis: then its eigenvalue is below zero.
+const ROUNDING: f64 = 1e-6;
 
-/// The map to the `n_components` leading axes. `mean` is that of the rows.
-pub(crate) fn neighbour_map(
-    ctx: &Context,
-    x: &dyn Vectors,
-    pairs: &Pairs,
-    mean: &[f64],
-    n_components: usize,
-    power: f64,
-) -> Result<LinearMap> {
-    let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
-        let covariance = covariance(ctx, x, pairs, mean)?;
-        symmetric_eigen(ctx, covariance)
-    })?;
-    if values[0] <= 0.0 {
-        return Err(Error::invalid(
-            "init spectral",
-            "rows that vary together with their neighbours",
-            "none that do",
-        ));
+/// The eigenvalues of A, falling, and its axes as rows.
+pub(crate) struct SharedAxes {
+    values: Vec<f64>,
+    axes: Matrix<f64>,
+    mean: Vec<f64>,
+}
+
+impl SharedAxes {
+    /// `mean` is that of the rows.
+    pub(crate) fn of(
+        ctx: &Context,
+        x: &dyn Vectors,
+        pairs: &Pairs,
+        mean: &[f64],
+    ) -> Result<Self> {
+        let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
+            let covariance = covariance(ctx, x, pairs, mean)?;
+            symmetric_eigen(ctx, covariance)
+        })?;
+        if values[0] <= 0.0 {
+            return Err(Error::invalid(
+                "init spectral",
+                "rows that vary together with their neighbours",
+                "none that do",
+            ));
+        }
+        Ok(Self { values, axes, mean: mean.to_vec() })
     }
-    let floor = FLOOR * values[0];
-    let gains = values[..n_components].iter().map(|value| value.max(floor).powf(-power / 2.0));
-    LinearMap::along(&axes, mean, gains)
+
+    /// The map to the `n_components` leading axes. Those along which neighbours share no more than
+    /// rounding are not divided but left out, as in the pseudoinverse; for `power` 0 they stay.
+    pub(crate) fn map(&self, n_components: usize, power: f64) -> Result<LinearMap> {
+        let rounding = ROUNDING * self.values[0];
+        let gains = self.values[..n_components].iter().map(|&value| match power {
+            0.0 => 1.0,
+            _ if value <= rounding => 0.0,
+            _ => value.powf(-power / 2.0),
+        });
+        LinearMap::along(&self.axes, &self.mean, gains)
+    }
 }
 
 /// A: products in `f32` over blocks of anchors, their sum in `f64`.
@@ -136,7 +153,7 @@ mod tests {
         let mean = [7.0, -2.0];
         let maps = [1, 3].map(|threads| {
             let ctx = Context::with_threads(threads).unwrap();
-            neighbour_map(&ctx, &x, &pairs, &mean, 1, 1.0).unwrap()
+            SharedAxes::of(&ctx, &x, &pairs, &mean).unwrap().map(1, 1.0).unwrap()
         });
         assert_eq!(maps[0], maps[1], "threads change nothing");
         // The shared part has variance 1: W = (0.6, 0.8) / 1^(1/2).

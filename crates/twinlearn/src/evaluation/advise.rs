@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::baselines::Baselines;
 use super::curves::{Curve, Curves, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
+use super::evaluate::Unseen;
 use super::params::EvaluationParams;
 use super::plan::AdvicePlan;
 use super::sample::{Draw, Sample};
@@ -12,7 +13,7 @@ use crate::context::{Context, Event, Stage};
 use crate::data::{Subset, Vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric};
-use crate::params::{Loss, Params};
+use crate::params::Params;
 use crate::trainer::Trainer;
 
 /// The smallest dimension that is tried.
@@ -104,11 +105,12 @@ pub fn advise(
     ctx.emit(&Event::Plan(&plan.to_string()));
     data.check_values(ctx, metric)?;
     ctx.stage(Stage::Advise, n_tried, || {
-        let sample = Sample::new(quiet, &data, params)?;
+        let sample = Sample::new(quiet, &data, params, &Unseen::Unknown)?;
         let ids = sample.some(Draw::Fitted, params.fit_rows);
         let rows = Subset::new(x, &ids)?;
-        let graph = Baselines::graph(quiet, &rows, metric, seed)?;
-        let baselines = Baselines::new(quiet, &rows, graph.clone(), metric, seed)?;
+        let list = tldr(1, metric, seed)?.n_neighbors;
+        let graph = Baselines::graph(quiet, &rows, list, metric, seed)?;
+        let baselines = Baselines::new(quiet, &rows, &graph, metric, seed)?;
         let curves = Curves::new(quiet, data, &sample, &baselines, seed);
         let mut search = Search { ctx, rows: &rows, graph, curves, done: 0 };
         let reached = search.run(keep)?;
@@ -124,9 +126,8 @@ pub fn advise(
 }
 
 /// What is fitted at each dimension.
-pub(super) fn tldr(d: usize, k: usize, metric: Metric, seed: u64) -> Result<Params> {
-    let params = Params::builder().loss(Loss::KL).n_components(d).n_neighbors(k);
-    params.metric(metric).seed(seed).build()
+pub(super) fn tldr(d: usize, metric: Metric, seed: u64) -> Result<Params> {
+    Params::builder().n_components(d).metric(metric).seed(seed).build()
 }
 
 struct Search<'a> {
@@ -185,7 +186,7 @@ impl Search<'_> {
     }
 
     fn measure_tldr(&mut self, d: usize) -> Result<()> {
-        let params = tldr(d, self.graph.k(), self.curves.sample.metric, self.curves.seed)?;
+        let params = tldr(d, self.curves.sample.metric, self.curves.seed)?;
         let ctx = self.curves.ctx;
         let fit = Trainer::new(params).fit_with_graph(ctx, self.rows, self.graph.clone())?;
         self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;

@@ -22,6 +22,24 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A paired difference of recalls, in words: what is ahead of `other`, and by how many points.
+    #[must_use]
+    pub fn beside(&self, other: &str) -> String {
+        let Self { value, low, high } = *self;
+        let points = |low: f64, high: f64| {
+            let [value, low, high] = [value.abs(), low, high].map(|v| 100.0 * v);
+            format!("{value:.1} points (95 %: {low:.1} to {high:.1})")
+        };
+        if low > 0.0 {
+            format!("{} more than {other}", points(low, high))
+        } else if high < 0.0 {
+            format!("{} less than {other}", points(-high, -low))
+        } else {
+            let [low, high] = [low, high].map(|v| 100.0 * v);
+            format!("no measurable difference from {other} (95 %: {low:+.1} to {high:+.1} points)")
+        }
+    }
+
     /// Of `statistic` over the numbers of the items it is taken from: once over all of them, then
     /// over each resample. Equal seeds and counts give equal resamples, so that methods are compared
     /// on the same ones.

@@ -15,7 +15,7 @@ use crate::knn::search_of_checked;
 
 /// The name of ours among the curves.
 pub(super) const TLDR: &str = "TLDR";
-/// The name of the best power of PCA at each dimension.
+/// The name of the best form of PCA at each dimension.
 pub(super) const PCA: &str = "PCA";
 
 /// Recall at one dimension.
@@ -30,7 +30,7 @@ pub struct CurvePoint {
 /// Recall against dimension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// `TLDR` (loss KL), `PCA` (of the powers of σ, and without centring, the best at each d), or another baseline.
+    /// `TLDR`, `PCA` (the best closed form at each d), or another baseline.
     pub name: String,
     /// By rising d.
     pub points: Vec<CurvePoint>,
@@ -41,7 +41,7 @@ pub(super) struct Curves<'a> {
     pub(super) ctx: &'a Context,
     pub(super) data: EvaluationData<'a>,
     pub(super) sample: &'a Sample,
-    pub(super) baselines: &'a Baselines<'a>,
+    pub(super) baselines: &'a Baselines,
     pub(super) seed: u64,
     /// By name and dimension.
     points: BTreeMap<String, BTreeMap<usize, Estimate>>,
@@ -52,7 +52,7 @@ impl<'a> Curves<'a> {
         ctx: &'a Context,
         data: EvaluationData<'a>,
         sample: &'a Sample,
-        baselines: &'a Baselines<'a>,
+        baselines: &'a Baselines,
         seed: u64,
     ) -> Self {
         Self { ctx, data, sample, baselines, seed, points: BTreeMap::new() }
@@ -60,9 +60,9 @@ impl<'a> Curves<'a> {
 
     /// Measures every baseline at d ≤ D.
     pub(super) fn measure_baselines(&mut self, d: usize) -> Result<()> {
-        for (name, baseline) in self.baselines.at(self.ctx, d)? {
+        for (name, baseline) in self.baselines.at(d)? {
             let name = if name.starts_with(PCA) { PCA } else { &name };
-            self.measure(name, &baseline.reduction())?;
+            self.measure(name, &Reduction::Map(&baseline))?;
         }
         Ok(())
     }

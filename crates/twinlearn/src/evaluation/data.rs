@@ -101,13 +101,13 @@ impl<'a> EvaluationData<'a> {
         Ok(())
     }
 
-    pub(super) fn check_values(&self, ctx: &Context, metric: Metric) -> Result<()> {
+    /// Returns by what the rows are known again.
+    pub(super) fn check_values(&self, ctx: &Context, metric: Metric) -> Result<u32> {
         let direction = metric == Metric::Cosine;
         if let Some(queries) = self.queries {
             check_vectors(ctx, "queries", queries, direction)?;
         }
-        check_vectors(ctx, "X", self.x, direction)?;
-        Ok(())
+        check_vectors(ctx, "X", self.x, direction)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::baselines::Baselines;
+use super::baselines::{Baselines, GRAPH_K};
 use super::bootstrap::Estimate;
 use super::curves::{Curve, Curves};
 use super::data::{EvaluationData, Reduction};
@@ -14,6 +14,7 @@ use crate::context::{Context, Event, Stage};
 use crate::data::Subset;
 use crate::error::Result;
 use crate::knn::Metric;
+use crate::trainer::judged_rows;
 
 /// The name of the original vectors among the methods.
 pub(super) const FULL: &str = "full vectors";
@@ -67,6 +68,9 @@ pub struct Evaluation {
     pub seed: u64,
     /// The full vectors, the reductions as given, the baselines.
     pub methods: Vec<MethodEvaluation>,
+    /// Whether nothing was fitted on the queries, as far as is known: only then is there a verdict.
+    #[serde(default)]
+    pub unseen: bool,
     /// Recall of the baselines against dimension, where it was asked for.
     #[serde(default)]
     pub curves: Vec<Curve>,
@@ -87,30 +91,61 @@ impl Evaluation {
         baselines.max_by(|a, b| a.recall.value.total_cmp(&b.recall.value))
     }
 
-    /// How the first reduction does beside the best baseline, in one sentence; none without them.
+    /// How the first reduction does beside the best baseline, in one sentence; none without baselines,
+    /// and none where the first may have seen the queries, which no baseline has.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         let (first, best) = (self.given().next()?, self.best_baseline()?);
+        if !self.unseen {
+            return None;
+        }
         let gap = best.recall_behind_first?;
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        let beside = if gap.low > 0.0 {
-            format!("{:.1} points more than", 100.0 * gap.value)
-        } else if gap.high < 0.0 {
-            format!("{:.1} points less than", -100.0 * gap.value)
-        } else {
-            "as much, within the error, as".to_owned()
-        };
         Some(format!(
-            "{} keeps {} of the {} nearest neighbours with {} of {} dimensions: {beside} the best \
-             baseline, {} ({}).",
+            "{} keeps {:.1} % of the {} nearest neighbours with {} of {} dimensions: {}.",
             first.name,
-            percent(first.recall.value),
+            100.0 * first.recall.value,
             self.n_neighbors,
             first.n_components,
             self.n_features,
-            best.name,
-            percent(best.recall.value),
+            gap.beside(&format!("{} ({:.1} %)", best.name, 100.0 * best.recall.value)),
         ))
+    }
+}
+
+/// Which rows nothing was fitted on: queries that are given, or those that the models know they were
+/// made without.
+pub(super) enum Unseen {
+    /// Nobody knows: models may have seen any row.
+    Unknown,
+    /// The given queries.
+    Queries,
+    /// Rows that all models held out.
+    Rows(Vec<u32>),
+}
+
+fn unseen(
+    data: &EvaluationData<'_>,
+    reductions: &[(&str, Reduction<'_>)],
+    checksum: u32,
+) -> Unseen {
+    if data.queries.is_some() {
+        return Unseen::Queries;
+    }
+    let mut common: Option<Vec<u32>> = None;
+    for (_, reduction) in reductions {
+        let rows = match reduction {
+            Reduction::Model(model) => judged_rows(model, data.x.n_rows(), checksum),
+            Reduction::Map(_) | Reduction::Reduced { .. } => None,
+        };
+        let Some(rows) = rows else { return Unseen::Unknown };
+        common = Some(match common {
+            Some(common) => rows.into_iter().filter(|r| common.binary_search(r).is_ok()).collect(),
+            None => rows,
+        });
+    }
+    match common {
+        Some(rows) if !rows.is_empty() => Unseen::Rows(rows),
+        _ => Unseen::Unknown,
     }
 }
 
@@ -148,14 +183,15 @@ pub fn evaluate(
     let plan = EvaluationPlan::new(ctx, data, params, &widths, d)?;
     let rest = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
-    data.check_values(ctx, params.metric)?;
+    let checksum = data.check_values(ctx, params.metric)?;
     for (name, reduction) in reductions {
         reduction.check_values(ctx, name)?;
     }
+    let unseen = unseen(data, reductions, checksum);
     let total = plan.n_judged;
     ctx.stage(Stage::Evaluate, total, || {
         let quiet = &rest.quiet();
-        let mut judge = Judge::new(quiet, data, params)?;
+        let mut judge = Judge::new(quiet, data, params, &unseen)?;
         let full = Reduction::Reduced { x: data.x, queries: data.queries };
         let mut methods = Vec::with_capacity(total);
         let mut add =
@@ -173,10 +209,10 @@ pub fn evaluate(
         if let Some(d) = d {
             let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
-            let graph = Baselines::graph(quiet, &rows, params.metric, params.seed)?;
-            let baselines = Baselines::new(quiet, &rows, graph, params.metric, params.seed)?;
-            for (name, baseline) in baselines.at(quiet, d)? {
-                add(&mut judge, &name, &baseline.reduction(), true)?;
+            let graph = Baselines::graph(quiet, &rows, GRAPH_K, params.metric, params.seed)?;
+            let baselines = Baselines::new(quiet, &rows, &graph, params.metric, params.seed)?;
+            for (name, baseline) in baselines.at(d)? {
+                add(&mut judge, &name, &Reduction::Map(&baseline), true)?;
             }
             if params.curves {
                 let mut measured =
@@ -196,6 +232,7 @@ pub fn evaluate(
             n_neighbors: params.n_neighbors,
             metric: params.metric,
             seed: params.seed,
+            unseen: !matches!(unseen, Unseen::Unknown),
             methods,
             curves,
             notes,

@@ -2,7 +2,7 @@
 
 use super::bootstrap::Estimate;
 use super::data::{EvaluationData, Reduction, copied};
-use super::evaluate::{FULL, MethodEvaluation};
+use super::evaluate::{FULL, MethodEvaluation, Unseen};
 use super::neighbours::{accuracy_scores, recall_scores};
 use super::params::EvaluationParams;
 use super::ranking::{DEPTH, RankingScores};
@@ -25,6 +25,8 @@ pub(super) fn n_paired(k: usize) -> usize {
 pub(super) struct Judge<'a> {
     data: EvaluationData<'a>,
     seed: u64,
+    /// Whether the queries may have been seen.
+    is_seen: bool,
     pub(super) sample: Sample,
     /// Rows of X of which every pair is compared.
     paired: Vec<u32>,
@@ -38,12 +40,14 @@ impl<'a> Judge<'a> {
         ctx: &Context,
         data: &EvaluationData<'a>,
         params: &EvaluationParams,
+        unseen: &Unseen,
     ) -> Result<Self> {
         let (k, metric, seed) = (params.n_neighbors, params.metric, params.seed);
-        let sample = Sample::new(ctx, data, params)?;
+        let sample = Sample::new(ctx, data, params, unseen)?;
         let paired = sample.some(Draw::Paired, n_paired(k));
         let orders = Orders::new(ctx, &copied(&Subset::new(data.x, &paired)?)?, metric)?;
-        Ok(Self { data: *data, seed, sample, paired, orders, first: None })
+        let is_seen = matches!(unseen, Unseen::Unknown);
+        Ok(Self { data: *data, seed, is_seen, sample, paired, orders, first: None })
     }
 
     /// What was sampled, in words.
@@ -53,9 +57,9 @@ impl<'a> Judge<'a> {
             self.sample.note.clone(),
             format!("Trustworthiness, continuity and effective rank are of {paired} rows."),
         ];
-        if self.data.queries.is_none() {
-            let note =
-                "The queries are rows of X: a model that was fitted on all of X has seen them.";
+        if self.is_seen {
+            let note = "The queries are rows of X, which what is judged may have been fitted on while \
+                        baselines were not: there is no verdict. Give other queries for one.";
             notes.push(note.to_owned());
         }
         notes

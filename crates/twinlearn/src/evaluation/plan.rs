@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::advise::tldr;
-use super::baselines::{GRAPH_K, N_BASELINES, spectral};
+use super::baselines::{GRAPH_K, N_BASELINES};
 use super::data::EvaluationData;
 use super::judge::n_paired;
 use super::params::EvaluationParams;
@@ -12,6 +12,7 @@ use super::sample::sizes;
 use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
 use crate::error::Result;
+use crate::closed::ClosedForms;
 use crate::pca::pca_bytes;
 use crate::trainer::FitPlan;
 
@@ -85,11 +86,10 @@ impl EvaluationPlan {
             false => Vec::new(),
         });
         let largest = picture.iter().copied().chain(d).max();
-        let fit = largest.map(|d| spectral(d, GRAPH_K, params.metric, params.seed)).transpose()?;
-        let fit = fit.map(|params| FitPlan::new(ctx, &params, (n_fitted, dim), true, 0));
-        let axes = if d.is_some() { 8 * dim * (dim + 1) } else { 0 };
+        let lists = n_fitted * (4 * (2 * GRAPH_K + 2) + 24);
+        let fits = largest.map_or(0, |_| lists + pca_bytes(dim));
+        let axes = if d.is_some() { ClosedForms::bytes(dim) + 8 * dim * (dim + 1) } else { 0 };
         let held = ids + orders + axes + pca_bytes(widest);
-        let fits = fit.map_or(0, |fit| fit.bytes());
 
         let asked = n_queries + answered;
         let pairs = |width: usize| SORTING * cost::search(paired, paired, dim + width);
@@ -161,7 +161,7 @@ impl AdvicePlan {
         let dim = data.x.dim();
         let mut common = EvaluationPlan::new(ctx, data, params, &[], Some(dim))?;
         let fit = |d| {
-            let params = tldr(d, GRAPH_K, params.metric, params.seed)?;
+            let params = tldr(d, params.metric, params.seed)?;
             let n_held_out = params.n_validation(common.n_fitted);
             Result::Ok(FitPlan::new(ctx, &params, (common.n_fitted, dim), true, n_held_out))
         };

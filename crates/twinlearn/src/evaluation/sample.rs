@@ -1,6 +1,7 @@
 //! The rows that are looked at.
 
 use super::data::EvaluationData;
+use super::evaluate::Unseen;
 use super::params::EvaluationParams;
 use crate::context::Context;
 use crate::data::Subset;
@@ -54,6 +55,7 @@ impl Sample {
         ctx: &Context,
         data: &EvaluationData<'_>,
         params: &EvaluationParams,
+        unseen: &Unseen,
     ) -> Result<Self> {
         let &EvaluationParams { n_neighbors: k, n_queries, metric, seed, .. } = params;
         if n_queries == 0 {
@@ -67,7 +69,13 @@ impl Sample {
                 drawn(seed, Draw::Queries, given.n_rows(), n_queries),
             ),
             None => {
-                let queries = drawn(seed, Draw::Queries, n, n_queries);
+                let queries = match unseen {
+                    Unseen::Rows(rows) => {
+                        let places = drawn(seed, Draw::Queries, rows.len(), n_queries);
+                        places.into_iter().map(|i| rows[i as usize]).collect()
+                    }
+                    _ => drawn(seed, Draw::Queries, n, n_queries),
+                };
                 let is_left = |id: &u32| queries.binary_search(id).is_err();
                 let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
                 let kept = drawn(seed, Draw::Rows, left.len(), n_base);
@@ -80,7 +88,7 @@ impl Sample {
             let expected = format!("a number from 1 to {most} for {n} rows");
             return Err(Error::invalid("n_neighbors", expected, k));
         }
-        let note = note(seed, data, base.len(), queries.len());
+        let note = note(seed, data, unseen, base.len(), queries.len());
         let source = data.queries.unwrap_or(data.x);
         let (from, among) = (Subset::new(source, &queries)?, Subset::new(data.x, &base)?);
         let truth = search_of_checked(ctx, &from, &among, k, metric)?;
@@ -94,14 +102,23 @@ impl Sample {
     }
 }
 
-fn note(seed: u64, data: &EvaluationData<'_>, n_base: usize, n_queries: usize) -> String {
+fn note(
+    seed: u64,
+    data: &EvaluationData<'_>,
+    unseen: &Unseen,
+    n_base: usize,
+    n_queries: usize,
+) -> String {
     let n = data.x.n_rows();
     let queries = match data.queries {
         Some(given) if given.n_rows() > n_queries => {
             format!("{n_queries} of the {} queries, drawn with seed {seed},", given.n_rows())
         }
         Some(_) => format!("all {n_queries} queries"),
-        None => format!("{n_queries} of the {n} rows, drawn with seed {seed},"),
+        None => match unseen {
+            Unseen::Rows(_) => format!("{n_queries} rows that were held out of the fit"),
+            _ => format!("{n_queries} of the {n} rows, drawn with seed {seed},"),
+        },
     };
     let (left, which) = match data.queries {
         Some(_) => (n, "rows"),

@@ -41,6 +41,22 @@ pub struct TrainingRecord {
     pub final_loss: f64,
     /// Recall on the held-out rows.
     pub validation: Option<ValidationReport>,
+    /// Which rows were held out; none in models of before.
+    #[serde(default)]
+    pub held_out: Option<HeldOut>,
+}
+
+/// Rows that a model was not trained on, so that it can be judged by them again. The seed drew them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HeldOut {
+    /// CRC-32 of all rows as `f32`.
+    pub rows: u32,
+    /// How many were held out.
+    pub count: usize,
+    /// Whether of a sample of the rows.
+    pub of_sample: bool,
 }
 
 /// A fitted encoder.

@@ -39,10 +39,10 @@ impl Lars {
     }
 
     pub(crate) fn step(&mut self, ctx: &Context, parameter: Parameter<'_>, learning_rate: f64) {
-        let Parameter { index, is_matrix, values: parameter, gradient } = parameter;
+        let Parameter { index, row, values: parameter, gradient } = parameter;
         let LarsConfig { momentum, eta, weight_decay } = self.config;
-        let decay = if is_matrix { weight_decay as f32 } else { 0.0 };
-        let q = if is_matrix {
+        let decay = if row.is_some() { weight_decay as f32 } else { 0.0 };
+        let q = if row.is_some() {
             let [p, g] = norms(ctx, parameter, gradient, decay);
             if p > 0.0 && g > 0.0 { eta * p / g } else { 1.0 }
         } else {
@@ -109,17 +109,17 @@ mod tests {
         // ‖p‖ = 5, ‖g‖ = 10: q = 0.05.
         let mut p = [3.0, 4.0];
         let parameter =
-            Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &[6.0, 8.0] };
+            Parameter { index: 0, row: Some(1), values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 1.0);
         assert!((p[0] - 2.7).abs() < 1e-6 && (p[1] - 3.6).abs() < 1e-6, "{p:?}");
         let mut p = [3.0, 4.0];
         let parameter =
-            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &[6.0, 8.0] };
+            Parameter { index: 1, row: None, values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 0.5);
         assert_eq!(p, [0.0, 0.0]);
         // The momentum goes on: m = 0.5 · (6, 8) + 0.
         let parameter =
-            Parameter { index: 1, is_matrix: false, values: &mut p, gradient: &[0.0, 0.0] };
+            Parameter { index: 1, row: None, values: &mut p, gradient: &[0.0, 0.0] };
         lars.step(&ctx, parameter, 1.0);
         assert_eq!(p, [-3.0, -4.0]);
     }
@@ -129,7 +129,7 @@ mod tests {
         let ctx = Context::with_threads(1).unwrap();
         let mut lars = Lars::new(LarsConfig::REFERENCE, [1].into_iter());
         let mut p = [0.0];
-        let parameter = Parameter { index: 0, is_matrix: true, values: &mut p, gradient: &[2.0] };
+        let parameter = Parameter { index: 0, row: Some(1), values: &mut p, gradient: &[2.0] };
         lars.step(&ctx, parameter, 0.25);
         assert_eq!(p, [-0.5]);
     }

@@ -14,8 +14,9 @@ use crate::context::Context;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OptimiserKind {
     Lars(LarsConfig),
-    /// With the weight decay, times the learning rate, of matrices.
-    AdamW { decay: f64 },
+    /// With the weight decay, times the learning rate, of matrices, and whether their rows share one
+    /// second moment.
+    AdamW { decay: f64, by_row: bool },
 }
 
 /// A parameter that is to be changed.
@@ -23,8 +24,8 @@ pub(crate) enum OptimiserKind {
 pub(crate) struct Parameter<'a> {
     /// Its number, which names its state.
     pub(crate) index: usize,
-    /// Whether it is a matrix: biases, norm parameters and what a loss learns are not.
-    pub(crate) is_matrix: bool,
+    /// The length of the rows of a matrix; none for biases, norm parameters and what a loss learns.
+    pub(crate) row: Option<usize>,
     pub(crate) values: &'a mut [f32],
     pub(crate) gradient: &'a [f32],
 }
@@ -41,8 +42,8 @@ impl Optimiser {
     pub(crate) fn new(kind: OptimiserKind, sizes: &[usize]) -> Self {
         match kind {
             OptimiserKind::Lars(config) => Self::Lars(Lars::new(config, sizes.iter().copied())),
-            OptimiserKind::AdamW { decay } => {
-                Self::AdamW(AdamW::new(decay, sizes.iter().copied()))
+            OptimiserKind::AdamW { decay, by_row } => {
+                Self::AdamW(AdamW::new(decay, by_row, sizes.iter().copied()))
             }
         }
     }

@@ -78,7 +78,7 @@ builder! {
     init: Init,
     /// γ of a PCA or spectral start; default 0.25 with loss BT, else 0.5.
     pca_power: f64,
-    /// Default: as many as make 1000 steps and at least 5 with loss KL, else 8; 100 in the reference
+    /// Default: as many as make 1000 steps and at least 8 with loss KL, else 8; 100 in the reference
     /// recipe.
     epochs: usize,
     /// Default: a tenth of the steps with loss KL; else 1 (0 when there is only one epoch); 10 in the

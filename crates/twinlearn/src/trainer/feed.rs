@@ -102,7 +102,7 @@ impl Source<'_> {
     }
 
     /// Reads the anchors of a batch to the first half of `out`, their partners to the second.
-    fn gather_pairs(
+    pub(super) fn gather_pairs(
         &self,
         frame: Option<&InputFrame>,
         noise: Option<f64>,

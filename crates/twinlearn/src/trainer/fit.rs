@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::Estimate;
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
 use crate::linalg::{Matrix, scale_to_unit};
-use crate::model::{Model, TrainingRecord};
+use crate::model::{HeldOut, Model, TrainingRecord};
 use crate::nn::{Network, encode};
 use crate::pairs::Pairs;
 use crate::params::{Hyperparameters, Init, Params, Solver};
@@ -80,7 +80,11 @@ pub(super) fn fit(
     graph: Option<KnnGraph>,
 ) -> Result<Fit> {
     let Trainer { params, model, checkpoints, validation, .. } = trainer;
-    let params = params.fitted_to(x.n_rows());
+    let longest = match &graph {
+        Some(graph) if !graph.is_ragged() => graph.k(),
+        _ => x.n_rows().saturating_sub(1),
+    };
+    let params = params.fitted_to(longest);
     let sampled = samples(&params, x.n_rows(), graph.is_some());
     let n_rows = if sampled { MOST_ROWS } else { x.n_rows() };
     let held_out = match validation {
@@ -141,6 +145,8 @@ pub(super) fn fit(
         ctx: for_training,
         for_truth,
         n_rows: x.n_rows(),
+        rows,
+        is_sample: sampled,
         x: fitted,
         origin: origin.as_deref(),
         validation: validation.as_ref(),
@@ -157,6 +163,22 @@ pub(super) fn fit(
 /// Whether a fit of `n_rows` rows is one of a sample of them.
 pub(super) fn samples(params: &Params, n_rows: usize, has_graph: bool) -> bool {
     params.is_listed() && !has_graph && n_rows > MOST_ROWS
+}
+
+/// The rows that a model was judged by when it was made on these vectors, as places in them, rising;
+/// none where it was made on others or held no row out.
+pub(crate) fn judged_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<Vec<u32>> {
+    let (record, seed) = (model.training(), model.params().seed);
+    let held_out = record.held_out.as_ref()?;
+    if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 {
+        return None;
+    }
+    if !held_out.of_sample {
+        return Some(Split::new(seed, held_out.count, n_rows).judged);
+    }
+    let sample = sample_of(seed, n_rows);
+    let judged = Split::new(seed, held_out.count, sample.len()).judged;
+    Some(judged.into_iter().map(|i| sample[i as usize]).collect())
 }
 
 fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
@@ -199,6 +221,9 @@ struct Stages<'a> {
     for_truth: Context,
     /// N, rows that are not fitted on included.
     n_rows: usize,
+    /// By which they are known again.
+    rows: u32,
+    is_sample: bool,
     x: &'a dyn Vectors,
     /// What was taken off the rows of x.
     origin: Option<&'a [f64]>,
@@ -263,6 +288,7 @@ impl Stages<'_> {
         let own_ids: Vec<u32> = own_places.iter().map(|&i| base_ids[i as usize]).collect();
         let [watch, judge] = clock.time(Stage::Evaluate, || {
             Result::Ok(match watched_ids.is_empty() {
+                true if params.solver == Solver::Spectral => [None, None],
                 // With no row held out, some that are trained on show what is lost.
                 true => [watch(Subset::new(x, &own_ids)?, Some(own_places.clone()))?, None],
                 false => [
@@ -322,6 +348,11 @@ impl Stages<'_> {
             Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
         };
         let Trained { params, networks, mut record } = trained;
+        record.held_out = Some(HeldOut {
+            rows: self.rows,
+            count: split.held_out.len(),
+            of_sample: self.is_sample,
+        });
         let Networks { mut encoder, projector } = networks;
         if params.whiten > 0.0 {
             let rows = base()?;
@@ -423,7 +454,7 @@ fn judged(
     if let Some(best) = best {
         let closed = judge.scores(quiet, &|ctx, x| best.map.transform(ctx, x))?;
         let gains: Vec<f64> = ours.iter().zip(&closed).map(|(a, b)| a - b).collect();
-        report.closed_form = Some(best.form.to_string());
+        report.closed_form = Some(best.name.clone());
         report.pca_recall = Some(mean(closed));
         report.gain = Some(Estimate::of_mean(&gains, params.seed));
     }

@@ -2,8 +2,8 @@
 
 use safetensors::SafeTensors;
 
-use super::feed::Source;
-use super::step::{Learner, Networks};
+use super::feed::{Batch, Kind, Source};
+use super::step::{Learner, Networks, Space};
 use crate::context::Context;
 use crate::linalg::Matrix;
 use crate::nn::{Network, NetworkSpec, NormLayer};
@@ -66,30 +66,31 @@ fn check(
     let losses: Vec<f64> = numbers(&file, "losses");
     let encoder: NetworkSpec = encoder.parse().unwrap();
     let projector = projector.map(|p| p.parse::<NetworkSpec>().unwrap());
+    let ctx = Context::with_threads(2).unwrap();
     let mut learner = Learner::new(
+        &ctx,
         Networks {
             encoder: Network::zeros(&encoder, layer, 20, d),
             projector: projector.map(|p| Network::zeros(&p, layer, d, p.projector_width(d))),
         },
-        batch,
+        2 * batch,
         Objective::BarlowTwins { lambda: 3.9e-3, scale: 1.0 / 32.0 },
         OptimiserKind::Lars(LARS),
-        None,
+        Space::Own,
     );
     for (i, values) in state(&mut learner).into_iter().enumerate() {
         let start: Vec<f64> = numbers(&file, &format!("start.{i:02}"));
         assert_eq!(values.len(), start.len(), "start.{i:02}");
         values.iter_mut().zip(start).for_each(|(v, s)| *v = s as f32);
     }
-    let ctx = Context::with_threads(2).unwrap();
     let unused = Pairs::selves(&[]);
-    let source =
-        Source { ctx: &ctx, x: &x, pairs: &unused, frame: None, noise: None, batch, seed: 0 };
-    let mut rows = Matrix::zeros(2 * batch, 20);
+    let kind = Kind::Pairs { frame: None, noise: None };
+    let source = Source { ctx: &ctx, x: &x, pairs: &unused, kind, batch, seed: 0 };
+    let mut rows = Batch { rows: Matrix::zeros(2 * batch, 20), weights: Matrix::zeros(0, 0) };
     let schedule = Schedule::new(LEARNING_RATE * batch as f64 / 256.0, WARMUP_STEPS, STEPS);
     for (step, pairs) in pairs.chunks_exact(2 * batch).enumerate() {
         let pairs: Vec<_> = pairs.chunks_exact(2).map(|p| (p[0] as u32, p[1] as u32)).collect();
-        source.gather(&pairs, step, &mut rows).unwrap();
+        source.gather_pairs(None, None, &pairs, step, &mut rows.rows).unwrap();
         let loss = learner.step(&ctx, &rows, schedule.at(step)).total;
         let error = (loss - losses[step]).abs() / losses[step];
         assert!(error < TOLERANCE, "step {step}: loss {loss} against {}", losses[step]);

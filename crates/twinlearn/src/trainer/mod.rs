@@ -18,6 +18,7 @@ mod validation;
 mod golden_tests;
 
 pub use checkpoint::Checkpoints;
+pub(crate) use fit::judged_rows;
 pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use plan::FitPlan;
 pub use validation::ValidationReport;

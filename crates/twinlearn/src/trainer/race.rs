@@ -17,7 +17,7 @@ const TAUS: [f64; 2] = [0.1, 0.05];
 
 /// The learning rate that is taken for reductions to `d` dimensions where none is given.
 pub(super) fn rate(d: usize) -> f64 {
-    (2.56 / d as f64).min(0.06)
+    (5.0 / d as f64).min(0.1)
 }
 
 /// What a run goes on with.

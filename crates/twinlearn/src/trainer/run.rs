@@ -109,7 +109,7 @@ impl Length {
 
 /// The least that a run of no given length has.
 const MIN_STEPS: usize = 1000;
-const MIN_EPOCHS: usize = 5;
+const MIN_EPOCHS: usize = 8;
 
 impl Progress {
     pub(super) fn steps(&self) -> usize {
@@ -137,6 +137,7 @@ impl Run<'_> {
             best_step: Some(best_step),
             final_loss: progress.last_epoch_loss,
             validation: None,
+            held_out: None,
         }
     }
 
@@ -400,8 +401,10 @@ pub(super) fn optimiser(params: &Params) -> OptimiserKind {
     match params.optimizer {
         Optimizer::Lars => OptimiserKind::Lars(LarsConfig::REFERENCE),
         // Similarities that are kept are kept in a space of any scale, which decay would change.
-        Optimizer::AdamW if params.loss == Loss::KL => OptimiserKind::AdamW { decay: 0.0 },
-        Optimizer::AdamW => OptimiserKind::AdamW { decay: 0.01 },
+        Optimizer::AdamW => {
+            let kl = params.loss == Loss::KL;
+            OptimiserKind::AdamW { decay: if kl { 0.0 } else { 0.01 }, by_row: params.is_listed() }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::step::Networks;
 use super::validation::{Watch, mean};
-use crate::closed::{ClosedForms, Form};
+use crate::closed::ClosedForms;
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::{Error, Result};
@@ -13,11 +13,11 @@ use crate::pairs::Pairs;
 use crate::params::{Init, Loss, Params, Solver};
 use crate::pca::LinearMap;
 use crate::random::{Purpose, generator};
-use crate::spectral::neighbour_map;
+use crate::spectral::SharedAxes;
 
 /// The closed form that keeps most held-out neighbours, and how many.
 pub(super) struct BestForm {
-    pub(super) form: Form,
+    pub(super) name: String,
     pub(super) map: LinearMap,
     pub(super) recall: Option<f64>,
 }
@@ -30,11 +30,11 @@ pub(super) fn best_form(
     watch: Option<&Watch<'_>>,
 ) -> Result<BestForm> {
     let mut best: Option<BestForm> = None;
-    for (form, map) in forms.maps(d)? {
+    for (name, map) in forms.maps(d)? {
         let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
         let recall = recall.transpose()?.map(mean);
         if best.as_ref().is_none_or(|best| recall > best.recall) {
-            best = Some(BestForm { form, map, recall });
+            best = Some(BestForm { name, map, recall });
         }
     }
     best.ok_or_else(|| Error::invalid("X", "at least two different rows", "only equal ones"))
@@ -57,7 +57,8 @@ pub(super) fn networks(
         (Init::Best, _) => best.map(|best| best.map.clone()),
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
-            Some(about(params, neighbour_map(ctx, x, pairs, pca.mean(), d, params.pca_power)?))
+            let axes = SharedAxes::of(ctx, x, pairs, pca.mean())?;
+            Some(about(params, axes.map(d, params.pca_power)?))
         }
         _ => None,
     };

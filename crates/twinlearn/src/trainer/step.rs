@@ -247,15 +247,19 @@ impl Learner {
     fn update(&mut self, ctx: &Context, learning_rate: f64) {
         let Self { networks, loss, optimiser, gradients, .. } = self;
         let all = || [Some(&networks.encoder), networks.projector.as_ref()].into_iter().flatten();
-        let shapes = all().flat_map(Network::parameters).map(|(_, shape, _)| shape.len());
-        let mut matrices: Vec<bool> = shapes.map(|n| n > 1).collect();
-        let n_networks = matrices.len();
-        matrices.resize(gradients.len(), false);
+        let row = |(_, shape, _): (_, Vec<usize>, _)| match shape[..] {
+            [_, row] => Some(row),
+            _ => None,
+        };
+        let mut rows: Vec<Option<usize>> =
+            all().flat_map(Network::parameters).map(row).collect();
+        let n_networks = rows.len();
+        rows.resize(gradients.len(), None);
         let Networks { encoder, projector } = networks;
         let all = [Some(encoder), projector.as_mut()].into_iter().flatten();
         let parameters = all.flat_map(Network::parameters_mut).chain(loss.parameters_mut());
         for (index, (values, gradient)) in parameters.zip(gradients).enumerate() {
-            let parameter = Parameter { index, is_matrix: matrices[index], values, gradient };
+            let parameter = Parameter { index, row: rows[index], values, gradient };
             let rate = if index < n_networks { 1.0 } else { OWN_RATE } * learning_rate;
             optimiser.step(ctx, parameter, rate);
         }
