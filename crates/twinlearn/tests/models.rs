@@ -43,7 +43,7 @@ fn a_newer_version_is_refused_with_what_to_do() {
     let message = Model::from_bytes(&newer).unwrap_err().to_string();
     assert_eq!(
         message,
-        "model: expected a model of schema version up to 2, got version 9: a newer twinlearn wrote \
+        "model: expected a model of schema version up to 3, got version 9: a newer twinlearn wrote \
          it; install that"
     );
 }

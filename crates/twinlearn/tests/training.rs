@@ -144,7 +144,7 @@ fn pairs_of_an_oracle_are_learned_from() {
     let list = |i: i64| if i % 2 == 1 { vec![] } else { vec![(i + 50) % 4000, (i + 52) % 4000] };
     let lists: Vec<_> = (0..4000).map(list).collect();
     let graph = KnnGraph::from_lists(&lists).unwrap();
-    let params = Params::builder().n_components(8).epochs(1).projector(None);
+    let params = Params::builder().n_components(8).epochs(1).projector(None).loss(Loss::BT);
     let trainer = Trainer::new(params.validation_fraction(0.0).build().unwrap());
     let ctx = Context::with_threads(2).unwrap();
     let fit = trainer.fit_with_graph(&ctx, &real(), graph).unwrap();
@@ -186,28 +186,25 @@ fn a_pca_start_carries_over_to_hidden_layers() {
 }
 
 #[test]
-fn auto_keeps_the_best_of_what_it_tries() {
+fn the_temperature_is_chosen_by_held_out_recall() {
     let x = real();
-    let auto = fit(&x, Params::builder().loss(Loss::Auto).n_components(16).epochs(4));
-    let chosen = auto.model.params();
-    assert_eq!(chosen.loss, Loss::KL);
-    let recall = |tau: f64| {
-        let params = Params::builder().loss(Loss::KL).n_components(16).epochs(4).tau(tau);
-        fit(&x, params.init(chosen.init)).report.validation.unwrap().recall
-    };
-    let alone = [0.03, 0.05, 0.1].map(recall);
-    let best = alone.iter().copied().fold(0.0, f64::max);
-    assert_eq!(auto.report.validation.unwrap().recall, best, "{alone:?}");
-    assert_eq!(recall(chosen.tau), best);
-    // There must be rows to choose by.
-    let params = Params::builder().loss(Loss::Auto).validation_fraction(0.0).build().unwrap();
-    let error = Trainer::new(params).fit(&Context::new().unwrap(), &x).unwrap_err().to_string();
-    assert!(error.starts_with("validation_fraction: expected rows held out"), "{error}");
+    let params = || Params::builder().n_components(16).epochs(4);
+    let chosen = fit(&x, params()).model;
+    let tau = chosen.params().tau.unwrap();
+    assert!((0.01..0.2).contains(&tau), "{tau}");
+    // Loss auto is the same; so is the temperature that was chosen, given.
+    let auto = fit(&x, params().loss(Loss::Auto)).model;
+    assert!(auto.to_bytes().unwrap() == chosen.to_bytes().unwrap());
+    let given = fit(&x, params().tau(tau)).model;
+    assert_eq!(given.arrays()[0].2, chosen.arrays()[0].2);
+    // It is in the scale of the rows' own similarities, and better than one that is far off.
+    let recall = |params: ParamsBuilder| fit(&x, params).report.validation.unwrap().recall;
+    assert!(recall(params()) > recall(params().tau(2.0)) + 0.01);
 }
 
 #[test]
 fn nobody_gets_less_than_the_start() {
-    // Steps far too long: every epoch is worse than the start, and training gives up.
+    // Steps far too long: every epoch is worse than the start.
     let params = Params::builder()
         .n_components(16)
         .projector(Some("mlp-1-64".parse().unwrap()))
@@ -218,12 +215,17 @@ fn nobody_gets_less_than_the_start() {
     let report = fit(&real(), params.clone()).report;
     let v = report.validation.unwrap();
     assert_eq!(Some(v.recall), v.start_recall);
-    assert_eq!((report.training.best_step, report.training.steps), (Some(0), 3 * 14));
+    assert_eq!(report.training.best_step, Some(0));
+    // Training gives up, but not before its rate is low.
+    assert!((20 * 14..50 * 14).contains(&report.training.steps), "{}", report.training.steps);
+    let gain = v.gain.unwrap();
+    assert_eq!((gain.value, gain.low, gain.high), (0.0, 0.0, 0.0), "the start is the closed form");
     // The reference recipe has no such choice.
     let params = params.recipe("reference".parse().unwrap()).epochs(2).warmup_epochs(1);
     let report = fit(&real(), params.batch_size(256)).report;
     assert_eq!(report.training.best_step, Some(report.training.steps));
-    assert_ne!(report.validation.unwrap().start_recall, Some(report.validation.unwrap().recall));
+    let v = report.validation.unwrap();
+    assert_ne!(v.start_recall, Some(v.recall));
 }
 
 #[test]

@@ -117,8 +117,8 @@ pub fn advise(
         let notes = vec![
             sample.note.clone(),
             format!("Everything was fitted on {} of those rows.", ids.len()),
-            "TLDR is loss KL with its defaults; PCA is at each d the best of five powers of σ and of \
-             none with the mean left in."
+            "TLDR is a fit with its defaults; PCA is at each d the best of all its forms, centred and \
+             not."
                 .to_owned(),
         ];
         Ok(advice(keep, params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))

@@ -30,7 +30,7 @@ const PATIENCE: usize = 3;
 /// The share of its peak from which on a learning rate is low.
 const LOW: f64 = 0.3;
 /// Looks at the held-out rows in a run whose epochs are not given, at most.
-pub(super) const LOOKS: usize = 20;
+pub(super) const LOOKS: usize = 10;
 
 /// What a training run works with.
 pub(super) struct Run<'a> {
@@ -162,7 +162,7 @@ impl Run<'_> {
                 params.batch_size
             ));
         }
-        let source = self.source(batch);
+        let source = self.source(&start.encoder, batch);
         let length = Length::new(params, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
@@ -214,8 +214,8 @@ impl Run<'_> {
     }
 
     /// What batches of so many anchors are made of.
-    fn source(&self, batch: usize) -> Source<'_> {
-        let kind = self.setting.kind(self.params, batch);
+    fn source(&self, encoder: &Network<f32>, batch: usize) -> Source<'_> {
+        let kind = self.setting.kind(self.params, encoder, batch);
         Source {
             ctx: self.ctx,
             x: self.setting.rows(),

@@ -63,15 +63,15 @@ impl Setting<'_> {
         self.gap
     }
 
-    /// How the anchors of a batch come by other rows.
-    pub(super) fn kind(&self, params: &Params, batch: usize) -> Kind<'_> {
+    /// How the anchors of a batch come by other rows, for a run that begins with `encoder`.
+    pub(super) fn kind(&self, params: &Params, encoder: &Network<f32>, batch: usize) -> Kind<'_> {
         if let Some(axes) = &self.axes {
             let queries = self.queries.map(|(x, pairs)| Queries { x, pairs, batch: batch / 2 });
             return Kind::Lists { is_sorted: axes.is_sorted, queries };
         }
         let spread = self.pca.map_or(1.0, Pca::spread);
         let noise = params.noise * spread / (self.x.dim() as f64).sqrt();
-        Kind::Pairs { frame: None, noise: params.gaussian.then_some(noise) }
+        Kind::Pairs { frame: self.frame(params, encoder), noise: params.gaussian.then_some(noise) }
     }
 
     /// A learner that begins with `networks`.
@@ -132,43 +132,49 @@ impl Setting<'_> {
         Ok((objective, space))
     }
 
+    /// The frame of what is not trained along axes. LARS moves matrices in proportion to their size: it
+    /// needs none.
+    fn frame(&self, params: &Params, encoder: &Network<f32>) -> Option<InputFrame> {
+        if params.loss == Loss::BT && params.optimizer == Optimizer::Lars {
+            return None;
+        }
+        let nowhere = vec![0.0; encoder.in_width()];
+        let mean = self.pca.map_or(&nowhere[..], Pca::mean);
+        Some(InputFrame::new(encoder, mean, self.pca.map_or(1.0, Pca::spread)))
+    }
+
     fn in_frame(
         &self,
         params: &Params,
         encoder: &Network<f32>,
         source: &Source<'_>,
     ) -> (Objective, Space) {
-        let nowhere = vec![0.0; encoder.in_width()];
-        let mean = self.pca.map_or(&nowhere[..], Pca::mean);
-        let spread = self.pca.map_or(1.0, Pca::spread);
-        let frame = InputFrame::new(encoder, mean, spread);
-        match params.loss {
-            Loss::BT => {
-                let objective =
-                    Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss };
-                // LARS moves matrices in proportion to their size: it needs no frame.
-                match params.optimizer {
-                    Optimizer::AdamW => (objective, Space::Frame(frame)),
-                    Optimizer::Lars => (objective, Space::Own),
-                }
-            }
-            Loss::MSE => (Objective::Reconstruction, Space::Frame(frame)),
+        let frame = self.frame(params, encoder);
+        let objective = match params.loss {
+            Loss::BT => Objective::BarlowTwins { lambda: params.lambd, scale: params.scale_loss },
+            Loss::MSE => Objective::Reconstruction,
             Loss::KL | Loss::Auto => {
                 // Compared about the mean or about the origin, in the frame's coordinates.
-                let origin = if params.centre_target { mean } else { &nowhere };
-                let centre =
-                    origin.iter().zip(&frame.mean).map(|(o, m)| ((o - m) / spread) as f32);
-                let objective = Objective::Kl(Neighbourhoods {
+                let dim = self.x.dim();
+                let nowhere = vec![0.0; dim];
+                let moved = frame.as_ref().map_or(&nowhere[..], |frame| &frame.mean[..]);
+                let origin = match self.pca {
+                    Some(pca) if params.centre_target => pca.mean(),
+                    _ => &nowhere,
+                };
+                let spread = self.pca.map_or(1.0, Pca::spread);
+                let centre = origin.iter().zip(moved).map(|(o, m)| ((o - m) / spread) as f32);
+                Objective::Kl(Neighbourhoods {
                     metric: params.metric,
-                    factors: vec![1.0; self.x.dim()],
+                    factors: vec![1.0; dim],
                     centre: centre.collect(),
                     kinds: vec![(source.batch, params.tau.unwrap_or(TAU))],
                     rows: source.n_rows(),
                     prefixes: vec![Prefix { width: params.n_components, share: 1.0, size: 1.0 }],
-                });
-                (objective, Space::Frame(frame))
+                })
             }
-        }
+        };
+        (objective, frame.map_or(Space::Own, Space::Frame))
     }
 }
 
