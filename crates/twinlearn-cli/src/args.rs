@@ -42,7 +42,7 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
-  twinlearn fit X.npy -o model.safetensors -d 64 --loss auto
+  twinlearn fit X.npy -o model.safetensors -d 64 --solver pca
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl --resume")]
 pub(crate) struct FitArgs {
@@ -54,24 +54,26 @@ pub(crate) struct FitArgs {
     /// d, the dimension to reduce to [default: 32].
     #[arg(short = 'd', long, value_name = "D")]
     pub(crate) n_components: Option<usize>,
-    /// Neighbours that a row may be paired with [default: 5].
+    /// The length of each row's list of neighbours with loss KL; else the neighbours that a row may be
+    /// paired with [default: 64 with loss KL, else 5].
     #[arg(short = 'k', long, value_name = "K")]
     pub(crate) n_neighbors: Option<usize>,
     /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
     #[arg(long, value_name = "SPEC")]
     pub(crate) encoder: Option<String>,
-    /// As --encoder, or none [default: mlp-1-256; reference recipe: mlp-2-2048; losses KL and auto:
-    /// none]. With loss MSE it gives back D dimensions.
+    /// As --encoder, or none [default: none with loss KL, else mlp-1-256; reference recipe:
+    /// mlp-2-2048]. Means loss BT where no loss is given. With loss MSE it gives back D dimensions.
     #[arg(long, value_name = "SPEC")]
     pub(crate) projector: Option<String>,
     /// Normalisation in hidden layers: BN or LN [default: BN].
     #[arg(long, value_name = "NORM")]
     pub(crate) norm_layer: Option<String>,
-    /// How the encoder is found: sgd, or spectral, the closed form without training [default: sgd].
+    /// How the encoder is found: sgd; or without training by pca, the form of it that keeps most
+    /// held-out neighbours, or spectral, the closed form of twin learning [default: sgd].
     #[arg(long, value_name = "SOLVER")]
     pub(crate) solver: Option<String>,
-    /// What is minimised: BT (Barlow Twins), KL (neighbourhoods), MSE (reconstruction), or auto: KL
-    /// at several temperatures, of which the best is kept [default: BT].
+    /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL
+    /// with nothing chosen by hand [default: KL; reference recipe, and with a projector: BT].
     #[arg(long, value_name = "LOSS")]
     pub(crate) loss: Option<String>,
     /// lars or adamw [default: lars with loss BT, else adamw].
@@ -80,7 +82,7 @@ pub(crate) struct FitArgs {
     /// Weight of the off-diagonal part of loss BT [default: 0.0039].
     #[arg(long, value_name = "LAMBDA")]
     pub(crate) lambd: Option<f64>,
-    /// Temperature of the targets of loss KL [default: 0.05].
+    /// Temperature of the targets of loss KL [default: chosen by a short race on held-out rows].
     #[arg(long, value_name = "TAU")]
     pub(crate) tau: Option<f64>,
     /// Take the targets of loss KL about the mean of the rows: ranks better, keeps fewer neighbours.
@@ -93,17 +95,19 @@ pub(crate) struct FitArgs {
     /// [default: 0.5].
     #[arg(long, value_name = "LENGTH")]
     pub(crate) noise: Option<f64>,
-    /// Passes over the rows, at most [default: 8; reference recipe: 100].
+    /// Passes over the rows, at most [default: with loss KL as many as make 1000 steps and at least 8,
+    /// else 8; reference recipe: 100].
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
-    /// Epochs over which the learning rate rises [default: 1; reference recipe: 10].
+    /// Epochs over which the learning rate rises [default: a tenth of all steps with loss KL, else 1;
+    /// reference recipe: 10].
     #[arg(long, value_name = "N")]
     pub(crate) warmup_epochs: Option<usize>,
-    /// Rows in a step [default: 512 with loss BT, else 256; reference recipe: 1024].
+    /// Rows in a step [default: 128 with loss KL, 512 with BT, 256 with MSE; reference recipe: 1024].
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
-    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2; adamw 0.01
-    /// with losses KL and auto, else 0.001].
+    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2; adamw 5/d and at
+    /// most 0.1 with loss KL, else 0.001].
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
@@ -121,12 +125,13 @@ pub(crate) struct FitArgs {
     /// Where the neighbour graph goes (.npy, N × k, i64).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) save_knn: Option<PathBuf>,
-    /// Where the encoder starts: pca, spectral or random [default: pca, where hidden layers, if any,
-    /// are wide enough to carry it].
+    /// Where the encoder starts: best (the closed form that keeps most held-out neighbours), pca,
+    /// spectral or random [default: best for linear encoders, else pca where hidden layers are wide
+    /// enough to carry it].
     #[arg(long, value_name = "INIT")]
     pub(crate) init: Option<String>,
-    /// A PCA (or spectral) start divides each column by its standard deviation to this power
-    /// [default: 0.25 with loss BT, else 0.5].
+    /// A PCA start, which this implies, or a spectral one divides each column by its standard deviation
+    /// to this power [default: 0.25 with loss BT, else 0.5].
     #[arg(long, value_name = "GAMMA")]
     pub(crate) pca_power: Option<f64>,
     /// Turn the reduced vectors to their principal axes and divide them by their standard
@@ -139,8 +144,8 @@ pub(crate) struct FitArgs {
     /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
     pub(crate) fit_rows: Option<usize>,
-    /// Share of the rows held out of training, on which recall is measured [default: a tenth,
-    /// at most 1000 rows, none of fewer than 100].
+    /// Share of the rows held out of training: by half of them the best moment is chosen, by the others
+    /// it is judged [default: a tenth, at most 2000 rows, none of fewer than 100].
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation_fraction: Option<f64>,
     /// Seed of everything random [default: 0].

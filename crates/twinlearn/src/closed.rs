@@ -112,10 +112,9 @@ impl ClosedForms {
         let nothing = vec![0.0; self.pca.mean().len()];
         let mean = if self.is_centred { self.pca.mean() } else { &nothing };
         let uncentred = self.second.as_ref().map(|(_, axes)| axes);
-        for (form, axes) in [
-            (Form::Uncentred, uncentred),
-            (Form::Neighbours, self.neighbours.as_ref()),
-        ] {
+        for (form, axes) in
+            [(Form::Uncentred, uncentred), (Form::Neighbours, self.neighbours.as_ref())]
+        {
             if let Some(axes) = axes {
                 let gains = std::iter::repeat_n(1.0, n_components);
                 all.push((form, LinearMap::along(axes, mean, gains)?));

@@ -101,8 +101,12 @@ mod tests {
     fn rows_held_out_are_neither_anchors_nor_partners() {
         let pairs = Pairs::from_graph(&graph(), 2, |row| row != 1).unwrap();
         // Row 1 is out; row 3 keeps 2, row 0 keeps 2, row 2 keeps 0 and 3.
-        let want =
-            Pairs { anchors: vec![0, 2, 3], starts: vec![0, 1, 3, 4], partners: vec![2, 0, 3, 2], n_rows: 3 };
+        let want = Pairs {
+            anchors: vec![0, 2, 3],
+            starts: vec![0, 1, 3, 4],
+            partners: vec![2, 0, 3, 2],
+            n_rows: 3,
+        };
         assert_eq!(pairs, want);
     }
 
@@ -144,7 +148,12 @@ mod tests {
     fn ragged_lists_are_taken_whole() {
         let graph = KnnGraph::from_lists(&[vec![1, 0, 2, 3], vec![], vec![2], vec![0]]).unwrap();
         let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
-        let want = Pairs { anchors: vec![0, 3], starts: vec![0, 3, 4], partners: vec![1, 2, 3, 0], n_rows: 4 };
+        let want = Pairs {
+            anchors: vec![0, 3],
+            starts: vec![0, 3, 4],
+            partners: vec![1, 2, 3, 0],
+            n_rows: 4,
+        };
         assert_eq!(pairs, want, "rows without another are no anchors");
     }
 }

@@ -29,12 +29,7 @@ pub(crate) struct SharedAxes {
 
 impl SharedAxes {
     /// `mean` is that of the rows.
-    pub(crate) fn of(
-        ctx: &Context,
-        x: &dyn Vectors,
-        pairs: &Pairs,
-        mean: &[f64],
-    ) -> Result<Self> {
+    pub(crate) fn of(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Result<Self> {
         let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
             let covariance = covariance(ctx, x, pairs, mean)?;
             symmetric_eigen(ctx, covariance)

@@ -117,7 +117,9 @@ fn a_map_a_model_and_their_rows_are_judged_alike() {
     assert_eq!((full.recall.value, full.trustworthiness.value), (1.0, 1.0));
     let behind = pca.recall_behind_first.unwrap();
     assert!((behind.value - (model.recall.value - pca.recall.value)).abs() < 1e-12);
-    assert!(behind.low > 0.0 && behind.high - behind.low < pca.recall.high - pca.recall.low);
+    assert!(behind.low > 0.0, "{behind:?}");
+    let [paired, ours, theirs] = [behind, model.recall, pca.recall].map(|e| e.high - e.low);
+    assert!(paired < ours.hypot(theirs), "{behind:?} {:?} {:?}", model.recall, pca.recall);
     assert!(model.accuracy.unwrap().value > 0.35);
     assert_eq!(found.methods.iter().filter(|m| m.is_baseline).count(), 12);
     assert!(
@@ -164,7 +166,7 @@ fn advice_on_rows_of_known_rank() {
 #[test]
 fn advice_on_sentence_embeddings() {
     let train = FileVectors::open(data("train_x.npy")).unwrap();
-    let ids: Vec<u32> = (0..2000).collect();
+    let ids: Vec<u32> = (0..800).collect();
     let x = Subset::new(&train, &ids).unwrap();
     let advice = advise(&context(), &x, 0.6, &EvaluationParams::default()).unwrap();
     let found = [advice.n_components.unwrap(), advice.pca_n_components.unwrap()];
@@ -176,6 +178,8 @@ fn advice_on_sentence_embeddings() {
         assert!(d - curve.points[at - 1].n_components <= (d / 20).max(1));
     }
     // A share that nothing keeps.
+    let noise = (0..300 * 24).map(|i: usize| ((i * i % 7919) as f32 * 0.61).sin()).collect();
+    let x = Matrix::new(300, 24, noise).unwrap();
     let all = advise(&context(), &x, 0.999, &EvaluationParams::default()).unwrap();
     assert_eq!(all.verdict, Verdict::KeepAll, "{}", all.sentence);
     assert_eq!(all.reduced_bytes_per_vector, all.bytes_per_vector);

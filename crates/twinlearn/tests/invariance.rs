@@ -124,16 +124,20 @@ fn dead_axes_are_never_amplified() {
                 ("pca", Params::builder().metric(metric).solver(Solver::Pca)),
             ] {
                 let fit = fit(&x, params.n_components(n_components));
-                let (weight, _) =
-                    fit.model.linear_map().map(|m| (m.weight().clone(), ())).unwrap();
+                let (weight, _) = fit.model.linear_map().map(|m| (m.weight().clone(), ())).unwrap();
                 let largest = |columns: std::ops::Range<usize>| {
-                    let of = |row: &[f32]| row[columns.clone()].iter().fold(0.0, |m: f32, v| m.max(v.abs()));
+                    let of = |row: &[f32]| {
+                        row[columns.clone()].iter().fold(0.0, |m: f32, v| m.max(v.abs()))
+                    };
                     weight.as_slice().chunks_exact(DIM).map(of).fold(0.0, f32::max)
                 };
                 // Under l2 nothing can be said along dead axes; else their constant has a direction.
                 if metric == Metric::L2 && name != "pca" {
                     let (dead, live) = (largest(10..DIM), largest(0..10));
-                    assert!(dead <= 2.0 * live, "{name}, {metric}, d = {n_components}: {dead} {live}");
+                    assert!(
+                        dead <= 2.0 * live,
+                        "{name}, {metric}, d = {n_components}: {dead} {live}"
+                    );
                 }
                 let recall = kept(&data, metric, &fit, &x);
                 // About the origin the constant is one axis more.

@@ -1,6 +1,6 @@
 //! `twinlearn advise`
 
-use twinlearn::{Metric, OutputFile, Result, VectorSource, Verdict, advise};
+use twinlearn::{Advice, Metric, OutputFile, Result, VectorSource, Verdict, advise};
 use twinlearn_report::Report;
 
 use super::shared::{Memory, measured, name, write_html, write_json};
@@ -20,14 +20,47 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let ctx = memory.bound(ctx);
     let advice = advise(&ctx, &x, args.keep, &params)?;
     write_json(json, &advice)?;
-    let mut text = advice.to_string();
-    if let (Verdict::Tldr, Some(d)) = (advice.verdict, advice.n_components) {
-        let x = args.x.display();
-        text += &format!("\ntwinlearn fit {x} -o model.safetensors --loss KL -d {d}");
-    }
-    print(&text)?;
+    print(&format!("{advice}\n{}", command(args, metric, &advice)))?;
     let Some(html) = html else { return Ok(()) };
     let facts = measured(&args.x, metric, args.measuring.n_neighbors, args.measuring.seed);
     let title = format!("Which dimension for {}", name(&args.x));
     write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
+}
+
+/// What to type next.
+fn command(args: &AdviseArgs, metric: Metric, advice: &Advice) -> String {
+    let x = quoted(&args.x.to_string_lossy());
+    let metric = match metric {
+        Metric::Cosine => String::new(),
+        metric => format!(" --metric {metric}"),
+    };
+    let fit = |d: usize, solver: &str| {
+        format!("twinlearn fit {x} -o model.safetensors -d {d}{metric}{solver}")
+    };
+    match (advice.verdict, advice.n_components, advice.pca_n_components) {
+        (Verdict::Tldr, Some(d), _) => fit(d, ""),
+        (Verdict::PcaIsEnough, _, Some(d)) => fit(d, " --solver pca"),
+        _ => format!("twinlearn advise {x} --keep {:.2}{metric}", 0.9 * advice.keep),
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_are_quoted_as_a_shell_wants_them() {
+        assert_eq!(quoted("a/b-1.npy::x"), "a/b-1.npy::x");
+        assert_eq!(quoted("my x.npy"), "'my x.npy'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
 }

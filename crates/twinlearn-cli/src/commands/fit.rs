@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Checkpoints, Context, Error, EvaluationData, EvaluationParams, FileVectors, Fit, FitReport,
-    KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params, Reduction, Result, Subset,
-    Trainer, VectorSource, Vectors, evaluate, read_integers, sample_rows, write_npy_integers,
+    Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
+    FitReport, KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params, Reduction, Result,
+    Solver, Subset, Trainer, VectorSource, Vectors, evaluate, read_integers, sample_rows,
+    write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -200,8 +201,22 @@ fn summary(fit: &Fit) -> String {
                 "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept (PCA {pca})",
                 v.k, v.recall, v.n_rows
             );
+            if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
+                let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form));
+            }
         }
         None => text.push_str("  recall      not measured: no rows held out"),
     }
     text
+}
+
+/// What training was worth, beside the best of what needs none.
+fn verdict(params: &Params, gain: &Estimate, form: &str) -> String {
+    let beside = gain.beside(&format!("the best closed form, {form}"));
+    match params.solver {
+        Solver::Sgd if gain.low <= 0.0 => {
+            format!("training did not help here: {beside}; --solver pca does without it")
+        }
+        _ => beside,
+    }
 }

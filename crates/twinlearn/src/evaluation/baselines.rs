@@ -75,8 +75,7 @@ impl Baselines {
         all.extend(forms);
         let spectral = self.shared.map(d, SPECTRAL_POWER)?;
         // Neighbours by cosine or inner product are about the origin, which centring moves.
-        let spectral =
-            if self.metric == Metric::L2 { spectral } else { spectral.without_bias() };
+        let spectral = if self.metric == Metric::L2 { spectral } else { spectral.without_bias() };
         all.push(("spectral".to_owned(), spectral));
         Ok(all)
     }

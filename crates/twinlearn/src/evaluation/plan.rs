@@ -9,10 +9,10 @@ use super::judge::n_paired;
 use super::params::EvaluationParams;
 use super::ranking::DEPTH;
 use super::sample::sizes;
+use crate::closed::ClosedForms;
 use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
 use crate::error::Result;
-use crate::closed::ClosedForms;
 use crate::pca::pca_bytes;
 use crate::trainer::FitPlan;
 

@@ -408,11 +408,17 @@ mod tests {
         Matrix::new(6, 14, all.map(of).collect()).unwrap()
     }
 
-    fn run(of: &Neighbourhoods, x: &Matrix<f64>, z: &Matrix<f64>, logs: &[f32]) -> (f64, Matrix<f64>, Vec<f32>) {
+    fn run(
+        of: &Neighbourhoods,
+        x: &Matrix<f64>,
+        z: &Matrix<f64>,
+        logs: &[f32],
+    ) -> (f64, Matrix<f64>, Vec<f32>) {
         let ctx = Context::with_threads(2).unwrap();
         let mut loss = NeighbourhoodKl::new(of.clone(), x.cols());
         let (mut gradient, mut slopes) = (z.clone(), vec![0.0; logs.len()]);
-        let parts = loss.loss_and_gradient(&ctx, x, Some(&weights()), &mut gradient, logs, &mut slopes);
+        let parts =
+            loss.loss_and_gradient(&ctx, x, Some(&weights()), &mut gradient, logs, &mut slopes);
         (parts.total, gradient, slopes)
     }
 
@@ -468,7 +474,10 @@ mod tests {
             let logs = of.initial_log_scales();
             let (loss, gradient, slopes) = run(&of, &x, &same, &logs);
             // The logarithms are kept as f32.
-            assert!(loss.abs() < 1e-12 && slopes.iter().all(|s| s.abs() < 1e-6), "{loss} {slopes:?}");
+            assert!(
+                loss.abs() < 1e-12 && slopes.iter().all(|s| s.abs() < 1e-6),
+                "{loss} {slopes:?}"
+            );
             assert!(gradient.as_slice().iter().all(|g| g.abs() < 1e-6));
         }
     }
@@ -497,7 +506,10 @@ mod tests {
                     run(&of, &x, &z, &logs).0
                 };
                 let want = (at(h) - at(-h)) / f64::from(2.0 * h);
-                assert!((f64::from(slopes[i]) - want).abs() < 1e-3 * want.abs().max(0.1), "{metric} {i}");
+                assert!(
+                    (f64::from(slopes[i]) - want).abs() < 1e-3 * want.abs().max(0.1),
+                    "{metric} {i}"
+                );
             }
         }
     }
@@ -514,7 +526,8 @@ mod tests {
         let mut loss = NeighbourhoodKl::new(of(Metric::L2, 5), 5);
         let mut slopes = [0.0; 4];
         let nothing = Matrix::zeros(6, 14);
-        let parts = loss.loss_and_gradient(&ctx, &x, Some(&nothing), &mut z, &LOG_SCALES, &mut slopes);
+        let parts =
+            loss.loss_and_gradient(&ctx, &x, Some(&nothing), &mut z, &LOG_SCALES, &mut slopes);
         assert_eq!((parts.total, slopes), (0.0, [0.0; 4]));
         assert!(z.as_slice().iter().all(|&g| g == 0.0));
     }

@@ -61,8 +61,7 @@ impl AdamW {
                             let square = dot_here(gradient, gradient) / gradient.len() as f64;
                             v[0] = b2 * v[0] + (1.0 - b2) * square as f32;
                             let by = 1.0 / ((v[0] * second).sqrt() + EPSILON);
-                            for ((p, m), &g) in
-                                parameter.iter_mut().zip(m.iter_mut()).zip(gradient)
+                            for ((p, m), &g) in parameter.iter_mut().zip(m.iter_mut()).zip(gradient)
                             {
                                 *m = b1 * *m + (1.0 - b1) * g;
                                 *p -= rate * (*m * first) * by + decay * *p;
@@ -110,12 +109,8 @@ mod tests {
                 gradient: &[g[0] as f32, g[1] as f32],
             };
             adam.step(&ctx, parameter, 0.1);
-            let parameter = Parameter {
-                index: 1,
-                row: None,
-                values: &mut vector,
-                gradient: &[g[2] as f32],
-            };
+            let parameter =
+                Parameter { index: 1, row: None, values: &mut vector, gradient: &[g[2] as f32] };
             adam.step(&ctx, parameter, 0.1);
             let t = t as i32 + 1;
             for i in 0..3 {

@@ -108,18 +108,15 @@ mod tests {
         let mut lars = Lars::new(config, [2, 2].into_iter());
         // ‖p‖ = 5, ‖g‖ = 10: q = 0.05.
         let mut p = [3.0, 4.0];
-        let parameter =
-            Parameter { index: 0, row: Some(1), values: &mut p, gradient: &[6.0, 8.0] };
+        let parameter = Parameter { index: 0, row: Some(1), values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 1.0);
         assert!((p[0] - 2.7).abs() < 1e-6 && (p[1] - 3.6).abs() < 1e-6, "{p:?}");
         let mut p = [3.0, 4.0];
-        let parameter =
-            Parameter { index: 1, row: None, values: &mut p, gradient: &[6.0, 8.0] };
+        let parameter = Parameter { index: 1, row: None, values: &mut p, gradient: &[6.0, 8.0] };
         lars.step(&ctx, parameter, 0.5);
         assert_eq!(p, [0.0, 0.0]);
         // The momentum goes on: m = 0.5 · (6, 8) + 0.
-        let parameter =
-            Parameter { index: 1, row: None, values: &mut p, gradient: &[0.0, 0.0] };
+        let parameter = Parameter { index: 1, row: None, values: &mut p, gradient: &[0.0, 0.0] };
         lars.step(&ctx, parameter, 1.0);
         assert_eq!(p, [-3.0, -4.0]);
     }

@@ -16,7 +16,10 @@ pub(crate) enum OptimiserKind {
     Lars(LarsConfig),
     /// With the weight decay, times the learning rate, of matrices, and whether their rows share one
     /// second moment.
-    AdamW { decay: f64, by_row: bool },
+    AdamW {
+        decay: f64,
+        by_row: bool,
+    },
 }
 
 /// A parameter that is to be changed.

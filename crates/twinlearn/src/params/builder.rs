@@ -252,7 +252,8 @@ impl ParamsBuilder {
         }
         let solver = self.solver.unwrap_or_default();
         let trains = solver == Solver::Sgd;
-        let refuse = |name: &str, value: Option<String>, applies: bool, where_: String| match value {
+        let refuse = |name: &str, value: Option<String>, applies: bool, where_: String| match value
+        {
             Some(value) if !applies => {
                 Err(Error::invalid(name, format_args!("none with {where_}"), value))
             }

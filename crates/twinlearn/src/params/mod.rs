@@ -437,7 +437,10 @@ mod tests {
                 b().init(Init::Random).pca_power(0.5),
                 "pca_power: expected none with init random, got 0.5",
             ),
-            (b().norm_layer(NormLayer::Layer), "norm_layer: expected none with no hidden layer, got LN"),
+            (
+                b().norm_layer(NormLayer::Layer),
+                "norm_layer: expected none with no hidden layer, got LN",
+            ),
             (
                 b().retain_projector(true),
                 "retain_projector: expected none with no projector, got true",

@@ -59,7 +59,8 @@ impl Coordinates {
         let mut lengths = Vec::with_capacity(dim);
         for (i, value) in floored.iter().enumerate() {
             let length = value.powf(0.25) / s;
-            let [length, inverted] = if is_live(values[i]) { [length, 1.0 / length] } else { [0.0; 2] };
+            let [length, inverted] =
+                if is_live(values[i]) { [length, 1.0 / length] } else { [0.0; 2] };
             lengths.push(length as f32);
             let scale = |row: &mut [f64], by: f64| row.iter_mut().for_each(|v| *v *= by);
             scale(&mut forward.as_mut_slice()[i * dim..][..dim], inverted);

@@ -185,12 +185,7 @@ impl Source<'_> {
     }
 
     /// Reads the batches of `epochs`, in order, until nobody wants them.
-    fn run(
-        &self,
-        epochs: Range<usize>,
-        full: &SyncSender<Result<Batch>>,
-        empty: &Receiver<Batch>,
-    ) {
+    fn run(&self, epochs: Range<usize>, full: &SyncSender<Result<Batch>>, empty: &Receiver<Batch>) {
         for epoch in epochs {
             let steps = self.steps_per_epoch();
             let mut read = Reader::new(self, epoch);
@@ -265,8 +260,7 @@ impl<'a> Reader<'a> {
             Kind::Lists { queries, .. } => {
                 let asked = source.n_queries();
                 let n = source.batch - asked;
-                let (rows, asked) =
-                    (&self.rows[i * n..][..n], &self.queries[i * asked..][..asked]);
+                let (rows, asked) = (&self.rows[i * n..][..n], &self.queries[i * asked..][..asked]);
                 source.gather_lists(queries.as_ref(), rows, asked, out)
             }
         }

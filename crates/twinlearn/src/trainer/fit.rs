@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Trainer;
 use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::coordinates::Coordinates;
 use super::plan::FitPlan;
@@ -10,7 +11,6 @@ use super::setting::{Axes, Setting, gap, moved, spread_ids};
 use super::start::{self, BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Split, ValidationReport, Watch, halves, mean, whitened};
-use super::Trainer;
 use crate::closed::{ClosedForms, differences};
 use crate::context::{Context, Event, Stage};
 use crate::data::{Centred, Subset, Vectors, check_vectors};
@@ -93,8 +93,7 @@ pub(super) fn fit(
     };
     check_sizes(&params, x, graph.as_ref(), model.as_ref(), validation.as_ref())?;
     let n_watched = validation.as_ref().map_or(held_out, Matrix::rows);
-    let plan =
-        FitPlan::new(ctx, &params, (x.n_rows(), x.dim()), graph.is_some(), n_watched);
+    let plan = FitPlan::new(ctx, &params, (x.n_rows(), x.dim()), graph.is_some(), n_watched);
     let [for_truth, for_training] = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
     let mut clock = Clock::default();
@@ -250,9 +249,10 @@ impl Stages<'_> {
             None if !needs_graph => None,
             None => match keeper.as_ref().map(Keeper::graph).transpose()?.flatten() {
                 Some(graph) => Some(graph),
-                None => Some(clock.time(Stage::Knn, || {
-                    graph_of_checked(&self.for_truth, x, &params.knn())
-                })?),
+                None => Some(
+                    clock
+                        .time(Stage::Knn, || graph_of_checked(&self.for_truth, x, &params.knn()))?,
+                ),
             },
         };
         if let (Some(keeper), Some(graph)) = (&mut keeper, &graph) {

@@ -99,7 +99,12 @@ fn between(start: &Network<f32>, end: &Network<f32>, share: f64) -> Network<f32>
 }
 
 /// What is kept of a run that nobody watches: the mean where there is one.
-pub(super) fn unwatched(ctx: &Context, learner: Learner, mean: Mean, progress: &Progress) -> Networks {
+pub(super) fn unwatched(
+    ctx: &Context,
+    learner: Learner,
+    mean: Mean,
+    progress: &Progress,
+) -> Networks {
     match mean.encoder {
         Some(encoder) if progress.averaged > 0 => {
             learner.left(ctx, Networks { encoder, projector: None })

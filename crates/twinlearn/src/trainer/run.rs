@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Callbacks;
 use super::checkpoint::Keeper;
-use super::fit::Finish;
 use super::feed::{Batch, Feed, Source};
+use super::fit::Finish;
 use super::mean::{Mean, unwatched};
 use super::race::Choice;
 use super::setting::Setting;
@@ -146,7 +146,8 @@ impl Run<'_> {
         let Self { params, pairs, .. } = self;
         if params.batch_by_default {
             // Small sets have some steps in an epoch too.
-            let most = if params.is_listed() { pairs.len().div_ceil(4).max(2) } else { pairs.len() };
+            let most =
+                if params.is_listed() { pairs.len().div_ceil(4).max(2) } else { pairs.len() };
             return params.batch_size.min(most).min(pairs.len());
         }
         params.batch_size.min(pairs.len())
@@ -253,7 +254,12 @@ impl Run<'_> {
     }
 
     /// Writes the model of the best moment.
-    pub(super) fn keep_best(&self, params: &Params, progress: &Progress, best: &Best) -> Result<()> {
+    pub(super) fn keep_best(
+        &self,
+        params: &Params,
+        progress: &Progress,
+        best: &Best,
+    ) -> Result<()> {
         let (Some(keeper), Some(watch)) = (self.keeper, self.watch) else { return Ok(()) };
         let mut record = self.record(self.batch(), progress, best.step);
         record.validation = Some(watch.report(best.recall));

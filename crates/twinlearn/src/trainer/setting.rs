@@ -205,12 +205,7 @@ fn mean_square(rows: &Matrix, metric: Metric) -> f64 {
 
 /// How much more similar anchors are to their nearest rows than to others, in units of what is
 /// compared: cosines, or inner products and halves of squared distances by mean square length.
-pub(super) fn gap(
-    x: &dyn Vectors,
-    pairs: &Pairs,
-    factors: &[f32],
-    metric: Metric,
-) -> Result<f64> {
+pub(super) fn gap(x: &dyn Vectors, pairs: &Pairs, factors: &[f32], metric: Metric) -> Result<f64> {
     let chosen = spread_ids(pairs.len(), SAMPLE);
     let dim = x.dim();
     let read = |ids: &[u32]| -> Result<Matrix> {
@@ -226,7 +221,11 @@ pub(super) fn gap(
     };
     let similarity = |a: &[f32], b: &[f32]| match metric {
         Metric::L2 => {
-            -0.5 * a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>()
+            -0.5 * a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+                .sum::<f64>()
         }
         _ => dot_here(a, b),
     };

@@ -92,9 +92,8 @@ pub(super) fn networks(
 /// Cosines and inner products are about the origin, which centring would move; a centred target is
 /// about the mean, and hidden layers expect centred outputs.
 fn about(params: &Params, map: LinearMap) -> LinearMap {
-    let uncentred = params.metric != Metric::L2
-        && !params.centre_target
-        && params.encoder.hidden().is_empty();
+    let uncentred =
+        params.metric != Metric::L2 && !params.centre_target && params.encoder.hidden().is_empty();
     if uncentred { map.without_bias() } else { map }
 }
 

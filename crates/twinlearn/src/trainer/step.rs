@@ -251,8 +251,7 @@ impl Learner {
             [_, row] => Some(row),
             _ => None,
         };
-        let mut rows: Vec<Option<usize>> =
-            all().flat_map(Network::parameters).map(row).collect();
+        let mut rows: Vec<Option<usize>> = all().flat_map(Network::parameters).map(row).collect();
         let n_networks = rows.len();
         rows.resize(gradients.len(), None);
         let Networks { encoder, projector } = networks;
