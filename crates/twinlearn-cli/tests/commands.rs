@@ -116,7 +116,6 @@ fn every_architecture_and_option_trains() {
         ("mlp-1-16", vec!["--recipe", "reference", "--warmup-epochs", "1", "--batch-size", "32"]),
         ("mlp-1-16", vec!["--pca-power", "1", "--learning-rate", "0.1", "-k", "7"]),
         ("mlp-1-16", vec!["--validation-fraction", "0"]),
-        ("mlp-1-16", vec!["--solver", "spectral"]),
         ("mlp-1-16", vec!["--init", "spectral", "--optimizer", "adamw", "--lambd", "0.01"]),
         ("none", vec!["--loss", "KL", "--encoder", "mlp-1-8", "--tau", "0.1"]),
         ("none", vec!["--loss", "KL", "--centre-target", "--whiten", "0.5"]),
@@ -132,6 +131,11 @@ fn every_architecture_and_option_trains() {
         let retained = Model::load(folder.path("m.safetensors")).unwrap().has_projector();
         assert_eq!(retained, extra.contains(&"--retain-projector"));
     }
+    for solver in ["spectral", "pca"] {
+        let args = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--solver", solver];
+        folder.ok(&args);
+        folder.ok(&[&args[..], &["--pca-power", "1"]].concat());
+    }
 }
 
 #[test]
@@ -144,9 +148,9 @@ fn demo_measures_what_it_prints() {
         line[method.len()..].split_whitespace().nth(i).unwrap().parse().unwrap()
     };
     assert_eq!(column("full vectors", 1), 1.0);
-    assert!(column("TLDR", 1) >= column("whitened PCA", 1), "{out}");
     assert!(column("PCA", 1) > column("random projection", 1), "{out}");
-    assert!(column("TLDR, loss KL", 1) > column("PCA", 1) + 0.02, "{out}");
+    assert!(column("best PCA", 1) >= column("PCA", 1) - 0.01, "{out}");
+    assert!(column("TLDR", 1) > column("best PCA", 1) + 0.02, "{out}");
     assert_eq!(column("TLDR", 3), 128.0);
 
     // PCA's figure again, by the library.

@@ -64,8 +64,8 @@ fn the_bound_is_kept_on_larger_files() {
         "exact results depend on nothing"
     );
 
-    let fit = ["fit", "x.npy", "-d", "32", "--epochs", "1", "-o"];
-    let kl = ["m.safetensors", "--loss", "KL", "--knn", "free.npy"];
+    let fit = ["fit", "x.npy", "-d", "32", "-o"];
+    let kl = ["m.safetensors", "--epochs", "1", "--knn", "free.npy"];
     bounded(&folder, &[&fit[..], &kl].concat());
     let spectral = ["s.safetensors", "--solver", "spectral", "--fit-rows", "10000"];
     bounded(&folder, &[&fit[..], &spectral].concat());

@@ -142,17 +142,22 @@ fn bad_parameters_are_named() {
             &["--loss", "MSE", "--projector", "none"],
             "projector: expected one that gives back the vectors with loss MSE, got none",
         ),
-        (&["--noise", "0"], "noise: expected a finite number above 0, got 0"),
+        (&["--gaussian", "--noise", "0"], "noise: expected a finite number above 0, got 0"),
+        (&["--noise", "1"], "noise: expected none with neighbours as pairs, got 1"),
+        (&["--loss", "BT", "--tau", "9"], "tau: expected none with loss BT, got 9"),
+        (
+            &["--loss", "auto", "--tau", "0.7"],
+            "tau: expected none with loss auto, which chooses it, got 0.7",
+        ),
+        (
+            &["--solver", "pca", "--epochs", "3"],
+            "epochs: expected none with solver pca, which does not train, got 3",
+        ),
         (
             &["--gaussian", "--save-knn", "g.npy"],
             "save_knn: expected no graph to save with gaussian pairs, got g.npy",
         ),
-        (
-            &["--loss", "auto"],
-            "validation_fraction: expected rows held out with loss auto, to choose by (by default \
-             from 100 rows on), got none",
-        ),
-        (&["--solver", "svd"], "solver: expected sgd or spectral, got \"svd\""),
+        (&["--solver", "svd"], "solver: expected sgd, spectral or pca, got \"svd\""),
         (&["--optimizer", "sgd"], "optimizer: expected lars or adamw, got \"sgd\""),
         (&["--whiten", "9"], "whiten: expected a number from 0 to 4, got 9"),
         (
@@ -167,7 +172,7 @@ fn bad_parameters_are_named() {
     }
     for (d, want) in [
         ("0", "n_components: expected at least 1, got 0"),
-        ("5", "n_components: expected at most 4 (the dimension of X) for init pca, got 5"),
+        ("5", "n_components: expected at most 4 (the dimension of X) for init best, got 5"),
     ] {
         let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", d];
         assert_eq!(folder.fails(&args), want);

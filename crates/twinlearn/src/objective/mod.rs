@@ -4,6 +4,9 @@ mod barlow_twins;
 mod kl;
 mod mse;
 
+#[cfg(test)]
+mod kl_tests;
+
 pub(crate) use barlow_twins::{BarlowTwins, Form};
 pub(crate) use kl::{NeighbourhoodKl, Neighbourhoods, Prefix};
 pub(crate) use mse::reconstruction;

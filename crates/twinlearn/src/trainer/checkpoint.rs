@@ -189,6 +189,7 @@ impl<'a> Keeper<'a> {
             if own.get(name) != kept.get(name) {
                 let of = |v: &serde_json::Value| match v.get(name) {
                     Some(serde_json::Value::String(text)) => text.clone(),
+                    Some(serde_json::Value::Null) => "none".to_owned(),
                     Some(value) => value.to_string(),
                     None => "none".to_owned(),
                 };

@@ -5,25 +5,24 @@ use std::time::{Duration, Instant};
 use super::Trainer;
 use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::coordinates::Coordinates;
+use super::finish::{Finish, judged};
 use super::plan::FitPlan;
+use super::rows::{MOST_ROWS, Units, copied, far_origin, sample_of, samples};
 use super::run::{Run, Trained};
 use super::setting::{Axes, Setting, gap, moved, spread_ids};
-use super::start::{self, BestForm, best_form};
+use super::start::{self, best_form};
 use super::step::Networks;
-use super::validation::{Split, ValidationReport, Watch, halves, mean, whitened};
+use super::validation::{Split, ValidationReport, Watch, halves, whitened};
 use crate::closed::{ClosedForms, differences};
 use crate::context::{Context, Event, Stage};
 use crate::data::{Centred, Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
-use crate::evaluation::Estimate;
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
-use crate::linalg::{Matrix, scale_to_unit};
+use crate::linalg::Matrix;
 use crate::model::{HeldOut, Model, TrainingRecord};
-use crate::nn::{Network, encode};
 use crate::pairs::Pairs;
 use crate::params::{Hyperparameters, Init, Params, Solver};
 use crate::pca::Moments;
-use crate::random::{Purpose, generator, subset};
 
 /// How long a stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,13 +64,6 @@ pub struct Fit {
     /// Rows of X that were held out of training, rising: those to judge the model by.
     pub held_out: Vec<u32>,
 }
-
-/// Rows that loss KL is fitted on, at most: of more, a sample drawn by the seed. Lists of neighbours
-/// and steps are then bounded, however many rows there are.
-pub(super) const MOST_ROWS: usize = 202_000;
-/// How many times farther from the origin than from each other rows may be, under l2, before the
-/// origin is taken off them in `f64`.
-const FAR: f64 = 100.0;
 
 pub(super) fn fit(
     trainer: &Trainer,
@@ -157,58 +149,6 @@ pub(super) fn fit(
         fit.held_out.iter_mut().for_each(|row| *row = ids[*row as usize]);
     }
     Ok(fit)
-}
-
-/// Whether a fit of `n_rows` rows is one of a sample of them.
-pub(super) fn samples(params: &Params, n_rows: usize, has_graph: bool) -> bool {
-    params.is_listed() && !has_graph && n_rows > MOST_ROWS
-}
-
-/// The rows that a model was judged by when it was made on these vectors, as places in them, rising;
-/// none where it was made on others or held no row out.
-pub(crate) fn judged_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<Vec<u32>> {
-    let (record, seed) = (model.training(), model.params().seed);
-    let held_out = record.held_out.as_ref()?;
-    if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 {
-        return None;
-    }
-    if !held_out.of_sample {
-        return Some(Split::new(seed, held_out.count, n_rows).judged);
-    }
-    let sample = sample_of(seed, n_rows);
-    let judged = Split::new(seed, held_out.count, sample.len()).judged;
-    Some(judged.into_iter().map(|i| sample[i as usize]).collect())
-}
-
-fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
-    subset(&mut generator(seed, Purpose::Anchors, 0), n_rows, MOST_ROWS)
-}
-
-/// A copy of all rows.
-fn copied(ctx: &Context, x: &dyn Vectors) -> Result<Matrix> {
-    const ROWS: usize = 256;
-    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
-    ctx.try_for_each_chunk(rows.as_mut_slice(), ROWS * x.dim(), |c, out| {
-        x.read_rows(c * ROWS, out)
-    })?;
-    Ok(rows)
-}
-
-/// About the mean of rows that lie far from the origin and near each other.
-fn far_origin(ctx: &Context, x: &dyn Vectors) -> Result<Option<Vec<f64>>> {
-    let ids: Vec<u32> = spread_ids(x.n_rows(), 4096);
-    let some = Subset::new(x, &ids)?;
-    let mean = crate::pca::mean(&ctx.quiet(), &some)?;
-    let about = Centred::new(&some, &mean);
-    let mut square = 0.0;
-    let mut row = vec![0.0; x.dim()];
-    for i in 0..some.n_rows() {
-        about.read_rows(i, &mut row)?;
-        square += row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-    }
-    let spread = (square / some.n_rows() as f64).sqrt();
-    let length = mean.iter().map(|m| m * m).sum::<f64>().sqrt();
-    Ok((length > FAR * spread).then_some(mean))
 }
 
 /// What the stages of a fit work with.
@@ -431,95 +371,6 @@ impl Stages<'_> {
 
 /// Rows that are trained on of which the recall is watched where none are held out, at most.
 const OWN_WATCHED: usize = 500;
-
-/// What was kept, the start and the best closed form on rows by which none of them was chosen.
-fn judged(
-    ctx: &Context,
-    judge: &Watch<'_>,
-    params: &Params,
-    encoder: &Network<f32>,
-    start: &Network<f32>,
-    best: Option<&BestForm>,
-) -> Result<ValidationReport> {
-    let quiet = &ctx.quiet();
-    let by = |network: &Network<f32>| {
-        let network = network.folded();
-        judge.scores(quiet, &move |ctx, x| encode(ctx, &network, x))
-    };
-    let ours = by(encoder)?;
-    let mut report = ValidationReport {
-        start_recall: Some(judge.recall_of(ctx, start)?),
-        ..judge.report(mean(ours.clone()))
-    };
-    if let Some(best) = best {
-        let closed = judge.scores(quiet, &|ctx, x| best.map.transform(ctx, x))?;
-        let gains: Vec<f64> = ours.iter().zip(&closed).map(|(a, b)| a - b).collect();
-        report.closed_form = Some(best.name.clone());
-        report.pca_recall = Some(mean(closed));
-        report.gain = Some(Estimate::of_mean(&gains, params.seed));
-    }
-    Ok(report)
-}
-
-/// What makes a model of an encoder.
-pub(super) struct Finish<'a> {
-    x: &'a dyn Vectors,
-    origin: Option<&'a [f64]>,
-    base: &'a [u32],
-}
-
-impl Finish<'_> {
-    pub(super) fn model(
-        &self,
-        ctx: &Context,
-        params: Params,
-        encoder: Network<f32>,
-        projector: Option<Network<f32>>,
-        record: TrainingRecord,
-    ) -> Result<Model> {
-        let rows = Subset::new(self.x, self.base)?;
-        let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
-        Ok(model.of_origin(self.origin))
-    }
-}
-
-/// Rows, brought to length 1 where only their direction matters.
-struct Units<'a> {
-    x: &'a dyn Vectors,
-    to_unit: bool,
-}
-
-impl Units<'_> {
-    fn scale(&self, rows: &mut [f32]) {
-        if self.to_unit {
-            rows.chunks_exact_mut(self.x.dim()).for_each(|row| {
-                scale_to_unit(row);
-            });
-        }
-    }
-}
-
-impl Vectors for Units<'_> {
-    fn n_rows(&self) -> usize {
-        self.x.n_rows()
-    }
-
-    fn dim(&self) -> usize {
-        self.x.dim()
-    }
-
-    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        self.x.read_rows(start, out)?;
-        self.scale(out);
-        Ok(())
-    }
-
-    fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        self.x.gather(ids, out)?;
-        self.scale(out);
-        Ok(())
-    }
-}
 
 /// Keeps how long each stage took in all.
 #[derive(Default)]

@@ -3,11 +3,13 @@
 mod checkpoint;
 mod coordinates;
 mod feed;
+mod finish;
 mod fit;
 mod lists;
 mod mean;
 mod plan;
 mod race;
+mod rows;
 mod run;
 mod setting;
 mod start;
@@ -18,9 +20,9 @@ mod validation;
 mod golden_tests;
 
 pub use checkpoint::Checkpoints;
-pub(crate) use fit::judged_rows;
 pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use plan::FitPlan;
+pub(crate) use rows::judged_rows;
 pub use validation::ValidationReport;
 
 use std::fmt;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::fit::{MOST_ROWS, samples};
 use super::lists::PARTNERS;
+use super::rows::{MOST_ROWS, samples};
 use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::ClosedForms;

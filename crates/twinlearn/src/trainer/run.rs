@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Callbacks;
 use super::checkpoint::Keeper;
 use super::feed::{Batch, Feed, Source};
-use super::fit::Finish;
+use super::finish::Finish;
 use super::mean::{Mean, unwatched};
 use super::race::Choice;
 use super::setting::Setting;
