@@ -69,6 +69,8 @@ class Evaluation(_Found):
         The baselines' recall against dimension, where it was asked for.
     n_rows, n_queries, n_features, n_neighbors, metric, seed
         What was measured on.
+    unseen : bool
+        Whether nothing was fitted on the queries, as far as is known. Only then is there a verdict.
     notes : list of str
         What was sampled, in words.
     """
@@ -81,6 +83,7 @@ class Evaluation(_Found):
     n_neighbors: int
     metric: str
     seed: int
+    unseen: bool
     notes: list[str]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -105,7 +108,8 @@ class Advice(_Found):
     sentence : str
         The verdict in words.
     n_components, pca_n_components : int or None
-        The smallest d below `n_features` that keeps the share, of TLDR (loss KL) and of PCA.
+        The smallest d below `n_features` that keeps the share, of TLDR and of the best form of
+        PCA.
     bytes_per_vector, reduced_bytes_per_vector : int
         As float32, before and after.
     curves : list of dict
@@ -230,7 +234,7 @@ def evaluate(
     n_queries, max_rows : int, default=1000 and 100_000
         Queries, and rows searched, at most; more are sampled. With `qrels` all rows are searched.
     baselines : bool, default=True
-        Judge truncation, random projection, PCA with five powers, PCA uncentred, and the spectral
+        Judge truncation, random projection, every form of PCA, and the spectral
         solution, fitted on `X` without the queries.
     curves : bool, default=False
         Measure the baselines at other dimensions too, for a picture.

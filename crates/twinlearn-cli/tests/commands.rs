@@ -18,7 +18,7 @@ fn fit_transform_and_inspect() {
     args.extend(["--log", "run.jsonl", "--save-knn", "knn.npy", "-k", "4"]);
     let (out, err) = folder.ok(&args);
     assert_eq!(err, "", "quiet when piped");
-    for part in ["4000 (3600 trained on)", "384 → 16", "final loss", "recall@10", "400 held-out"]
+    for part in ["4000 (3600 trained on)", "384 → 16", "final loss", "recall@10", "200 held-out"]
     {
         assert!(out.contains(part), "{part}: {out}");
     }

@@ -33,7 +33,7 @@ fn eval_says_the_same_as_text_json_and_page() {
     let methods = json["methods"].as_array().unwrap();
     let names: Vec<&str> = methods.iter().map(|m| m["name"].as_str().unwrap()).collect();
     assert_eq!(names[..3], ["full vectors", "m.safetensors", "z.npy"]);
-    assert_eq!(names.len(), 3 + 9);
+    assert_eq!(names.len(), 3 + 12);
     for (key, value) in methods[1].as_object().unwrap() {
         if !["name", "recall_behind_first"].contains(&key.as_str()) {
             assert_eq!(value, &methods[2][key], "{key}");

@@ -9,9 +9,11 @@ use std::process::Command;
 use support::{Folder, data, text};
 use twinlearn::{FileVectors, NpyWriter, Vectors};
 
-/// The data segment may have so many bytes: heap, stacks of threads, everything that is written to.
-const BOUND: &str = "100M";
-const KILOBYTES: usize = 100_000_000 / 1024;
+/// The data segment may have so many megabytes: heap, stacks of threads, everything that is written
+/// to.
+const BOUND: usize = 100;
+/// The same of advice, which fits up to all dimensions; the file cannot be held in it either.
+const ADVICE: usize = 128;
 
 /// The development rows over and over, each time scaled by columns in another way.
 const COPIES: usize = 17;
@@ -34,12 +36,13 @@ fn large_file(folder: &Folder) {
 
 /// Runs with two threads where the kernel refuses more than the bound; returns the plan, which is
 /// told first.
-fn bounded(folder: &Folder, args: &[&str]) -> String {
+fn bounded(folder: &Folder, megabytes: usize, args: &[&str]) -> String {
+    let kilobytes = (megabytes * 1_000_000 / 1024).to_string();
     let output = Command::new("sh")
-        .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &KILOBYTES.to_string()])
+        .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &kilobytes])
         .arg(assert_cmd::cargo::cargo_bin("twinlearn"))
         .args(args)
-        .args(["--memory", BOUND, "--threads", "2"])
+        .args(["--memory", &format!("{megabytes}M"), "--threads", "2"])
         .current_dir(folder.path("."))
         .output()
         .unwrap();
@@ -56,7 +59,7 @@ fn the_bound_is_kept_on_larger_files() {
     large_file(&folder);
     assert!(std::fs::metadata(folder.path("x.npy")).unwrap().len() > 104_000_000);
 
-    let plan = bounded(&folder, &["knn", "x.npy", "-k", "5", "-o", "bounded.npy"]);
+    let plan = bounded(&folder, BOUND, &["knn", "x.npy", "-k", "5", "-o", "bounded.npy"]);
     assert!(plan.contains(", each row read "), "{plan}");
     folder.ok(&["knn", "x.npy", "-k", "5", "-o", "free.npy"]);
     assert!(
@@ -66,18 +69,18 @@ fn the_bound_is_kept_on_larger_files() {
 
     let fit = ["fit", "x.npy", "-d", "32", "-o"];
     let kl = ["m.safetensors", "--epochs", "1", "--knn", "free.npy"];
-    bounded(&folder, &[&fit[..], &kl].concat());
+    bounded(&folder, BOUND, &[&fit[..], &kl].concat());
     let spectral = ["s.safetensors", "--solver", "spectral", "--fit-rows", "10000"];
-    bounded(&folder, &[&fit[..], &spectral].concat());
+    bounded(&folder, BOUND, &[&fit[..], &spectral].concat());
 
     for z in ["z.npy", "z.parquet", "z.i8bin"] {
-        bounded(&folder, &["transform", "m.safetensors", "x.npy", "-o", z]);
+        bounded(&folder, BOUND, &["transform", "m.safetensors", "x.npy", "-o", z]);
     }
     let eval = ["eval", "--original", "x.npy", "--model", "m.safetensors", "--n-queries", "200"];
-    let plan = bounded(&folder, &[&eval[..], &["--html", "page.html"]].concat());
+    let plan = bounded(&folder, BOUND, &[&eval[..], &["--html", "page.html"]].concat());
     assert!(plan.starts_with("evaluation of 200 queries among 67800 rows"), "{plan}");
     let advise = ["advise", "x.npy", "--keep", "0.3", "--n-queries", "200", "--fit-rows", "3000"];
-    let plan = bounded(&folder, &advise);
+    let plan = bounded(&folder, ADVICE, &advise);
     assert!(plan.starts_with("advice on 67800 rows of dimension 384: at most "), "{plan}");
 }
 

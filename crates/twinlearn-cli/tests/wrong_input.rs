@@ -239,7 +239,7 @@ fn bad_graphs_are_named() {
     );
     folder.integers("narrow.npy", 60, &ring(60)[..120]);
     assert_eq!(
-        fit(&folder, "x.npy", &["--knn", "narrow.npy"]),
+        fit(&folder, "x.npy", &["--knn", "narrow.npy", "-k", "5"]),
         "knn_graph: expected at least n_neighbors (5) columns, got 2"
     );
     assert_eq!(

@@ -169,3 +169,67 @@ impl Vectors for Moved<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::closed::ClosedForms;
+    use crate::pca::Moments;
+
+    const DIM: usize = 7;
+
+    /// Rows whose columns have sizes from 3 to 0.03, but for a dead one, about an offset.
+    fn rows() -> Matrix {
+        let value = |i: usize| {
+            let (row, j) = (i / DIM, i % DIM);
+            let wave = ((row * row * (j + 3) % 7919) as f32 * 0.61).sin();
+            if j == 4 { 2.0 } else { 1.0 + wave * 3.0 * 0.46_f32.powi(j as i32) }
+        };
+        Matrix::new(500, DIM, (0..500 * DIM).map(value).collect()).unwrap()
+    }
+
+    #[test]
+    fn similarities_and_networks_are_those_of_the_rows() {
+        let (ctx, x) = (Context::with_threads(1).unwrap(), rows());
+        for is_centred in [true, false] {
+            let moments = Moments::of(&ctx, &x).unwrap();
+            let forms = ClosedForms::new(&ctx, &moments, None, is_centred).unwrap();
+            let (values, axes) = forms.second();
+            let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
+            let rounding = moments.rounding(values[0].sqrt());
+            let inside = Coordinates::new(&values, axes, rounding, mean.clone(), false).unwrap();
+            let y = Moved { x: &x, coordinates: inside.clone() };
+            let mut y_rows = Matrix::zeros(500, DIM);
+            y.read_rows(0, y_rows.as_mut_slice()).unwrap();
+            let square: f64 = y_rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum();
+            assert!((square / 500.0 - 1.0).abs() < 1e-4, "the mean square length is 1");
+
+            let similarity = |a: usize, b: usize| {
+                let lengths = inside.lengths().iter();
+                let terms = y_rows.row(a).iter().zip(y_rows.row(b)).zip(lengths);
+                terms
+                    .map(|((&a, &b), &l)| f64::from(a) * f64::from(b) * f64::from(l).powi(2))
+                    .sum::<f64>()
+            };
+            for (a, b) in [(0, 1), (3, 3), (40, 17)] {
+                let moved = |i: usize, j: usize| f64::from(x.row(i)[j]) - mean[j];
+                let want: f64 = (0..DIM).map(|j| moved(a, j) * moved(b, j)).sum();
+                assert!((similarity(a, b) - want).abs() < 1e-3 * want.abs().max(1.0), "{a} {b}");
+            }
+
+            let weight = Matrix::new(2, DIM, (0..2 * DIM).map(|i| (i as f32).cos()).collect());
+            let network = Network::linear(weight.unwrap(), vec![0.3, -4.0]);
+            let mut entered = network.clone();
+            inside.enter(&ctx, &mut entered);
+            let (want, got) = (network.infer(x.as_slice()), entered.infer(y_rows.as_slice()));
+            for (want, got) in want.as_slice().iter().zip(got.as_slice()) {
+                assert!((want - got).abs() < 2e-3, "{want} {got}");
+            }
+            inside.leave(&ctx, &mut entered);
+            let back = entered.infer(x.as_slice());
+            for (want, got) in want.as_slice().iter().zip(back.as_slice()) {
+                assert!((want - got).abs() < 2e-3, "{want} {got} and back");
+            }
+        }
+    }
+}

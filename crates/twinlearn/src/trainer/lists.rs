@@ -4,7 +4,8 @@
 //! looks at all rows of the batch. The weight of a row says how many of the whole set it stands for:
 //! (rows of its part of the list) / (drawn from it) for those drawn for the anchor itself, 0 for the
 //! anchor and for other rows of its list that happen to be there, and for the rest (rows outside the
-//! list) / (such rows in the batch). Sums over the batch are then unbiased for sums over all rows.
+//! list) / (such rows in the batch). Sums over a list are then unbiased; the rest come as anchors, evenly,
+//! and with other anchors' lists, where rows that are in many lists come more often.
 
 use std::ops::Range;
 
@@ -124,5 +125,89 @@ impl Places {
             // Each is there once, but where a list has one row alone.
             out[place] = *weight;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knn::KnnGraph;
+
+    const ROWS: usize = 60;
+    const LIST: usize = 20;
+    const BATCH: usize = 6;
+
+    /// Each row's list are the rows after it, on a ring.
+    fn pairs() -> Pairs {
+        let list = |i: usize| (1..=LIST).map(move |j| ((i + j) % ROWS) as i64);
+        let ids: Vec<i64> = (0..ROWS).flat_map(list).collect();
+        Pairs::from_graph(&KnnGraph::from_indices(ROWS, &ids).unwrap(), LIST, |_| true).unwrap()
+    }
+
+    #[test]
+    fn weights_are_of_the_rows_that_each_stands_for() {
+        let pairs = pairs();
+        let value = |row: u32| (f64::from(row) * 0.7).sin() + 2.0;
+        // For row 0: the sums over its list that batches estimate, and those over all other rows.
+        let (mut near, mut far, mut count) = (0.0, 0.0, 0.0);
+        for e in 0..4000 {
+            for drawn in epoch(&pairs, true, 5, e).chunks_exact(BATCH) {
+                let anchors: Vec<u32> =
+                    drawn.iter().map(|d| pairs.list(d.anchor as usize).0).collect();
+                let partners: Vec<u32> = drawn.iter().flat_map(|d| d.partners).collect();
+                let places = Places::new(&anchors, 1, &partners);
+                let all = [&anchors[..], &[u32::MAX], &partners].concat();
+                for (i, d) in drawn.iter().enumerate() {
+                    let (row, list) = pairs.list(d.anchor as usize);
+                    let mut weights = vec![-1.0; all.len()];
+                    let own = BATCH + 1 + PARTNERS * i;
+                    places.weigh(d, Some(row), list, ROWS, own, &mut weights);
+                    let sum: f32 = weights.iter().sum();
+                    assert!((sum - (ROWS - 1) as f32).abs() < 1e-3, "{sum} for all other rows");
+                    assert_eq!((weights[i], weights[BATCH]), (0.0, 0.0), "itself and the query");
+                    if row != 0 {
+                        continue;
+                    }
+                    count += 1.0;
+                    for (&row, &weight) in all.iter().zip(&weights) {
+                        match list.iter().position(|&id| id == row) {
+                            Some(rank) if rank < NEAR => near += f64::from(weight) * value(row),
+                            Some(_) => far += f64::from(weight) * value(row),
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+        let sum = |rows: Range<u32>| rows.map(value).sum::<f64>();
+        let (near, far) = (near / count, far / count);
+        assert!((near - sum(1..11)).abs() < 0.02 * sum(1..11), "{near} {}", sum(1..11));
+        assert!((far - sum(11..21)).abs() < 0.02 * sum(11..21), "{far} {}", sum(11..21));
+    }
+
+    #[test]
+    fn short_and_unsorted_lists_are_drawn_from_whole() {
+        let lists = [vec![1], vec![0, 2, 3], vec![0], (0..14).filter(|&i| i != 3).collect()];
+        let lists: Vec<Vec<i64>> = lists.into_iter().chain(vec![vec![]; 12]).collect();
+        let graph = KnnGraph::from_lists(&lists).unwrap();
+        let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
+        for e in 0..50 {
+            for drawn in epoch(&pairs, false, 1, e) {
+                let list = pairs.list(drawn.anchor as usize).1;
+                assert!(drawn.partners.iter().all(|id| list.contains(id)));
+                let sum: f32 = drawn.weights.iter().sum();
+                assert!((sum - list.len() as f32).abs() < 1e-5, "{sum} for {list:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn queries_come_equally_often() {
+        let pairs = pairs();
+        let mut counts = vec![0_usize; ROWS];
+        for drawn in queries(&pairs, 2, 0, 5 * ROWS + 7) {
+            counts[drawn.anchor as usize] += 1;
+        }
+        assert!(counts.iter().all(|c| (5..=6).contains(c)), "{counts:?}");
     }
 }

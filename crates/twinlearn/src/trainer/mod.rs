@@ -169,7 +169,8 @@ impl Trainer {
     /// let params = Params::builder().n_components(2).loss(Loss::KL).batch_size(64).build()?;
     /// let trainer = Trainer::new(params).validation_rows(rows(50)?);
     /// let fit = trainer.fit(&Context::new()?, &rows(200)?)?;
-    /// assert_eq!(fit.report.validation.unwrap().n_rows, 50);
+    /// // By half of them the best moment is chosen, by the others it is judged.
+    /// assert_eq!(fit.report.validation.unwrap().n_rows, 25);
     /// assert_eq!(fit.report.training.n_anchors, 200);
     /// # Ok::<(), twinlearn::Error>(())
     /// ```
