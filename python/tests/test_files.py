@@ -66,7 +66,7 @@ def test_a_linear_model_is_one_product(tmp_path: Path) -> None:
     named, metadata = arrays(model)
     ends = [f"{of}ranges.{end}" for of in ["", "unit_"] for end in ["high", "low"]]
     assert sorted(named) == ["encoder.0.bias", "encoder.0.weight", *ends]
-    assert metadata["schema_version"] == 2 and metadata["n_features"] == 384
+    assert metadata["schema_version"] == 3 and metadata["n_features"] == 384
     z = np.load(out)
     assert z.dtype == np.float32 and z.flags["C_CONTIGUOUS"]
     want = np.load(TRAIN).astype(np.float64) @ named["encoder.0.weight"].T + named["encoder.0.bias"]
@@ -135,7 +135,7 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     wanted = [np.float32(step["loss"]) for step in steps]
     assert [np.float32(event.value) for event in losses] == wanted
     recalls = told.Scalars("epoch/recall")
-    assert [event.step for event in recalls] == [3, 6, 9]
+    assert [event.step for event in recalls] == [7, 14, 21]
     assert all(0 < event.value < 1 for event in recalls)
 
 
@@ -145,7 +145,8 @@ def test_checkpoints_are_arrays_by_name(tmp_path: Path) -> None:
     named, metadata = arrays(folder / "latest.safetensors")
     assert named["training.encoder.0.weight"].shape == (8, 384)
     assert named["best.encoder.0.weight"].shape == (8, 384)
-    # First and second moments of weight, bias and the loss's own scale.
-    assert [named[f"optimizer.{i}"].shape[0] for i in range(6)] == [3072, 3072, 8, 8, 1, 1]
+    # First and second moments of the weight, which has no bias in training, and of the loss's own scale.
+    assert [named[f"optimizer.{i}"].shape[0] for i in range(4)] == [3072, 3072, 1, 1]
+    assert named["mean.0.weight"].shape == (8, 384)
     assert metadata["state"]["progress"]["epoch"] == 2
-    assert np.load(folder / "knn.npy").shape == (1000, 5)
+    assert np.load(folder / "knn.npy").shape == (1000, 64)

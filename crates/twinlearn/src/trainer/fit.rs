@@ -151,6 +151,15 @@ pub(super) fn fit(
     Ok(fit)
 }
 
+/// The closed forms of the training rows.
+struct Forms {
+    forms: ClosedForms,
+    /// The standard deviation that is rounding.
+    rounding: f64,
+    /// Whether rows were brought to length 1.
+    to_unit: bool,
+}
+
 /// What the stages of a fit work with.
 struct Stages<'a> {
     trainer: &'a Trainer,
@@ -208,7 +217,8 @@ impl Stages<'_> {
             Err(Error::Invalid { .. }) if params.init == Init::Random && !params.gaussian => None,
             forms => Some(forms?),
         };
-        let forms = forms.as_ref().map(|(forms, rounding)| (forms, *rounding));
+        let to_unit = forms.as_ref().is_some_and(|forms| forms.to_unit);
+        let forms = forms.as_ref().map(|found| (&found.forms, found.rounding));
 
         let base_ids = split.base();
         let base = || Subset::new(x, &base_ids);
@@ -262,7 +272,7 @@ impl Stages<'_> {
 
         let axes = match forms {
             Some((forms, rounding)) if params.is_listed() => {
-                Some(self.axes(forms, rounding, &networks, graph.as_ref())?)
+                Some(self.axes(forms, rounding, to_unit, &networks, graph.as_ref())?)
             }
             _ => None,
         };
@@ -334,10 +344,19 @@ impl Stages<'_> {
             && (params.is_listed() || closed)
     }
 
-    /// The closed forms of the training rows, and the standard deviation that is rounding.
-    fn forms(&self, split: &Split, pairs: &Pairs) -> Result<(ClosedForms, f64)> {
+    /// The closed forms of the training rows.
+    fn forms(&self, split: &Split, pairs: &Pairs) -> Result<Forms> {
+        let to_unit = self.to_unit();
+        match self.forms_of(split, pairs, to_unit) {
+            // All rows have one direction: what differs are their lengths.
+            Err(Error::Invalid { .. }) if to_unit => self.forms_of(split, pairs, false),
+            forms => forms,
+        }
+    }
+
+    fn forms_of(&self, split: &Split, pairs: &Pairs, to_unit: bool) -> Result<Forms> {
         let Self { params, ctx, x, .. } = self;
-        let units = Units { x: *x, to_unit: self.to_unit() };
+        let units = Units { x: *x, to_unit };
         let rows = Subset::new(&units, &split.training)?;
         let moments = Moments::of(ctx, &rows)?;
         let l = match pairs.has_lists() {
@@ -346,7 +365,7 @@ impl Stages<'_> {
         };
         let forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred())?;
         let rounding = moments.rounding(forms.pca().std()[0]);
-        Ok((forms, rounding))
+        Ok(Forms { forms, rounding, to_unit })
     }
 
     /// The rows in the coordinates of loss KL.
@@ -354,6 +373,7 @@ impl Stages<'_> {
         &self,
         forms: &ClosedForms,
         rounding: f64,
+        to_unit: bool,
         networks: &Networks,
         graph: Option<&KnnGraph>,
     ) -> Result<Axes<'_>> {
@@ -361,7 +381,7 @@ impl Stages<'_> {
         let dim = values.len();
         let centred = self.is_centred() && networks.encoder.shifts();
         let mean = if centred { forms.pca().mean().to_vec() } else { vec![0.0; dim] };
-        let coordinates = Coordinates::new(&values, axes, rounding, mean, self.to_unit())?;
+        let coordinates = Coordinates::new(&values, axes, rounding, mean, to_unit)?;
         let length = values.iter().map(|v| v.max(0.0)).sum::<f64>().sqrt();
         let rows = moved(&self.ctx, self.x, &coordinates, self.keeps_moved)?;
         let is_sorted = graph.is_none_or(|graph| !graph.is_ragged());

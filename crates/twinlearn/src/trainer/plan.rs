@@ -19,6 +19,9 @@ use crate::pca::pca_bytes;
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
 /// moment, folded ones, and what is in the making.
 const COPIES: usize = 8;
+/// Bytes of copies of rows, at most; half of what there is is the other bound. Others are made batch
+/// by batch.
+const COPIED: usize = 400_000_000;
 /// Matrices of a batch's width at each layer: outputs, normalised outputs, gradients of both.
 const TAPES: usize = 5;
 
@@ -117,15 +120,14 @@ impl FitPlan {
         }
     }
 
-    /// Whether the rows are kept in the coordinates of training. Half of what there is may be taken
-    /// by copies of rows.
+    /// Whether the rows are kept in the coordinates of training.
     pub(super) fn keeps_moved(&self) -> bool {
-        self.copy <= self.available / 2
+        self.copy <= COPIED.min(self.available / 2)
     }
 
     /// Whether a sample of the rows is kept too.
     pub(super) fn keeps_sample(&self) -> bool {
-        2 * self.copy <= self.available / 2
+        2 * self.copy <= COPIED.min(self.available / 2)
     }
 
     /// Bytes of copies of the rows.
