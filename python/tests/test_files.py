@@ -145,7 +145,7 @@ def test_checkpoints_are_arrays_by_name(tmp_path: Path) -> None:
     named, metadata = arrays(folder / "latest.safetensors")
     assert named["training.encoder.0.weight"].shape == (8, 384)
     assert named["best.encoder.0.weight"].shape == (8, 384)
-    # First and second moments of the weight, which has no bias in training, and of the loss's own scale.
+    # First and second moments of the weight, which has no bias beside it, and of the loss's scale.
     assert [named[f"optimizer.{i}"].shape[0] for i in range(4)] == [3072, 3072, 1, 1]
     assert named["mean.0.weight"].shape == (8, 384)
     assert metadata["state"]["progress"]["epoch"] == 2

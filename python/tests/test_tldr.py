@@ -230,7 +230,7 @@ def test_going_on_from_a_model(x: Any, fitted: TLDR, tmp_path: Path) -> None:
 def test_rows_to_watch(x: Any) -> None:
     other = np.load(DATA / "test_x.npy")[:50]
     tldr = TLDR(**SMALL).fit(x, dataset_val=other)
-    assert tldr.validation_ is not None and tldr.validation_["n_rows"] == 50
+    assert tldr.validation_ is not None and tldr.validation_["n_rows"] == 25
     with pytest.raises(TwinlearnError, match="validation_rows: expected at least 1 row of dim"):
         TLDR(**SMALL).fit(x, dataset_val=other[:, :5])
 

@@ -39,16 +39,17 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     Parameters
     ----------
     n_components : int or None, default=None
-        d, the dimension of the reduced vectors: 32. Lowered to that of `X`, with a warning, where an
-        encoder starts from axes of `X` and it is above.
+        d, the dimension of the reduced vectors: 32. Lowered to that of `X`, with a warning, where
+        an encoder starts from axes of `X` and it is above.
     encoder : str or None, default=None
-        ``linear``, which is the default, ``flinear-H-W`` or ``mlp-H-W``: H hidden layers of width W.
+        ``linear``, which is the default, ``flinear-H-W`` or ``mlp-H-W``: H hidden layers of width
+        W.
     projector : str or None, default=None
         As `encoder`; ``"none"`` trains without one. None is no projector with loss KL, else
         ``mlp-1-256`` (``mlp-2-2048``). A projector means loss BT where `loss` is None.
     n_neighbors : int or None, default=None
-        The length of each row's list of neighbours with loss KL, 64 or as many other rows as there are;
-        else the neighbours that a row may be paired with, 5.
+        The length of each row's list of neighbours with loss KL, 64 or as many other rows as there
+        are; else the neighbours that a row may be paired with, 5.
     device : str, default="cpu"
         This version computes on CPUs; anything else is an error.
     pin_memory : bool, default=False
@@ -64,8 +65,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     lambd : float, default=3.9e-3
         The weight of the off-diagonal part of loss BT.
     epochs : int or None, default=None
-        Passes over the rows, at most: with loss KL as many as make 1000 steps and at least 8, else 8
-        (100).
+        Passes over the rows, at most: with loss KL as many as make 1000 steps and at least 8, else
+        8 (100).
     learning_rate : float or None, default=None
         0.2 for a batch of 256 with LARS; with AdamW 0.001, or what loss KL takes for d.
     warmup_epochs : int or None, default=None
@@ -73,8 +74,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     norm_layer : {"BN", "LN"} or None, default=None
         The normalisation in hidden layers: BN.
     loss : {"KL", "BT", "MSE", "auto"} or None, default=None
-        Neighbourhoods, Barlow Twins or reconstruction; auto is KL with nothing chosen by hand. None is
-        KL, and BT where a projector is given (BT).
+        Neighbourhoods, Barlow Twins or reconstruction; auto is KL with nothing chosen by hand. None
+        is KL, and BT where a projector is given (BT).
     gaussian : bool, default=False
         Pair rows with themselves and noise, not with neighbours.
     output_folder : path or None, default=None
@@ -113,12 +114,13 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         The length of the noise of gaussian pairs, in units of the rows' distance from their mean:
         0.5.
     pca_power : float or None, default=None
-        γ of a PCA start, which it implies: each axis is divided by σ^γ. 0.25 with loss BT, else 0.5.
+        γ of a PCA start, which it implies: each axis is divided by σ^γ. 0.25 with loss BT, else
+        0.5.
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
-        The share of rows held out: a tenth, at most 2000; none below 100 rows. By half of them the best
-        moment is chosen, by the others it is judged.
+        The share of rows held out: a tenth, at most 2000; none below 100 rows. By half of them the
+        best moment is chosen, by the others it is judged.
     retain_projector : bool, default=False
         Keep the projector, to go on training.
     memory : int or None, default=None
@@ -144,8 +146,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         The mean loss of each epoch of the last `fit`.
     validation_ : dict or None
         recall@10 on held-out rows by which nothing was chosen: ``recall`` of the model,
-        ``start_recall`` of its start, ``pca_recall`` of the best closed form (``closed_form`` names it),
-        and ``gain``, the difference of the two row by row with its 95 % interval.
+        ``start_recall`` of its start, ``pca_recall`` of the best closed form (``closed_form`` names
+        it), and ``gain``, the difference of the two row by row with its 95 % interval.
 
     Notes
     -----
