@@ -1,7 +1,7 @@
 //! Reductions in closed form: principal axes and their kin. They are what a fit begins with, what it
 //! must not fall below, and what it is compared with.
 //!
-//! With μ the mean and C the covariance of the rows, S = E[xxᵀ] = C + μμᵀ, and L the covariance of
+//! With μ the mean and C the covariance of the rows, S = E(xxᵀ) = C + μμᵀ, and L the covariance of
 //! differences within lists of neighbours, the forms are the leading axes of
 //!
 //! - C, each divided by σ^γ, γ in [`POWERS`] (PCA);

@@ -144,7 +144,7 @@ impl Moments {
         })
     }
 
-    /// S = E[xxᵀ], about the origin.
+    /// S = E(xxᵀ), about the origin.
     pub(crate) fn second(&self) -> Matrix<f64> {
         let mut second = self.covariance.clone();
         let dim = self.mean.len();
