@@ -150,9 +150,8 @@ fn dead_axes_are_never_amplified() {
     }
 }
 
-/// The leading axes of the covariance by power iteration in `f64`, for few of them.
+/// How much of a unit axis lies in the span of a map's orthonormal rows.
 fn spans(map: &LinearMap, axis: &[f64]) -> f64 {
-    // How much of a unit axis lies in the span of orthonormal rows.
     let dim = axis.len();
     map.weight()
         .as_slice()

@@ -2,6 +2,7 @@
 
 use super::coordinates::{Coordinates, Moved};
 use super::feed::{Kind, Queries, Source};
+use super::rows::copied;
 use super::run::optimiser;
 use super::step::{Learner, Networks, Space};
 use crate::context::Context;
@@ -254,9 +255,5 @@ pub(super) fn moved<'a>(
     if !keeps {
         return Ok(Box::new(moved));
     }
-    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
-    ctx.try_for_each_chunk(rows.as_mut_slice(), 256 * x.dim(), |c, out| {
-        moved.read_rows(c * 256, out)
-    })?;
-    Ok(Box::new(rows))
+    Ok(Box::new(copied(ctx, &moved)?))
 }
