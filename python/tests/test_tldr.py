@@ -358,3 +358,26 @@ def test_zero_rows_have_no_cosine(x: Any) -> None:
     with pytest.raises(TwinlearnError, match="got all zeros in row 7"):
         TLDR(**SMALL).fit(x)
     assert TLDR(**SMALL, metric="l2").fit(x).transform(x).shape == (500, 4)
+
+
+def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
+    queries = x[:60, ::-1].astype(np.float64)
+    tldr = TLDR(n_components=4, epochs=2).fit(x, queries=queries)
+    told = tldr.queries_
+    assert told is not None
+    assert (told["n_queries"], told["n_trained"]) == (60, 54)
+    assert set(told["validation"]["rows_alone"]) == {"recall", "gain", "row_recall", "row_gain"}
+    # As the command line does.
+    for name, rows in [("x", x), ("q", queries)]:
+        np.save(tmp_path / f"{name}.npy", rows)
+    command = [os.environ["TWINLEARN"], "fit", "x.npy", "-o", "m.safetensors", "-d", "4"]
+    command += ["--epochs", "2", "--queries", "q.npy"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    tldr.save(tmp_path / "own.safetensors")
+    written = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("m", "own")]
+    assert written[0] == written[1]
+    assert TLDR(n_components=4, epochs=1).fit(x).queries_ is None
+    with pytest.raises(TwinlearnError, match="query_share: expected none without queries, got 0.5"):
+        TLDR(query_share=0.5).fit(x)
+    with pytest.raises(TwinlearnError, match="queries: expected at least 1 row of dimension 384"):
+        TLDR().fit(x, queries=queries[:, :5])

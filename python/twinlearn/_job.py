@@ -36,6 +36,7 @@ class Given:
     lists: list[list[int]] | None = None
     model: Model | None = None
     validation: NDArray[Any] | None = None
+    queries: NDArray[Any] | None = None
     folder: Path | None = None
     every: int = 1
     resume: bool = False

@@ -54,6 +54,7 @@ _ENGINE = (
     "pca_power",
     "whiten",
     "validation_fraction",
+    "query_share",
     "retain_projector",
 )
 
@@ -100,6 +101,7 @@ class Parameters(BaseEstimator):
         pca_power: float | None = None,
         whiten: float | None = None,
         validation_fraction: float | None = None,
+        query_share: float | None = None,
         retain_projector: bool = False,
         memory: int | None = None,
         n_jobs: int | None = None,
@@ -141,6 +143,7 @@ class Parameters(BaseEstimator):
         self.pca_power = pca_power
         self.whiten = whiten
         self.validation_fraction = validation_fraction
+        self.query_share = query_share
         self.retain_projector = retain_projector
         self.memory = memory
         self.n_jobs = n_jobs

@@ -120,7 +120,10 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
         The share of rows held out: a tenth, at most 2000; none below 100 rows. By half of them the
-        best moment is chosen, by the others it is judged.
+        best moment is chosen, by the others it is judged. Of queries likewise; none of fewer than
+        20.
+    query_share : float or None, default=None
+        The share of a step's anchors that are queries, where `fit` is given some: 0.5.
     retain_projector : bool, default=False
         Keep the projector, to go on training.
     memory : int or None, default=None
@@ -148,6 +151,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         recall@10 on held-out rows by which nothing was chosen: ``recall`` of the model,
         ``start_recall`` of its start, ``pca_recall`` of the best closed form (``closed_form`` names
         it), and ``gain``, the difference of the two row by row with its 95 % interval.
+    queries_ : dict or None
+        Of a fit for queries: ``n_trained`` and, under ``validation``, the same on held-out queries;
+        its ``rows_alone`` tells what the same fit gives without queries, and what they add.
 
     Notes
     -----
@@ -179,6 +185,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         warmup_epochs: int | None = None,
         batch_size: int | None = None,
         knn_graph: Any = None,
+        queries: Any = None,
         output_folder: Path_ | None = None,
         snapshot_freq: int | None = None,
         print_every: int | None = None,
@@ -199,6 +206,10 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         knn_graph : optional
             As in the constructor. Without one, the graph of a `compute_knn` or `load_knn` since the
             last fit is used.
+        queries : array-like of shape (n_queries, n_features), optional
+            Queries whose nearest rows should be found in the reduced space: they are trained on
+            beside the rows (`query_share`). `queries_` tells what that was worth, by queries held
+            out, which takes a second training on the rows alone.
         print_every : int, optional
             Prints the loss every so many steps.
         dataset_val : array-like of shape (n_rows, n_features), optional
@@ -233,6 +244,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         given = Given(
             model=model,
             validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
+            queries=None if queries is None else rows(queries, "queries"),
         )
         graphs = (knn_graph, self.knn_graph, self._given_knn())
         given.graph, given.lists = as_graph(next((g for g in graphs if g is not None), None))
@@ -262,6 +274,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         training = json.loads(model.training())
         self.n_steps_ = training["steps"]
         self.validation_ = training["validation"]
+        self.queries_ = training.get("queries")
         for name in ("components_", "mean_", "_bias"):
             self.__dict__.pop(name, None)
         linear = model.linear_map()

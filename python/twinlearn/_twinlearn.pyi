@@ -36,6 +36,7 @@ class _Given(Protocol):
     lists: list[list[int]] | None
     model: Model | None
     validation: NDArray[Any] | None
+    queries: NDArray[Any] | None
     folder: Path | None
     every: int
     resume: bool

@@ -43,6 +43,7 @@ pub(crate) enum Command {
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
   twinlearn fit X.npy -o model.safetensors -d 64 --solver pca
+  twinlearn fit passages.npy -o model.safetensors -d 64 --queries questions.npy
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl --resume")]
 pub(crate) struct FitArgs {
@@ -144,8 +145,16 @@ pub(crate) struct FitArgs {
     /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
     pub(crate) fit_rows: Option<usize>,
+    /// Queries whose nearest rows should be found in the reduced space, M × D: they are trained on
+    /// beside the rows. Told is what that was worth, by queries held out; it takes a second training.
+    #[arg(long, value_name = "Q")]
+    pub(crate) queries: Option<PathBuf>,
+    /// Share of a step's anchors that are queries [default: 0.5].
+    #[arg(long, value_name = "SHARE", requires = "queries")]
+    pub(crate) query_share: Option<f64>,
     /// Share of the rows held out of training: by half of them the best moment is chosen, by the others
-    /// it is judged [default: a tenth, at most 2000 rows, none of fewer than 100].
+    /// it is judged [default: a tenth, at most 2000 rows, none of fewer than 100]. Of queries likewise
+    /// [default: a tenth, at most 2000, none of fewer than 20].
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation_fraction: Option<f64>,
     /// Seed of everything random [default: 0].

@@ -184,6 +184,41 @@ fn bad_parameters_are_named() {
 }
 
 #[test]
+fn bad_queries_of_a_fit_are_named() {
+    let folder = folder();
+    folder.npy("wide.npy", 30, &small(60));
+    let mut values = small(30);
+    values[4 * 17 + 2] = f32::NAN;
+    folder.npy("nan.npy", 30, &values);
+    for (extra, want) in [
+        (
+            &["--queries", "wide.npy"][..],
+            "queries: expected at least 1 row of dimension 4, as X, got 30 of dimension 8",
+        ),
+        (
+            &["--queries", "nan.npy"],
+            "queries: expected finite numbers, got NaN in row 17, column 2",
+        ),
+        (
+            &["--queries", "x.npy", "--solver", "pca"],
+            "queries: expected none but with loss KL, solver sgd and neighbours as pairs, got queries \
+             with loss KL, solver pca",
+        ),
+        (
+            &["--queries", "x.npy", "--query-share", "1"],
+            "query_share: expected a share between 0 and 1, got 1",
+        ),
+    ] {
+        assert_eq!(fit(&folder, "x.npy", extra), want);
+    }
+    let (out, _) =
+        folder.ok(&["fit", "x.npy", "-o", "q.safetensors", "-d", "2", "--queries", "x.npy"]);
+    assert!(out.contains("queries     54 trained on\n"), "{out}");
+    assert!(out.contains("of 3 held-out queries kept"), "{out}");
+    assert!(out.contains("for queries ") && !out.contains("for rows "), "{out}");
+}
+
+#[test]
 fn bad_searches_are_named() {
     let folder = folder();
     folder.npy("wide.npy", 30, &small(60));

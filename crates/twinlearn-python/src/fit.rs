@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use twinlearn::{Checkpoints, EpochReport, KnnGraph, StepReport, Trainer};
+use twinlearn::{Checkpoints, EpochReport, FitData, KnnGraph, StepReport, Trainer};
 
-use crate::arrays::{graph, graph_to_numpy, matrix, with_rows};
+use crate::arrays::{graph, graph_to_numpy, matrix, with_all};
 use crate::error::raised;
 use crate::model::Model;
 use crate::params::params;
@@ -25,6 +25,8 @@ pub(crate) struct Given<'py> {
     model: Option<Py<Model>>,
     /// Rows whose recall is watched.
     validation: Option<Bound<'py, PyAny>>,
+    /// Queries that the fit is for.
+    queries: Option<Bound<'py, PyAny>>,
     folder: Option<PathBuf>,
     every: usize,
     resume: bool,
@@ -81,11 +83,19 @@ pub(crate) fn fit<'py>(
             failed.ask(|py| callback.call1(py, told)?.is_truthy(py))
         });
     }
-    let fit = with_rows(x, |x| {
-        job.run(py, |ctx| match graph {
-            Some(graph) => trainer.fit_with_graph(ctx, x, graph),
-            None => trainer.fit(ctx, x),
-        })
+    let (mut job, mut graph) = (Some(job), graph);
+    let fit = with_all(&[Some(x.clone()), given.queries], &[], &mut |vectors| {
+        let (&[Some(x), queries], Some(job)) = (vectors, job.take()) else {
+            unreachable!("x is always given, once")
+        };
+        let mut data = FitData::new(x);
+        if let Some(graph) = graph.take() {
+            data = data.graph(graph);
+        }
+        if let Some(queries) = queries {
+            data = data.queries(queries);
+        }
+        job.run(py, |ctx| trainer.fit_data(ctx, data))
     })?;
     if let Some(error) = lock(&failed.0).take() {
         return Err(error);

@@ -57,6 +57,7 @@ fn set(b: ParamsBuilder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Param
         "scale_loss" => b.scale_loss(real()?),
         "whiten" => b.whiten(real()?),
         "validation_fraction" => b.validation_fraction(real()?),
+        "query_share" => b.query_share(real()?),
         "retain_projector" => b.retain_projector(truth()?),
         "seed" => b.seed(value.extract().map_err(|_| expected("a whole number from 0"))?),
         _ => return Err(TwinlearnError::new_err(format!("{name}: no such parameter"))),

@@ -7,7 +7,9 @@
 //! - C, each divided by σ^γ, γ in [`POWERS`] (PCA);
 //! - S (PCA without centring), where cosines or inner products, which are about the origin, are kept;
 //! - ¼ S/tr S + ¾ L/tr L (C for S under l2): axes along which neighbours differ are needed to tell
-//!   them apart, however small they are.
+//!   them apart, however small they are;
+//! - ½ S/tr S + ½ R/tr R, R the second moment of queries, where a fit is for some (LeanVec's form for
+//!   queries of another distribution with one map, Tepper et al., arXiv 2312.16335).
 //!
 //! Under cosine and inner product no form takes the mean off; under l2 all do.
 
@@ -38,6 +40,8 @@ enum Form {
     Uncentred,
     /// The axes of S and L.
     Neighbours,
+    /// The axes of S and R.
+    Queries,
 }
 
 impl Form {
@@ -49,6 +53,7 @@ impl Form {
             Self::Pca(power) => format!("{of} γ={power}"),
             Self::Uncentred => "PCA of E[xxᵀ]".to_owned(),
             Self::Neighbours => "PCA with neighbours".to_owned(),
+            Self::Queries => "PCA with queries".to_owned(),
         }
     }
 }
@@ -60,6 +65,7 @@ pub(crate) struct ClosedForms {
     /// The eigenvalues and axes of S; of C itself where the forms are centred.
     second: Option<(Vec<f64>, Matrix<f64>)>,
     neighbours: Option<Matrix<f64>>,
+    queries: Option<Matrix<f64>>,
 }
 
 impl ClosedForms {
@@ -71,23 +77,31 @@ impl ClosedForms {
         differences: Option<&Matrix<f64>>,
         is_centred: bool,
     ) -> Result<Self> {
-        let dim = moments.mean.len();
-        let trace = |m: &Matrix<f64>| (0..dim).map(|i| m.row(i)[i]).sum::<f64>();
         let second = if is_centred { moments.covariance.clone() } else { moments.second() };
-        let mixed = differences.filter(|l| trace(l) > 0.0).map(|l| {
-            let (of_second, of_differences) = (SHARE / trace(&second), (1.0 - SHARE) / trace(l));
-            let mut mixed = second.clone();
-            for (m, &l) in mixed.as_mut_slice().iter_mut().zip(l.as_slice()) {
-                *m = *m * of_second + l * of_differences;
-            }
-            mixed
-        });
+        let mixed = differences.and_then(|l| mixed(&second, SHARE, l));
         Ok(Self {
             pca: Pca::of(ctx, moments)?,
             is_centred,
             second: if is_centred { None } else { Some(symmetric_eigen(ctx, second)?) },
             neighbours: mixed.map(|m| symmetric_eigen(ctx, m).map(|(_, axes)| axes)).transpose()?,
+            queries: None,
         })
+    }
+
+    /// With the form for queries that have such moments, beside rows with those.
+    pub(crate) fn for_queries(
+        self,
+        ctx: &Context,
+        rows: &Moments,
+        queries: &Moments,
+    ) -> Result<Self> {
+        let nothing = vec![0.0; rows.mean.len()];
+        let origin = if self.is_centred { &rows.mean } else { &nothing };
+        let axes = match mixed(&rows.about(origin), 0.5, &queries.about(origin)) {
+            Some(mixed) => Some(symmetric_eigen(ctx, mixed)?.1),
+            None => None,
+        };
+        Ok(Self { queries: axes, ..self })
     }
 
     /// The principal components.
@@ -103,8 +117,13 @@ impl ClosedForms {
         }
     }
 
-    /// The maps to `n_components` ≤ D axes by name, plain PCA first.
-    pub(crate) fn maps(&self, n_components: usize) -> Result<Vec<(String, LinearMap)>> {
+    /// The maps to `n_components` ≤ D axes by name, plain PCA first; that for queries among them where
+    /// they are for some.
+    pub(crate) fn maps(
+        &self,
+        n_components: usize,
+        for_queries: bool,
+    ) -> Result<Vec<(String, LinearMap)>> {
         let mut all = Vec::new();
         for power in POWERS {
             all.push((Form::Pca(power), self.pca_map(n_components, power)?));
@@ -112,9 +131,11 @@ impl ClosedForms {
         let nothing = vec![0.0; self.pca.mean().len()];
         let mean = if self.is_centred { self.pca.mean() } else { &nothing };
         let uncentred = self.second.as_ref().map(|(_, axes)| axes);
-        for (form, axes) in
-            [(Form::Uncentred, uncentred), (Form::Neighbours, self.neighbours.as_ref())]
-        {
+        for (form, axes) in [
+            (Form::Uncentred, uncentred),
+            (Form::Neighbours, self.neighbours.as_ref()),
+            (Form::Queries, self.queries.as_ref().filter(|_| for_queries)),
+        ] {
             if let Some(axes) = axes {
                 let gains = std::iter::repeat_n(1.0, n_components);
                 all.push((form, LinearMap::along(axes, mean, gains)?));
@@ -132,9 +153,22 @@ impl ClosedForms {
     /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those
     /// of one eigenproblem.
     pub(crate) fn bytes(dim: usize) -> usize {
-        // Three sets of axes, C, S, L and their mixture.
-        7 * 8 * dim * dim
+        // Four sets of axes, C, S, L and a mixture.
+        8 * 8 * dim * dim
     }
+}
+
+/// `share` of `a` and the rest of `b`, both of trace 1; none where they have no trace.
+fn mixed(a: &Matrix<f64>, share: f64, b: &Matrix<f64>) -> Option<Matrix<f64>> {
+    let trace = |m: &Matrix<f64>| (0..m.rows()).map(|i| m.row(i)[i]).sum::<f64>();
+    let (of_a, of_b) = (trace(a), trace(b));
+    if !(of_a > 0.0 && of_b > 0.0) {
+        return None;
+    }
+    let (by_a, by_b) = (share / of_a, (1.0 - share) / of_b);
+    let mut mixed = a.clone();
+    mixed.as_mut_slice().iter_mut().zip(b.as_slice()).for_each(|(m, &b)| *m = *m * by_a + b * by_b);
+    Some(mixed)
 }
 
 /// L: the mean of (x − y)(x − y)ᵀ over a seeded sample of rows x, each with a random one of its

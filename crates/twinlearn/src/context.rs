@@ -55,6 +55,8 @@ pub enum Stage {
     Choose,
     /// Training; counted in steps.
     Train,
+    /// The same fit on rows alone, to tell what training on queries is worth.
+    Compare,
     /// The principal axes of the reduced vectors; counted in rows.
     Whiten,
     /// Held-out recall while fitting, counted in rows; what reductions keep, counted in reductions.
@@ -77,6 +79,7 @@ impl Stage {
             Self::Spectral => "spectral",
             Self::Choose => "choose",
             Self::Train => "train",
+            Self::Compare => "compare",
             Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",
             Self::Advise => "advise",

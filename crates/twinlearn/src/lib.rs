@@ -77,4 +77,7 @@ pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};
 pub use random::sample_rows;
-pub use trainer::{Checkpoints, Fit, FitReport, StageTime, Trainer, ValidationReport};
+pub use trainer::{
+    Checkpoints, Fit, FitData, FitReport, QueryRecord, QueryReport, RowsAlone, StageTime, Trainer,
+    ValidationReport,
+};

@@ -47,6 +47,32 @@ impl Pairs {
         Ok(pairs)
     }
 
+    /// Queries `ids`, each with those of its list (k rows each in `lists`) for which `trains` holds;
+    /// rows are `n_rows`. Queries left without a row are no anchors.
+    pub(crate) fn of_queries(
+        ids: &[u32],
+        lists: &[u32],
+        k: usize,
+        n_rows: usize,
+        trains: impl Fn(u32) -> bool,
+    ) -> Result<Self> {
+        let (anchors, partners) = (Vec::new(), Vec::new());
+        let mut pairs = Self { anchors, starts: vec![0], partners, n_rows };
+        for (&id, list) in ids.iter().zip(lists.chunks_exact(k)) {
+            let before = pairs.partners.len();
+            pairs.partners.extend(list.iter().filter(|&&id| trains(id)));
+            if pairs.partners.len() > before {
+                pairs.anchors.push(id);
+                pairs.starts.push(pairs.partners.len());
+            }
+        }
+        if pairs.anchors.is_empty() {
+            let expected = "at least one with a row that is trained on among its neighbours";
+            return Err(Error::invalid("queries", expected, "none"));
+        }
+        Ok(pairs)
+    }
+
     /// Every row with itself alone, for partners made of it.
     pub(crate) fn selves(rows: &[u32]) -> Self {
         let (anchors, partners) = (rows.to_vec(), rows.to_vec());
@@ -95,6 +121,18 @@ mod tests {
 
     fn graph() -> KnnGraph {
         KnnGraph::from_indices(4, &[1, 2, 1, 0, 0, 3, 2, 1]).unwrap()
+    }
+
+    #[test]
+    fn queries_have_lists_of_rows_that_train() {
+        let lists = [0, 1, 2, 3, 3, 0];
+        let pairs = Pairs::of_queries(&[4, 7, 9], &lists, 2, 3, |row| row != 3).unwrap();
+        assert_eq!((pairs.len(), pairs.n_rows()), (3, 3));
+        assert_eq!([pairs.list(0), pairs.list(1)], [(4, &[0, 1][..]), (7, &[2][..])]);
+        let pairs = Pairs::of_queries(&[4, 7], &[3, 3, 0, 3], 2, 3, |row| row != 3).unwrap();
+        assert_eq!((pairs.len(), pairs.list(0)), (1, (7, &[0][..])));
+        let error = Pairs::of_queries(&[4], &[3, 3], 2, 3, |row| row != 3).unwrap_err().to_string();
+        assert!(error.starts_with("queries: expected at least one with a row"), "{error}");
     }
 
     #[test]

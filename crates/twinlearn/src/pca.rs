@@ -146,12 +146,17 @@ impl Moments {
 
     /// S = E(xxᵀ), about the origin.
     pub(crate) fn second(&self) -> Matrix<f64> {
-        let mut second = self.covariance.clone();
-        let dim = self.mean.len();
-        for (row, a) in second.as_mut_slice().chunks_exact_mut(dim).zip(&self.mean) {
-            row.iter_mut().zip(&self.mean).for_each(|(v, b)| *v += a * b);
+        self.about(&vec![0.0; self.mean.len()])
+    }
+
+    /// E(x − o)(x − o)ᵀ, about `origin` o.
+    pub(crate) fn about(&self, origin: &[f64]) -> Matrix<f64> {
+        let mut about = self.covariance.clone();
+        let from: Vec<f64> = self.mean.iter().zip(origin).map(|(m, o)| m - o).collect();
+        for (row, a) in about.as_mut_slice().chunks_exact_mut(from.len()).zip(&from) {
+            row.iter_mut().zip(&from).for_each(|(v, b)| *v += a * b);
         }
-        second
+        about
     }
 
     /// The standard deviation up to which an axis is rounding, `largest` being the greatest: that of

@@ -2,8 +2,8 @@
 
 use half::f16;
 use twinlearn::{
-    Context, DenseVectors, FileVectors, KnnApproximation, KnnGraph, KnnMethod, KnnParams, Matrix,
-    Metric, Params, Trainer, Vectors, knn_graph, knn_search, recall_at_k,
+    Context, DenseVectors, FileVectors, FitData, KnnApproximation, KnnGraph, KnnMethod, KnnParams,
+    Matrix, Metric, Params, Trainer, Vectors, knn_graph, knn_search, recall_at_k,
 };
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
@@ -203,12 +203,13 @@ fn training_takes_pairs_from_an_oracle() {
         .map(|i| if i % 4 == 0 { (i..i + 9).map(|j| j % 40).collect() } else { Vec::new() })
         .collect();
     let graph = KnnGraph::from_lists(&lists).unwrap();
-    let fit = Trainer::new(params.clone()).fit_with_graph(&ctx, &x, graph).unwrap();
+    let fit = Trainer::new(params.clone()).fit_data(&ctx, FitData::new(&x).graph(graph)).unwrap();
     assert_eq!(fit.report.training.n_anchors, 10);
     // A list without another row than its own teaches nothing.
     let alone: Vec<[i64; 1]> = (0..40).map(|i| [i]).collect();
     let graph = KnnGraph::from_lists(&alone).unwrap();
-    let message = Trainer::new(params).fit_with_graph(&ctx, &x, graph).unwrap_err().to_string();
+    let message =
+        Trainer::new(params).fit_data(&ctx, FitData::new(&x).graph(graph)).unwrap_err().to_string();
     assert_eq!(
         message,
         "knn_graph: expected at least 2 rows with a neighbour other than themselves, got 0"

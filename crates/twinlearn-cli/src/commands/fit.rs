@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitReport, KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params, Reduction, Result,
-    Solver, Subset, Trainer, VectorSource, Vectors, evaluate, read_integers, sample_rows,
-    write_npy_integers,
+    FitData, FitReport, KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params,
+    QueryRecord, Reduction, Result, Solver, Subset, Trainer, VectorSource, Vectors, evaluate,
+    read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -32,6 +32,18 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
+    let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
+    let n_fitted = params.n_fitted(x.n_rows());
+    if let (None, true, Some(path)) = (&graph, n_fitted < x.n_rows(), &args.save_knn) {
+        return Err(Error::Invalid {
+            name: "save_knn".to_owned(),
+            expected: format!(
+                "no graph to save where {n_fitted} of {} rows are fitted",
+                x.n_rows()
+            ),
+            actual: path.display().to_string(),
+        });
+    }
     let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     // Before the long work, so that a folder that cannot be written to is told at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
@@ -44,6 +56,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         Some(rows) => memory.load_rows(&ctx, &x, &rows)?,
         None => memory.load(&ctx, x)?,
     };
+    let queries = queries.map(|queries| memory.load(&ctx, queries)).transpose()?;
     let ctx = memory.bound(ctx);
 
     let run = Arc::<Run>::default();
@@ -67,10 +80,14 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
                 ControlFlow::Continue(())
             });
     }
-    let fit = match graph {
-        Some(graph) => trainer.fit_with_graph(&ctx, &x, graph),
-        None => trainer.fit(&ctx, &x),
-    }?;
+    let mut data = FitData::new(&x);
+    if let Some(graph) = graph {
+        data = data.graph(graph);
+    }
+    if let Some(queries) = &queries {
+        data = data.queries(queries);
+    }
+    let fit = trainer.fit_data(&ctx, data)?;
     if let Some(mut output) = output {
         output.write_all(&fit.model.to_bytes()?)?;
         output.commit()?;
@@ -98,7 +115,7 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
         };
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
-    set!(lambd, tau, noise, pca_power, whiten, validation_fraction, seed);
+    set!(lambd, tau, noise, pca_power, whiten, validation_fraction, query_share, seed);
     set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe, solver, loss);
     set!(parsed: optimizer);
     if let Some(text) = &args.encoder {
@@ -126,7 +143,7 @@ struct Run {
     recalls: Mutex<Vec<(usize, f64)>>,
 }
 
-/// The page about a fit: judged by the rows that were held out.
+/// The page about a fit: judged by rows by which nothing was chosen.
 fn page(
     ctx: &Context,
     args: &FitArgs,
@@ -138,11 +155,11 @@ fn page(
     let (metric, seed) = (model.params().metric, model.params().seed);
     let trained = |id: &u32| fit.held_out.binary_search(id).is_err();
     let trained: Vec<u32> = (0..x.n_rows() as u32).filter(trained).collect();
-    let (rows, held_out) = (Subset::new(x, &trained)?, Subset::new(x, &fit.held_out)?);
-    let data = if fit.held_out.is_empty() {
+    let (rows, judged) = (Subset::new(x, &trained)?, Subset::new(x, &fit.judged)?);
+    let data = if fit.judged.is_empty() {
         EvaluationData::new(x)
     } else {
-        EvaluationData::new(&rows).queries(&held_out)
+        EvaluationData::new(&rows).queries(&judged)
     };
     let name = args.output.as_deref().map_or("TLDR".to_owned(), name);
     let params = EvaluationParams::default().metric(metric).seed(seed).curves(true);
@@ -195,17 +212,48 @@ fn summary(fit: &Fit) -> String {
     }
     match &report.validation {
         Some(v) => {
-            let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
             let _ = write!(
                 text,
-                "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept (PCA {pca})",
+                "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept",
                 v.k, v.recall, v.n_rows
             );
+            if let (Some(recall), Some(form)) = (v.pca_recall, &v.closed_form) {
+                let _ = write!(text, " ({form}: {recall:.3})");
+            }
             if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
                 let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form));
             }
         }
         None => text.push_str("  recall      not measured: no rows held out"),
+    }
+    if let Some(queries) = &training.queries {
+        text.push_str(&of_queries(queries));
+    }
+    text
+}
+
+/// What a fit for queries was worth.
+fn of_queries(record: &QueryRecord) -> String {
+    let mut text = format!("\n  queries     {} trained on", record.n_trained);
+    let Some(v) = &record.validation else {
+        text.push_str("; recall not measured: none held out");
+        return text;
+    };
+    let (n, k, recall) = (v.n_queries, v.k, v.recall);
+    let _ = write!(
+        text,
+        "\n              {recall:.3} of the {k} nearest rows of {n} held-out queries kept"
+    );
+    if let Some(recall) = v.pca_recall {
+        let _ = write!(text, " (closed form: {recall:.3})");
+    }
+    if let Some(alone) = &v.rows_alone {
+        let other = format!("training on rows alone ({:.3})", alone.recall);
+        let _ = write!(text, "\n              for queries {}", alone.gain.beside(&other));
+        if let (Some(recall), Some(gain)) = (alone.row_recall, &alone.row_gain) {
+            let other = format!("it ({recall:.3})");
+            let _ = write!(text, "\n              for rows {}", gain.beside(&other));
+        }
     }
     text
 }

@@ -4,6 +4,7 @@ use super::Vectors;
 use crate::error::{Error, Result};
 
 /// The rows of `base` named by `ids`, in that order, without copying them.
+#[derive(Clone, Copy)]
 pub struct Subset<'a> {
     base: &'a dyn Vectors,
     ids: &'a [u32],

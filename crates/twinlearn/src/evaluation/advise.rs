@@ -14,7 +14,7 @@ use crate::data::{Subset, Vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric};
 use crate::params::Params;
-use crate::trainer::Trainer;
+use crate::trainer::{FitData, Trainer};
 
 /// The smallest dimension that is tried.
 const SMALLEST: usize = 4;
@@ -188,7 +188,8 @@ impl Search<'_> {
     fn measure_tldr(&mut self, d: usize) -> Result<()> {
         let params = tldr(d, self.curves.sample.metric, self.curves.seed)?;
         let ctx = self.curves.ctx;
-        let fit = Trainer::new(params).fit_with_graph(ctx, self.rows, self.graph.clone())?;
+        let fit = Trainer::new(params)
+            .fit_data(ctx, FitData::new(self.rows).graph(self.graph.clone()))?;
         self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;
         self.done += 1;
         self.ctx.emit(&Event::StageProgress { stage: Stage::Advise, done: self.done });

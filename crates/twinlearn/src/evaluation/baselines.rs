@@ -64,7 +64,7 @@ impl Baselines {
             ("truncation".to_owned(), LinearMap::truncation(self.dim, d)?),
             ("random projection".to_owned(), LinearMap::random_projection(self.dim, d, self.seed)?),
         ];
-        let forms = self.forms.maps(d)?;
+        let forms = self.forms.maps(d, false)?;
         for power in CENTRED {
             let name = if power == 0.0 { "PCA".to_owned() } else { format!("PCA γ={power}") };
             // Under l2 some of the closed forms are these.

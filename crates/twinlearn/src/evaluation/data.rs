@@ -101,14 +101,20 @@ impl<'a> EvaluationData<'a> {
         Ok(())
     }
 
-    /// Returns by what the rows are known again.
-    pub(super) fn check_values(&self, ctx: &Context, metric: Metric) -> Result<u32> {
+    /// Returns by what rows and queries are known again.
+    pub(super) fn check_values(&self, ctx: &Context, metric: Metric) -> Result<Checksums> {
         let direction = metric == Metric::Cosine;
-        if let Some(queries) = self.queries {
-            check_vectors(ctx, "queries", queries, direction)?;
-        }
-        check_vectors(ctx, "X", self.x, direction)
+        let queries = self.queries.map(|q| check_vectors(ctx, "queries", q, direction));
+        let queries = queries.transpose()?;
+        Ok(Checksums { rows: check_vectors(ctx, "X", self.x, direction)?, queries })
     }
+}
+
+/// By what vectors are known again.
+#[derive(Clone, Copy)]
+pub(super) struct Checksums {
+    pub(super) rows: u32,
+    pub(super) queries: Option<u32>,
 }
 
 /// A reduction to be judged.

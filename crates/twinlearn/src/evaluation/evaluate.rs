@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::baselines::{Baselines, GRAPH_K};
 use super::bootstrap::Estimate;
 use super::curves::{Curve, Curves};
-use super::data::{EvaluationData, Reduction};
+use super::data::{Checksums, EvaluationData, Reduction};
 use super::judge::Judge;
 use super::params::EvaluationParams;
 use super::plan::{EvaluationPlan, dimensions};
@@ -14,7 +14,8 @@ use crate::context::{Context, Event, Stage};
 use crate::data::Subset;
 use crate::error::Result;
 use crate::knn::Metric;
-use crate::trainer::judged_rows;
+use crate::model::Model;
+use crate::trainer::{judged_queries, judged_rows};
 
 /// The name of the original vectors among the methods.
 pub(super) const FULL: &str = "full vectors";
@@ -119,6 +120,8 @@ pub(super) enum Unseen {
     Unknown,
     /// The given queries.
     Queries,
+    /// Those of the given queries, for which models were made, that all models held out.
+    SomeQueries(Vec<u32>),
     /// Rows that all models held out.
     Rows(Vec<u32>),
 }
@@ -126,27 +129,34 @@ pub(super) enum Unseen {
 fn unseen(
     data: &EvaluationData<'_>,
     reductions: &[(&str, Reduction<'_>)],
-    checksum: u32,
+    checksums: Checksums,
 ) -> Unseen {
-    if data.queries.is_some() {
-        return Unseen::Queries;
-    }
-    let mut common: Option<Vec<u32>> = None;
-    for (_, reduction) in reductions {
-        let rows = match reduction {
-            Reduction::Model(model) => judged_rows(model, data.x.n_rows(), checksum),
-            Reduction::Map(_) | Reduction::Reduced { .. } => None,
+    let models = reductions.iter().map(|(_, reduction)| match reduction {
+        Reduction::Model(model) => Some(*model),
+        Reduction::Map(_) | Reduction::Reduced { .. } => None,
+    });
+    if let (Some(queries), Some(checksum)) = (data.queries, checksums.queries) {
+        // A model that was not made for them has seen none.
+        let judged = |model: &Model| judged_queries(model, queries.n_rows(), checksum);
+        return match common(models.flatten().filter_map(judged)) {
+            None => Unseen::Queries,
+            Some(some) if some.is_empty() => Unseen::Unknown,
+            Some(some) => Unseen::SomeQueries(some),
         };
-        let Some(rows) = rows else { return Unseen::Unknown };
-        common = Some(match common {
-            Some(common) => rows.into_iter().filter(|r| common.binary_search(r).is_ok()).collect(),
-            None => rows,
-        });
     }
-    match common {
+    let judged = |model: Option<&Model>| judged_rows(model?, data.x.n_rows(), checksums.rows);
+    match models.map(judged).collect::<Option<Vec<_>>>().and_then(|all| common(all.into_iter())) {
         Some(rows) if !rows.is_empty() => Unseen::Rows(rows),
         _ => Unseen::Unknown,
     }
+}
+
+/// What is in all of some rising lists.
+fn common(mut lists: impl Iterator<Item = Vec<u32>>) -> Option<Vec<u32>> {
+    let first = lists.next()?;
+    Some(lists.fold(first, |common, list| {
+        common.into_iter().filter(|id| list.binary_search(id).is_ok()).collect()
+    }))
 }
 
 /// Judges reductions, all on the same rows, and baselines at the first one's d.
@@ -183,11 +193,11 @@ pub fn evaluate(
     let plan = EvaluationPlan::new(ctx, data, params, &widths, d)?;
     let rest = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
-    let checksum = data.check_values(ctx, params.metric)?;
+    let checksums = data.check_values(ctx, params.metric)?;
     for (name, reduction) in reductions {
         reduction.check_values(ctx, name)?;
     }
-    let unseen = unseen(data, reductions, checksum);
+    let unseen = unseen(data, reductions, checksums);
     let total = plan.n_judged;
     ctx.stage(Stage::Evaluate, total, || {
         let quiet = &rest.quiet();

@@ -58,9 +58,14 @@ impl<'a> Judge<'a> {
             format!("Trustworthiness, continuity and effective rank are of {paired} rows."),
         ];
         if self.is_seen {
-            let note = "The queries are rows of X, which what is judged may have been fitted on while \
-                        baselines were not: there is no verdict. Give other queries for one.";
-            notes.push(note.to_owned());
+            let what = match self.data.queries {
+                Some(_) => "were trained on by what is judged",
+                None => "are rows of X, which what is judged may have been fitted on",
+            };
+            notes.push(format!(
+                "The queries {what} while baselines were not: there is no verdict. Give other queries \
+                 for one."
+            ));
         }
         notes
     }

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
 use crate::error::Result;
 use crate::pca::pca_bytes;
-use crate::trainer::FitPlan;
+use crate::trainer::{FitPlan, FitSizes};
 
 /// One such share of the memory that is left is for rows once reduced, the others for searches.
 const SHARE: usize = 4;
@@ -162,8 +162,14 @@ impl AdvicePlan {
         let mut common = EvaluationPlan::new(ctx, data, params, &[], Some(dim))?;
         let fit = |d| {
             let params = tldr(d, params.metric, params.seed)?;
-            let n_held_out = params.n_validation(common.n_fitted);
-            Result::Ok(FitPlan::new(ctx, &params, (common.n_fitted, dim), true, n_held_out))
+            let sizes = FitSizes {
+                n_rows: common.n_fitted,
+                dim,
+                has_graph: true,
+                n_held_out: params.n_validation(common.n_fitted),
+                n_queries: 0,
+            };
+            Result::Ok(FitPlan::new(ctx, &params, sizes))
         };
         // The dimensions that are tried lie closely about the one that is taken.
         let (most, typical) = (fit(dim)?, dim.div_ceil(4));

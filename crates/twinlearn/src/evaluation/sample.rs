@@ -64,10 +64,16 @@ impl Sample {
         let n = data.x.n_rows();
         let [n_base, n_queries] = sizes(data, params);
         let (base, queries) = match data.queries {
-            Some(given) => (
-                drawn(seed, Draw::Rows, n, n_base),
-                drawn(seed, Draw::Queries, given.n_rows(), n_queries),
-            ),
+            Some(given) => {
+                let queries = match unseen {
+                    Unseen::SomeQueries(some) => {
+                        let places = drawn(seed, Draw::Queries, some.len(), n_queries);
+                        places.into_iter().map(|i| some[i as usize]).collect()
+                    }
+                    _ => drawn(seed, Draw::Queries, given.n_rows(), n_queries),
+                };
+                (drawn(seed, Draw::Rows, n, n_base), queries)
+            }
             None => {
                 let queries = match unseen {
                     Unseen::Rows(rows) => {
@@ -111,6 +117,9 @@ fn note(
 ) -> String {
     let n = data.x.n_rows();
     let queries = match data.queries {
+        Some(_) if matches!(unseen, Unseen::SomeQueries(_)) => {
+            format!("{n_queries} queries that were held out of the fit")
+        }
         Some(given) if given.n_rows() > n_queries => {
             format!("{n_queries} of the {} queries, drawn with seed {seed},", given.n_rows())
         }

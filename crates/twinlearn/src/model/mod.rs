@@ -19,7 +19,7 @@ use crate::linalg::{Matrix, scale_to_unit};
 use crate::nn::{Network, encode, encode_rows};
 use crate::params::{Params, ParamsBuilder};
 use crate::pca::LinearMap;
-use crate::trainer::ValidationReport;
+use crate::trainer::{QueryRecord, ValidationReport};
 
 /// What the training of a model did, as its file records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct TrainingRecord {
     /// Which rows were held out; none in models of before.
     #[serde(default)]
     pub held_out: Option<HeldOut>,
+    /// The queries that the fit was for, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries: Option<QueryRecord>,
 }
 
 /// Rows that a model was not trained on, so that it can be judged by them again. The seed drew them.

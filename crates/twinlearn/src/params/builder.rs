@@ -96,6 +96,8 @@ builder! {
     whiten: f64,
     /// See [`Hyperparameters::validation_fraction`].
     validation_fraction: f64,
+    /// Default: one half.
+    query_share: f64,
     /// Default: false.
     retain_projector: bool,
     /// Default 0.
@@ -228,6 +230,7 @@ impl ParamsBuilder {
             scale_loss: self.scale_loss.or(model_of_loss.map(|m| m.scale_loss)).unwrap_or(SCALE),
             whiten: self.whiten.or(model.map(|m| m.whiten)).unwrap_or(0.0),
             validation_fraction: self.validation_fraction,
+            query_share: self.query_share,
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
         };
@@ -275,6 +278,7 @@ impl ParamsBuilder {
             ("tau", given(&self.tau, None)),
             ("gaussian", given(&self.gaussian, Some(false))),
             ("noise", given(&self.noise, None)),
+            ("query_share", given(&self.query_share, None)),
             ("lambd", given(&self.lambd, Some(LAMBDA))),
             ("scale_loss", given(&self.scale_loss, Some(SCALE))),
             ("retain_projector", given(&self.retain_projector, Some(false))),
@@ -297,6 +301,7 @@ impl ParamsBuilder {
         refuse("centre_target", given(&self.centre_target, Some(false)), kl, with_loss())?;
         refuse("lambd", given(&self.lambd, Some(LAMBDA)), bt, with_loss())?;
         refuse("scale_loss", given(&self.scale_loss, Some(SCALE)), bt, with_loss())?;
+        refuse("query_share", given(&self.query_share, None), kl && !gaussian, with_loss())?;
         refuse("projector", projector, !kl, with_loss())?;
         refuse("noise", given(&self.noise, None), gaussian, "neighbours as pairs".to_owned())?;
         for (name, value) in [

@@ -14,6 +14,8 @@ use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use builder::ParamsBuilder;
 pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
+/// Rows that loss KL is fitted on, at most: 200,000 anchors and what is held out.
+pub(crate) const MOST_ROWS: usize = 202_000;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
 
@@ -90,6 +92,9 @@ pub struct Hyperparameters {
     /// tenth, 2000 at the most, and nothing below 100 rows. By half of them the best moment is chosen,
     /// by the others what was chosen is judged.
     pub validation_fraction: Option<f64>,
+    /// The share of a step's anchors that are queries, where a fit is for queries; none is one half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_share: Option<f64>,
     /// Whether the model keeps the projector, to go on training from it.
     pub retain_projector: bool,
     /// The seed of everything random.
@@ -158,6 +163,14 @@ impl Params {
         changed
     }
 
+    /// How many of `n_rows` rows a fit is made on, where no graph of them is given: with loss KL
+    /// 202,000 at most, a sample drawn by the seed. Lists of neighbours and steps are then bounded,
+    /// however many rows there are.
+    #[must_use]
+    pub fn n_fitted(&self, n_rows: usize) -> usize {
+        if self.is_listed() { n_rows.min(MOST_ROWS) } else { n_rows }
+    }
+
     /// How many of `n_rows` rows are held out of training.
     #[must_use]
     pub fn n_validation(&self, n_rows: usize) -> usize {
@@ -165,6 +178,16 @@ impl Params {
             Some(share) => (n_rows as f64 * share) as usize,
             None if n_rows < 100 => 0,
             None => (n_rows / 10).min(2000),
+        }
+    }
+
+    /// How many of `n_queries` queries that a fit is for are held out of training.
+    pub(crate) fn n_held_out_queries(&self, n_queries: usize) -> usize {
+        match self.validation_fraction {
+            Some(share) => (n_queries as f64 * share) as usize,
+            // Of fewer there would be none to choose by and another to judge by.
+            None if n_queries < 20 => 0,
+            None => (n_queries / 10).min(2000),
         }
     }
 
@@ -234,6 +257,11 @@ impl TryFrom<Hyperparameters> for Params {
             && !(0.0..=0.9).contains(&share)
         {
             return Err(Error::invalid("validation_fraction", "a number from 0 to 0.9", share));
+        }
+        if let Some(share) = h.query_share
+            && !(share > 0.0 && share < 1.0)
+        {
+            return Err(Error::invalid("query_share", "a share between 0 and 1", share));
         }
         if matches!(h.init, Init::Pca | Init::Spectral)
             && !h.encoder.carries(h.n_components, h.norm_layer)

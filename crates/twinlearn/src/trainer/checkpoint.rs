@@ -76,6 +76,8 @@ pub(super) struct Identity {
     pub(super) model: Option<u32>,
     #[serde(default)]
     pub(super) validation: Option<u32>,
+    #[serde(default)]
+    pub(super) queries: Option<u32>,
     pub(super) hyperparameters: Hyperparameters,
 }
 
@@ -177,6 +179,12 @@ impl<'a> Keeper<'a> {
         if own.validation != kept.validation {
             return fail("a run with these validation rows".into(), "one with others".into());
         }
+        if own.queries != kept.queries {
+            let of = |queries: Option<u32>| if queries.is_some() { "these" } else { "no" };
+            let expected = format!("a run for {} queries", of(own.queries));
+            let actual = if kept.queries.is_some() { "one for others" } else { "one for none" };
+            return fail(expected, actual.into());
+        }
         if let (Some(own), Some(kept)) = (own.graph, kept.graph)
             && own != kept
         {
@@ -184,7 +192,7 @@ impl<'a> Keeper<'a> {
         }
         let json = |h: &Hyperparameters| serde_json::to_value(h).unwrap_or_default();
         let (own, kept) = (json(&own.hyperparameters), json(&kept.hyperparameters));
-        let names = own.as_object().into_iter().flat_map(|own| own.keys());
+        let names = [&own, &kept].into_iter().filter_map(|h| h.as_object()).flat_map(|h| h.keys());
         for name in names {
             if own.get(name) != kept.get(name) {
                 let of = |v: &serde_json::Value| match v.get(name) {

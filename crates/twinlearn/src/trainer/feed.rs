@@ -89,7 +89,8 @@ impl Source<'_> {
         }
     }
 
-    fn n_queries(&self) -> usize {
+    /// Queries among the anchors of a batch.
+    pub(super) fn n_queries(&self) -> usize {
         match &self.kind {
             Kind::Lists { queries: Some(queries), .. } => queries.batch,
             _ => 0,
@@ -98,7 +99,7 @@ impl Source<'_> {
 
     /// Whole batches in an epoch.
     pub(super) fn steps_per_epoch(&self) -> usize {
-        self.pairs.len() / (self.batch - self.n_queries())
+        self.pairs.len() / self.batch
     }
 
     /// Reads the anchors of a batch to the first half of `out`, their partners to the second.

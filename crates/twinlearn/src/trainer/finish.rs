@@ -1,7 +1,8 @@
 //! What follows training: the model, and what it is worth.
 
+use super::queries::{QueryReport, RowsAlone};
 use super::start::BestForm;
-use super::validation::{ValidationReport, Watch, mean};
+use super::validation::{Asking, Scores, ValidationReport, Watch, mean};
 use crate::context::Context;
 use crate::data::{Subset, Vectors};
 use crate::error::Result;
@@ -10,33 +11,77 @@ use crate::model::{Model, TrainingRecord};
 use crate::nn::{Network, encode};
 use crate::params::Params;
 
-/// What was kept, the start and the best closed form on rows by which none of them was chosen.
+/// What is said of a fit, by rows and queries by which nothing was chosen.
+#[derive(Default)]
+pub(super) struct Judged {
+    pub(super) rows: Option<ValidationReport>,
+    pub(super) queries: Option<QueryReport>,
+}
+
+/// The recall of every query by an encoder.
+fn scores(ctx: &Context, judge: &Watch<'_>, encoder: &Network<f32>) -> Result<Scores> {
+    let encoder = encoder.folded();
+    judge.scores(&ctx.quiet(), &|ctx, x| encode(ctx, &encoder, x))
+}
+
+fn of(scores: &Scores, asking: Asking) -> Option<&[f64]> {
+    scores.iter().find(|(of, _)| *of == asking).map(|(_, scores)| &scores[..])
+}
+
+/// a − b, query by query.
+fn gain(a: &[f64], b: &[f64], seed: u64) -> Estimate {
+    let gains: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    Estimate::of_mean(&gains, seed)
+}
+
+/// What was kept beside the start, the best closed form and, where a fit was for queries, what the
+/// same fit gives on rows alone.
 pub(super) fn judged(
     ctx: &Context,
     judge: &Watch<'_>,
-    params: &Params,
+    seed: u64,
     encoder: &Network<f32>,
     start: &Network<f32>,
     best: Option<&BestForm>,
-) -> Result<ValidationReport> {
-    let quiet = &ctx.quiet();
-    let by = |network: &Network<f32>| {
-        let network = network.folded();
-        judge.scores(quiet, &move |ctx, x| encode(ctx, &network, x))
+    rows_alone: Option<&Network<f32>>,
+) -> Result<Judged> {
+    let ours = scores(ctx, judge, encoder)?;
+    let started = judge.scores_of(ctx, start)?;
+    let closed = best.map(|best| judge.scores(&ctx.quiet(), &|ctx, x| best.map.transform(ctx, x)));
+    let closed = closed.transpose()?;
+    let alone = rows_alone.map(|encoder| scores(ctx, judge, encoder)).transpose()?;
+    let beside = |other: &Option<Scores>, asking| {
+        let (ours, other) = (of(&ours, asking)?, of(other.as_ref()?, asking)?);
+        Some((mean(other), gain(ours, other, seed)))
     };
-    let ours = by(encoder)?;
-    let mut report = ValidationReport {
-        start_recall: Some(judge.recall_of(ctx, start)?),
-        ..judge.report(mean(ours.clone()))
-    };
-    if let Some(best) = best {
-        let closed = judge.scores(quiet, &|ctx, x| best.map.transform(ctx, x))?;
-        let gains: Vec<f64> = ours.iter().zip(&closed).map(|(a, b)| a - b).collect();
-        report.closed_form = Some(best.name.clone());
-        report.pca_recall = Some(mean(closed));
-        report.gain = Some(Estimate::of_mean(&gains, params.seed));
-    }
-    Ok(report)
+    let rows = of(&ours, Asking::Rows).map(|recall| {
+        let closed = beside(&closed, Asking::Rows);
+        ValidationReport {
+            start_recall: of(&started, Asking::Rows).map(mean),
+            closed_form: best.map(|best| best.name.clone()),
+            pca_recall: closed.map(|(recall, _)| recall),
+            gain: closed.map(|(_, gain)| gain),
+            ..judge.report(mean(recall))
+        }
+    });
+    let queries = of(&ours, Asking::Queries).map(|recall| {
+        let closed = beside(&closed, Asking::Queries);
+        let row = beside(&alone, Asking::Rows);
+        QueryReport {
+            n_queries: recall.len(),
+            k: judge.k,
+            recall: mean(recall),
+            pca_recall: closed.map(|(recall, _)| recall),
+            gain: closed.map(|(_, gain)| gain),
+            rows_alone: beside(&alone, Asking::Queries).map(|(recall, gain)| RowsAlone {
+                recall,
+                gain,
+                row_recall: row.map(|(recall, _)| recall),
+                row_gain: row.map(|(_, gain)| gain),
+            }),
+        }
+    });
+    Ok(Judged { rows, queries })
 }
 
 /// What makes a model of an encoder.

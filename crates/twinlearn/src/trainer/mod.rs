@@ -1,5 +1,6 @@
 //! The run: check, hold out, graph, start, train, measure.
 
+mod check;
 mod checkpoint;
 mod coordinates;
 mod feed;
@@ -8,10 +9,12 @@ mod fit;
 mod lists;
 mod mean;
 mod plan;
+mod queries;
 mod race;
 mod rows;
 mod run;
 mod setting;
+mod stages;
 mod start;
 mod step;
 mod validation;
@@ -21,7 +24,9 @@ mod golden_tests;
 
 pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
-pub(crate) use plan::FitPlan;
+pub(crate) use plan::{FitPlan, FitSizes};
+pub(crate) use queries::judged_queries;
+pub use queries::{QueryRecord, QueryReport, RowsAlone};
 pub(crate) use rows::judged_rows;
 pub use validation::ValidationReport;
 
@@ -187,15 +192,71 @@ impl Trainer {
     /// row is all zeros under cosine, `n_components` is above the dimension of `x` (with a PCA
     /// start), or the work is cancelled.
     pub fn fit(&self, ctx: &Context, x: &dyn Vectors) -> Result<Fit> {
-        fit::fit(self, ctx, x, None)
+        self.fit_data(ctx, FitData::new(x))
     }
 
-    /// Learns from a graph computed before. Each row needs at least `n_neighbors` neighbours; the
-    /// first ones are used, of ragged lists all, and a row's own index is passed over.
+    /// [`fit`](Self::fit) of rows with a graph that was computed before, or for queries.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and when the graph has another number of rows or too few columns.
-    pub fn fit_with_graph(&self, ctx: &Context, x: &dyn Vectors, graph: KnnGraph) -> Result<Fit> {
-        fit::fit(self, ctx, x, Some(graph))
+    /// As `fit`; when the graph has another number of rows or too few columns; when queries have
+    /// another dimension, there are none, a value of theirs is not finite, one is all zeros under
+    /// cosine, or the loss is not KL.
+    pub fn fit_data(&self, ctx: &Context, data: FitData<'_>) -> Result<Fit> {
+        fit::fit(self, ctx, data)
+    }
+}
+
+/// What an encoder is learned from.
+///
+/// ```
+/// use twinlearn::{Context, FitData, Matrix, Params, Trainer};
+/// let rows = |n: usize, phase: f32| {
+///     Matrix::new(n, 8, (0..n * 8).map(|i| (i as f32 * 0.7 + phase).sin()).collect())
+/// };
+/// let (x, queries) = (rows(200, 0.0)?, rows(40, 0.3)?);
+/// let trainer = Trainer::new(Params::builder().n_components(2).build()?);
+/// let fit = trainer.fit_data(&Context::new()?, FitData::new(&x).queries(&queries))?;
+/// // A tenth of the queries is held out; half of them judge.
+/// let record = fit.report.training.queries.unwrap();
+/// assert_eq!((record.n_trained, record.validation.unwrap().n_queries), (36, 2));
+/// # Ok::<(), twinlearn::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct FitData<'a> {
+    x: &'a dyn Vectors,
+    graph: Option<KnnGraph>,
+    queries: Option<&'a dyn Vectors>,
+}
+
+impl fmt::Debug for FitData<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FitData").field("n_rows", &self.x.n_rows()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> FitData<'a> {
+    /// The rows, N × D.
+    #[must_use]
+    pub fn new(x: &'a dyn Vectors) -> Self {
+        Self { x, graph: None, queries: None }
+    }
+
+    /// A graph of them. Each row needs at least `n_neighbors` neighbours; the first ones are used, of
+    /// ragged lists all, and a row's own index is passed over.
+    #[must_use]
+    pub fn graph(mut self, graph: KnnGraph) -> Self {
+        self.graph = Some(graph);
+        self
+    }
+
+    /// Queries, M × D, whose nearest rows should be found in the reduced space: half of the anchors
+    /// ([`query_share`](crate::Hyperparameters::query_share)) are then queries. A tenth of them, or
+    /// the share `validation_fraction`, is held out, but none of fewer than 20; 2000 at most. Of more
+    /// than 100,000 a sample is taken. The report tells what training on queries was worth, which
+    /// takes a second training on the rows alone.
+    #[must_use]
+    pub fn queries(mut self, queries: &'a dyn Vectors) -> Self {
+        self.queries = Some(queries);
+        self
     }
 }

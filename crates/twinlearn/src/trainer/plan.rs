@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::lists::PARTNERS;
-use super::rows::{MOST_ROWS, samples};
+use super::queries::MOST_QUERIES;
 use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::ClosedForms;
@@ -25,6 +25,19 @@ const COPIED: usize = 400_000_000;
 /// Matrices of a batch's width at each layer: outputs, normalised outputs, gradients of both.
 const TAPES: usize = 5;
 
+/// What a fit is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FitSizes {
+    pub(crate) n_rows: usize,
+    pub(crate) dim: usize,
+    /// Whether the rows' neighbours are known.
+    pub(crate) has_graph: bool,
+    /// Rows that are watched, of these or beside them.
+    pub(crate) n_held_out: usize,
+    /// Queries that it is for.
+    pub(crate) n_queries: usize,
+}
+
 /// How a run is done.
 pub(crate) struct FitPlan {
     n_rows: usize,
@@ -43,22 +56,18 @@ pub(crate) struct FitPlan {
     /// A copy of the rows, in the coordinates of training or as they were sampled.
     copy: usize,
     copies: usize,
+    /// A copy of the queries that are looked at.
+    queries: usize,
+    n_queries: usize,
     /// What there may be.
     available: usize,
     seconds: f64,
 }
 
 impl FitPlan {
-    /// Of `n` rows of dimension `dim`, with their neighbours known or not, of which (or beside which)
-    /// so many are watched.
-    pub(crate) fn new(
-        ctx: &Context,
-        params: &Params,
-        (n, dim): (usize, usize),
-        has_graph: bool,
-        n_held_out: usize,
-    ) -> Self {
-        let n_fitted = if samples(params, n, has_graph) { MOST_ROWS } else { n };
+    pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Self {
+        let FitSizes { n_rows: n, dim, has_graph, n_held_out, n_queries } = sizes;
+        let n_fitted = if has_graph { n } else { params.n_fitted(n) };
         let d = params.n_components;
         let listed = params.is_listed();
         let most = if listed && params.batch_by_default { n_fitted.div_ceil(4) } else { n_fitted };
@@ -76,7 +85,8 @@ impl FitPlan {
             (weights, widths) = (weights + more, widths + wider);
         }
         let float = size_of::<f32>();
-        let lists = n_fitted * (4 * (2 * params.n_neighbors + 2) + 24);
+        let n_asking = n_queries.min(MOST_QUERIES);
+        let lists = (n_fitted + n_asking) * (4 * (2 * params.n_neighbors + 2) + 24);
         let in_batch = if listed { (1 + PARTNERS) * batch } else { 2 * batch };
         let step = match steps {
             0 => 0,
@@ -89,7 +99,7 @@ impl FitPlan {
         let held = lists + ClosedForms::bytes(dim) + coordinates;
         let starting = held + pca_bytes(dim);
         let bytes = starting.max(held + (step + watch) * float);
-        let copy = n_fitted * dim * float;
+        let [copy, queries] = [n_fitted, n_asking].map(|n| n * dim * float);
         let available = ctx.memory_limit().unwrap_or_else(available_memory).saturating_sub(bytes);
 
         // Forward and back, for all rows of a batch, and what anchors see of them.
@@ -99,7 +109,11 @@ impl FitPlan {
             * (cost::product((watch * dim) as f64) + cost::search(n_held_out / 2, n_fitted, d));
         let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
             + cost::reading((4 * n * dim) as f64);
-        let work = cost::product(training) + reading + 3.0 * cost::axes(n_fitted, dim) + watching;
+        // What training on queries was worth is told by a second training without them.
+        let times = if n_asking > 0 { 2.0 } else { 1.0 };
+        let work = times * (cost::product(training) + reading + watching)
+            + cost::search(n_asking, n_fitted, dim)
+            + 3.0 * cost::axes(n_fitted, dim);
         let seconds = work / ctx.n_threads() as f64;
         let copies = usize::from(listed) + usize::from(n_fitted < n);
         Self {
@@ -115,6 +129,8 @@ impl FitPlan {
             bytes,
             copy,
             copies,
+            queries,
+            n_queries,
             available,
             seconds,
         }
@@ -130,13 +146,20 @@ impl FitPlan {
         2 * self.copy <= COPIED.min(self.available / 2)
     }
 
-    /// Bytes of copies of the rows.
+    /// Whether the queries are kept in the coordinates of training.
+    pub(super) fn keeps_queries(&self) -> bool {
+        self.queries <= (COPIED / 4).min(self.available / 8)
+    }
+
+    /// Bytes of copies of rows and queries.
     fn copied(&self) -> usize {
-        match (self.keeps_moved(), self.keeps_sample()) {
-            (true, true) => self.copies * self.copy,
-            (true, false) => self.copy,
-            _ => 0,
-        }
+        let queries = if self.keeps_queries() { self.queries } else { 0 };
+        queries
+            + match (self.keeps_moved(), self.keeps_sample()) {
+                (true, true) => self.copies * self.copy,
+                (true, false) => self.copy,
+                _ => 0,
+            }
     }
 
     /// Bytes of working memory.
@@ -172,6 +195,11 @@ impl fmt::Display for FitPlan {
         write!(f, "fit of {n_rows} rows, {dim} → {n_components} dimensions: ")?;
         if n_fitted < n_rows {
             write!(f, "on a sample of {n_fitted}, ")?;
+        }
+        match self.n_queries {
+            0 => {}
+            n if n > MOST_QUERIES => write!(f, "for {MOST_QUERIES} of {n} queries, ")?,
+            n => write!(f, "for {n} queries, ")?,
         }
         match epochs {
             0 => f.write_str("a closed form")?,

@@ -7,20 +7,12 @@ use crate::data::{Centred, Subset, Vectors};
 use crate::error::Result;
 use crate::linalg::{Matrix, scale_to_unit};
 use crate::model::Model;
-use crate::params::Params;
+use crate::params::MOST_ROWS;
 use crate::random::{Purpose, generator, subset};
 
-/// Rows that loss KL is fitted on, at most: of more, a sample drawn by the seed. Lists of neighbours
-/// and steps are then bounded, however many rows there are.
-pub(super) const MOST_ROWS: usize = 202_000;
 /// How many times farther from the origin than from each other rows may be, under l2, before the
 /// origin is taken off them in `f64`.
 const FAR: f64 = 100.0;
-
-/// Whether a fit of `n_rows` rows is one of a sample of them.
-pub(super) fn samples(params: &Params, n_rows: usize, has_graph: bool) -> bool {
-    params.is_listed() && !has_graph && n_rows > MOST_ROWS
-}
 
 /// The rows that a model was judged by when it was made on these vectors, as places in them, rising;
 /// none where it was made on others or held no row out.

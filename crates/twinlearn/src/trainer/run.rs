@@ -41,7 +41,7 @@ pub(super) struct Run<'a> {
     pub(super) pairs: &'a Pairs,
     pub(super) setting: &'a Setting<'a>,
     pub(super) watch: Option<&'a Watch<'a>>,
-    pub(super) callbacks: &'a Callbacks,
+    pub(super) callbacks: Option<&'a Callbacks>,
     pub(super) keeper: Option<&'a Keeper<'a>>,
     pub(super) finish: &'a Finish<'a>,
 }
@@ -138,6 +138,7 @@ impl Run<'_> {
             final_loss: progress.last_epoch_loss,
             validation: None,
             held_out: None,
+            queries: None,
         }
     }
 
@@ -337,7 +338,7 @@ impl Epochs<'_> {
             steps += 1;
             progress.steps += 1;
             mean.add(learner, progress);
-            flow = callbacks.step(&report);
+            flow = callbacks.map_or(flow, |callbacks| callbacks.step(&report));
         }
         progress.last_epoch_loss = loss / steps as f64;
         Ok(flow)
@@ -385,7 +386,8 @@ impl Epochs<'_> {
             is_best,
         };
         run.ctx.emit(&Event::Epoch(&report));
-        let stops = run.callbacks.epoch(&report).is_break() || broken_off;
+        let told = run.callbacks.map(|callbacks| callbacks.epoch(&report));
+        let stops = told.is_some_and(|flow| flow.is_break()) || broken_off;
         let waits = PATIENCE * self.length.looks;
         let gives_up = best.is_some() && epoch >= progress.peak_epoch + waits;
         progress.epoch = epoch;

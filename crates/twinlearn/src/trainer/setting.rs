@@ -2,6 +2,7 @@
 
 use super::coordinates::{Coordinates, Moved};
 use super::feed::{Kind, Queries, Source};
+use super::queries::Asked;
 use super::rows::copied;
 use super::run::optimiser;
 use super::step::{Learner, Networks, Space};
@@ -48,8 +49,9 @@ pub(super) struct Setting<'a> {
     pub(super) x: &'a dyn Vectors,
     pub(super) pca: Option<&'a Pca>,
     /// None where the loss is trained on X itself or in a frame.
-    pub(super) axes: Option<Axes<'a>>,
-    pub(super) queries: Option<(&'a dyn Vectors, &'a Pairs)>,
+    pub(super) axes: Option<&'a Axes<'a>>,
+    /// Anchors beside the rows.
+    pub(super) queries: Option<&'a Asked<'a>>,
     /// How much nearer neighbours are than other rows.
     pub(super) gap: f64,
 }
@@ -57,7 +59,7 @@ pub(super) struct Setting<'a> {
 impl Setting<'_> {
     /// The rows in the coordinates of training, but for a frame.
     pub(super) fn rows(&self) -> &dyn Vectors {
-        self.axes.as_ref().map_or(self.x, |axes| &*axes.rows)
+        self.axes.map_or(self.x, |axes| &*axes.rows)
     }
 
     pub(super) fn gap(&self) -> f64 {
@@ -66,8 +68,11 @@ impl Setting<'_> {
 
     /// How the anchors of a batch come by other rows, for a run that begins with `encoder`.
     pub(super) fn kind(&self, params: &Params, encoder: &Network<f32>, batch: usize) -> Kind<'_> {
-        if let Some(axes) = &self.axes {
-            let queries = self.queries.map(|(x, pairs)| Queries { x, pairs, batch: batch / 2 });
+        if let Some(axes) = self.axes {
+            let queries = self.queries.map(|asked| {
+                let Asked { x, pairs, .. } = asked;
+                Queries { x: &**x, pairs, batch: asked.batch(batch) }
+            });
             return Kind::Lists { is_sorted: axes.is_sorted, queries };
         }
         let spread = self.pca.map_or(1.0, Pca::spread);
@@ -82,7 +87,7 @@ impl Setting<'_> {
         networks: Networks,
         source: &Source<'_>,
     ) -> Result<Learner> {
-        let (objective, space) = match &self.axes {
+        let (objective, space) = match self.axes {
             Some(axes) => self.in_axes(params, axes, &networks.encoder, source)?,
             None => self.in_frame(params, &networks.encoder, source),
         };
@@ -109,12 +114,10 @@ impl Setting<'_> {
                 mean_square(&encode(ctx, &inside.folded(), &Subset::new(rows, &ids)?)?, metric)
             }
         };
-        let queries = self.queries.map_or(0, |_| source.batch / 2);
         let tau = params.tau.unwrap_or(TAU);
+        let queries = source.n_queries();
         let mut kinds = vec![(source.batch - queries, tau)];
-        if queries > 0 {
-            kinds.push((queries, tau));
-        }
+        kinds.extend(self.queries.map(|asked| (queries, tau * asked.warmth)));
         let centre = match self.pca.filter(|_| params.centre_target) {
             Some(pca) => {
                 let moved = pca.mean().iter().zip(axes.coordinates.mean()).map(|(m, o)| m - o);
@@ -204,44 +207,60 @@ fn mean_square(rows: &Matrix, metric: Metric) -> f64 {
     if size > 0.0 { size } else { 1.0 }
 }
 
-/// How much more similar anchors are to their nearest rows than to others, in units of what is
-/// compared: cosines, or inner products and halves of squared distances by mean square length.
-pub(super) fn gap(x: &dyn Vectors, pairs: &Pairs, factors: &[f32], metric: Metric) -> Result<f64> {
-    let chosen = spread_ids(pairs.len(), SAMPLE);
-    let dim = x.dim();
-    let read = |ids: &[u32]| -> Result<Matrix> {
-        let mut rows = Matrix::zeros(ids.len(), dim);
+/// How similar rows in the coordinates of training are: cosines, or inner products and halves of
+/// squared distances by mean square length.
+pub(super) struct Similarity<'a> {
+    pub(super) metric: Metric,
+    pub(super) factors: &'a [f32],
+}
+
+impl Similarity<'_> {
+    /// Rows as they are compared.
+    fn read(&self, x: &dyn Vectors, ids: &[u32]) -> Result<Matrix> {
+        let mut rows = Matrix::zeros(ids.len(), x.dim());
         x.gather(ids, rows.as_mut_slice())?;
-        for row in rows.as_mut_slice().chunks_exact_mut(dim) {
-            row.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
-            if metric == Metric::Cosine {
+        for row in rows.as_mut_slice().chunks_exact_mut(x.dim()) {
+            row.iter_mut().zip(self.factors).for_each(|(v, f)| *v *= f);
+            if self.metric == Metric::Cosine {
                 scale_to_unit(row);
             }
         }
         Ok(rows)
-    };
-    let similarity = |a: &[f32], b: &[f32]| match metric {
-        Metric::L2 => {
-            -0.5 * a
-                .iter()
-                .zip(b)
-                .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
-                .sum::<f64>()
+    }
+
+    fn of(&self, a: &[f32], b: &[f32]) -> f64 {
+        let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+        match self.metric {
+            Metric::L2 => -0.5 * a.iter().zip(b).map(square).sum::<f64>(),
+            _ => dot_here(a, b),
         }
-        _ => dot_here(a, b),
-    };
-    let anchors: Vec<u32> = chosen.iter().map(|&i| pairs.list(i as usize).0).collect();
-    let anchors = read(&anchors)?;
+    }
+}
+
+/// How much more similar `anchors` are to their nearest rows of `x` than to the nearest of other
+/// anchors; none where they are not.
+pub(super) fn gap(
+    anchors: &dyn Vectors,
+    x: &dyn Vectors,
+    pairs: &Pairs,
+    similarity: &Similarity<'_>,
+) -> Result<Option<f64>> {
+    let chosen = spread_ids(pairs.len(), SAMPLE);
+    let ids: Vec<u32> = chosen.iter().map(|&i| pairs.list(i as usize).0).collect();
+    let anchors = similarity.read(anchors, &ids)?;
+    let nearest: Vec<u32> = chosen.iter().map(|&i| pairs.list(i as usize).1[0]).collect();
+    let nearest = similarity.read(x, &nearest)?;
     let (mut near, mut far) = (0.0, 0.0);
     for (i, &number) in chosen.iter().enumerate() {
         let list = pairs.list(number as usize).1;
-        let rows = read(&list[..list.len().min(NEAR)])?;
-        let sum: f64 = (0..rows.rows()).map(|j| similarity(anchors.row(i), rows.row(j))).sum();
+        let rows = similarity.read(x, &list[..list.len().min(NEAR)])?;
+        let sum: f64 = (0..rows.rows()).map(|j| similarity.of(anchors.row(i), rows.row(j))).sum();
         near += sum / rows.rows() as f64;
-        far += similarity(anchors.row(i), anchors.row((i + 1 + chosen.len() / 2) % chosen.len()));
+        far +=
+            similarity.of(anchors.row(i), nearest.row((i + 1 + chosen.len() / 2) % chosen.len()));
     }
     let gap = (near - far) / chosen.len() as f64;
-    Ok(if gap > 0.0 && gap.is_finite() { gap } else { 1.0 })
+    Ok(Some(gap).filter(|gap| *gap > 0.0 && gap.is_finite()))
 }
 
 /// Rows moved to the coordinates: once, where they may be kept, or whenever they are read.

@@ -1,7 +1,7 @@
 //! Where training begins: the encoder from a closed form, chance or a model.
 
 use super::step::Networks;
-use super::validation::{Watch, mean};
+use super::validation::{Asking, Watch};
 use crate::closed::ClosedForms;
 use crate::context::Context;
 use crate::data::Vectors;
@@ -30,9 +30,11 @@ pub(super) fn best_form(
     watch: Option<&Watch<'_>>,
 ) -> Result<BestForm> {
     let mut best: Option<BestForm> = None;
-    for (name, map) in forms.maps(d)? {
+    let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
+    for (name, map) in forms.maps(d, for_queries)? {
         let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
-        let recall = recall.transpose()?.map(mean);
+        let recall = recall.transpose()?;
+        let recall = watch.zip(recall).map(|(watch, scores)| watch.mean(&scores));
         if best.as_ref().is_none_or(|best| recall > best.recall) {
             best = Some(BestForm { name, map, recall });
         }

@@ -29,9 +29,18 @@ pub(super) struct Split {
 
 impl Split {
     pub(super) fn new(seed: u64, count: usize, n_rows: usize) -> Self {
+        Self::drawn(seed, 0, count, n_rows)
+    }
+
+    /// Of the queries that a fit is for.
+    pub(super) fn of_queries(seed: u64, count: usize, n_queries: usize) -> Self {
+        Self::drawn(seed, 1, count, n_queries)
+    }
+
+    fn drawn(seed: u64, round: u32, count: usize, n_rows: usize) -> Self {
         // Two rows are the least that can train.
         let count = count.min(n_rows.saturating_sub(2));
-        let held_out = subset(&mut generator(seed, Purpose::HoldOut, 0), n_rows, count);
+        let held_out = subset(&mut generator(seed, Purpose::HoldOut, round), n_rows, count);
         let trains = |id: &u32| held_out.binary_search(id).is_err();
         let training = (0..n_rows as u32).filter(trains).collect();
         let [watched, judged] = halves(&held_out);
@@ -82,47 +91,93 @@ pub struct ValidationReport {
     pub gain: Option<Estimate>,
 }
 
+/// What queries are, whose neighbours a reduction should keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Rows of the set.
+    Rows,
+    /// The queries that a fit is for.
+    Queries,
+}
+
+/// Queries of one kind.
+struct Group<'a> {
+    asking: Asking,
+    /// Of what is chosen by.
+    share: f64,
+    queries: Subset<'a>,
+    /// Where the queries are rows of the base, their places in it.
+    own: Option<&'a [u32]>,
+    truth: Vec<u32>,
+}
+
 /// Measures reductions of the same rows against the original space.
 pub(super) struct Watch<'a> {
     base: Subset<'a>,
-    queries: Subset<'a>,
-    /// Where the queries are rows of the base, their places in it.
-    own: Option<Vec<u32>>,
+    groups: Vec<Group<'a>>,
     metric: Metric,
     /// γ of the output.
     whiten: f64,
     pub(super) k: usize,
-    truth: Vec<u32>,
 }
+
+/// The recall of every query, kind by kind.
+pub(super) type Scores = Vec<(Asking, Vec<f64>)>;
 
 /// A way to reduce vectors.
 pub(super) type Reduce<'a> = dyn Fn(&Context, &dyn Vectors) -> Result<Matrix> + 'a;
 
 impl<'a> Watch<'a> {
-    /// Nothing when there are no queries. `base` are the rows of `x` among which neighbours are
-    /// looked for; `own` are the places of the queries in it, where they are some of them.
-    pub(super) fn new(
-        ctx: &Context,
-        base: Subset<'a>,
-        queries: Subset<'a>,
-        own: Option<Vec<u32>>,
-        params: &Params,
-    ) -> Result<Option<Self>> {
+    /// Of nobody's neighbours yet. `base` are the rows among which they are looked for.
+    pub(super) fn new(base: Subset<'a>, params: &Params) -> Self {
         let (metric, whiten) = (params.metric, params.whiten);
-        let others = base.n_rows() - usize::from(own.is_some());
+        let k = RECALL_K.min(base.n_rows());
+        Self { base, groups: Vec::new(), metric, whiten, k }
+    }
+
+    /// With these queries, if there are any; `own` are their places in the base, where they are rows
+    /// of it.
+    pub(super) fn watching(
+        mut self,
+        ctx: &Context,
+        (asking, share): (Asking, f64),
+        queries: Subset<'a>,
+        own: Option<&'a [u32]>,
+    ) -> Result<Self> {
+        let others = self.base.n_rows() - usize::from(own.is_some());
         if queries.n_rows() == 0 || others == 0 {
-            return Ok(None);
+            return Ok(self);
         }
-        let k = RECALL_K.min(others);
-        let mut watch = Self { base, queries, own, metric, whiten, k, truth: Vec::new() };
-        watch.truth = watch.nearest(&ctx.quiet(), &watch.queries, &watch.base)?;
-        Ok(Some(watch))
+        self.k = self.k.min(others);
+        let mut group = Group { asking, share, queries, own, truth: Vec::new() };
+        group.truth = self.nearest(&ctx.quiet(), &group, &group.queries, &self.base)?;
+        self.groups.push(group);
+        Ok(self)
+    }
+
+    /// This one, if it watches anything.
+    pub(super) fn if_any(self) -> Option<Self> {
+        (!self.groups.is_empty()).then_some(self)
+    }
+
+    /// The same for queries of one kind alone.
+    pub(super) fn only(&self, asking: Asking) -> Option<Watch<'_>> {
+        let of = |group: &Group<'a>| Group { truth: group.truth.clone(), ..*group };
+        let groups = self.groups.iter().filter(|group| group.asking == asking).map(of).collect();
+        let Self { base, metric, whiten, k, .. } = *self;
+        Watch { base, groups, metric, whiten, k }.if_any()
+    }
+
+    /// How many queries of a kind there are.
+    pub(super) fn n_queries(&self, asking: Asking) -> usize {
+        let of = self.groups.iter().filter(|group| group.asking == asking);
+        of.map(|group| group.queries.n_rows()).sum()
     }
 
     /// A report of a moment, without anything that it is compared with.
     pub(super) fn report(&self, recall: f64) -> ValidationReport {
         ValidationReport {
-            n_rows: self.queries.n_rows(),
+            n_rows: self.n_queries(Asking::Rows),
             k: self.k,
             recall,
             start_recall: None,
@@ -136,10 +191,11 @@ impl<'a> Watch<'a> {
     fn nearest(
         &self,
         ctx: &Context,
+        group: &Group<'_>,
         queries: &dyn Vectors,
         base: &dyn Vectors,
     ) -> Result<Vec<u32>> {
-        let Some(own) = &self.own else {
+        let Some(own) = group.own else {
             return search_of_checked(ctx, queries, base, self.k, self.metric);
         };
         let found = search_of_checked(ctx, queries, base, self.k + 1, self.metric)?;
@@ -150,22 +206,26 @@ impl<'a> Watch<'a> {
             .collect())
     }
 
-    /// recall@k by an encoder, whose output is then whitened where that is asked for.
+    /// recall@k by an encoder, whose output is then whitened where that is asked for: of several
+    /// kinds of queries the mean by their shares.
     pub(super) fn recall_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<f64> {
-        self.scores_of(ctx, encoder).map(mean)
+        self.scores_of(ctx, encoder).map(|scores| self.mean(&scores))
     }
 
-    /// [`recall_of`](Self::recall_of) of every query.
-    pub(super) fn scores_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<Vec<f64>> {
+    /// [`scores`](Self::scores) of an encoder, whose output is whitened as said.
+    pub(super) fn scores_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<Scores> {
         let ctx = &ctx.quiet();
         let encoder = encoder.folded();
-        let (mut base, mut queries) =
-            (encode(ctx, &encoder, &self.base)?, encode(ctx, &encoder, &self.queries)?);
-        if let Some(axes) = whitening(ctx, &base, self.whiten)? {
-            base = turned(ctx, &base, &axes);
-            queries = turned(ctx, &queries, &axes);
+        let mut base = encode(ctx, &encoder, &self.base)?;
+        let axes = whitening(ctx, &base, self.whiten)?;
+        if let Some(axes) = &axes {
+            base = turned(ctx, &base, axes);
         }
-        self.found(ctx, &queries, &base)
+        let queries = |queries: &Subset<'_>| {
+            let reduced = encode(ctx, &encoder, queries)?;
+            Ok(axes.as_ref().map_or(reduced.clone(), |axes| turned(ctx, &reduced, axes)))
+        };
+        self.found(ctx, &base, &queries)
     }
 
     /// The encoder as the user gets it, where its output is whitened.
@@ -174,18 +234,35 @@ impl<'a> Watch<'a> {
     }
 
     /// recall@k of every query after a reduction.
-    pub(super) fn scores(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<Vec<f64>> {
+    pub(super) fn scores(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<Scores> {
         let ctx = &ctx.quiet();
-        self.found(ctx, &reduce(ctx, &self.queries)?, &reduce(ctx, &self.base)?)
+        let base = reduce(ctx, &self.base)?;
+        self.found(ctx, &base, &|queries| reduce(ctx, queries))
     }
 
-    fn found(&self, ctx: &Context, queries: &Matrix, base: &Matrix) -> Result<Vec<f64>> {
-        recall_scores(&self.truth, &self.nearest(ctx, queries, base)?, self.k)
+    fn found(
+        &self,
+        ctx: &Context,
+        base: &Matrix,
+        reduce: &dyn Fn(&Subset<'_>) -> Result<Matrix>,
+    ) -> Result<Scores> {
+        let of = |group: &Group<'_>| {
+            let found = self.nearest(ctx, group, &reduce(&group.queries)?, base)?;
+            Ok((group.asking, recall_scores(&group.truth, &found, self.k)?))
+        };
+        self.groups.iter().map(of).collect()
+    }
+
+    /// What is chosen by.
+    pub(super) fn mean(&self, scores: &Scores) -> f64 {
+        let all: f64 = self.groups.iter().map(|group| group.share).sum();
+        let parts = self.groups.iter().zip(scores);
+        parts.map(|(group, (_, scores))| group.share / all * mean(scores)).sum()
     }
 }
 
 /// The mean of scores.
-pub(super) fn mean(scores: Vec<f64>) -> f64 {
+pub(super) fn mean(scores: &[f64]) -> f64 {
     scores.iter().sum::<f64>() / scores.len().max(1) as f64
 }
 

@@ -1,0 +1,66 @@
+//! What of a fit can be refused before any row is read.
+
+use super::{FitData, queries, start};
+use crate::error::{Error, Result};
+use crate::linalg::Matrix;
+use crate::model::Model;
+use crate::params::{Init, Params};
+
+pub(super) fn check_sizes(
+    params: &Params,
+    data: &FitData<'_>,
+    model: Option<&Model>,
+    validation: Option<&Matrix>,
+) -> Result<()> {
+    let FitData { x, graph, queries } = data;
+    let (n_rows, dim, k) = (x.n_rows(), x.dim(), params.n_neighbors);
+    if n_rows < 2 {
+        return Err(Error::invalid("X", "at least 2 rows", n_rows));
+    }
+    match (params.init == Init::Model, model) {
+        (true, None) => {
+            return Err(Error::invalid("init", "a model to start from with init model", "none"));
+        }
+        (false, Some(_)) => {
+            return Err(Error::invalid("init", "model where one is given", params.init));
+        }
+        (true, Some(model)) => start::check_model(params, dim, model)?,
+        (false, None) => {}
+    }
+    queries::check_sizes(params, dim, *queries)?;
+    if let Some(rows) = validation
+        && (rows.rows() == 0 || rows.cols() != dim)
+    {
+        let got = format_args!("{} of dimension {}", rows.rows(), rows.cols());
+        let expected = format_args!("at least 1 row of dimension {dim}, as X");
+        return Err(Error::invalid("validation_rows", expected, got));
+    }
+    if params.gaussian && graph.is_some() {
+        return Err(Error::invalid("knn_graph", "none with gaussian pairs", "one"));
+    }
+    if matches!(params.init, Init::Best | Init::Pca | Init::Spectral) && params.n_components > dim {
+        return Err(Error::invalid(
+            "n_components",
+            format_args!("at most {dim} (the dimension of X) for init {}", params.init),
+            params.n_components,
+        ));
+    }
+    let Some(graph) = graph else {
+        return if params.gaussian { Ok(()) } else { crate::knn::check_n_neighbors(k, n_rows) };
+    };
+    if graph.n_rows() != n_rows {
+        return Err(Error::invalid(
+            "knn_graph",
+            format_args!("{n_rows} rows, one for each of X"),
+            graph.n_rows(),
+        ));
+    }
+    if !graph.is_ragged() && graph.k() < k {
+        return Err(Error::invalid(
+            "knn_graph",
+            format_args!("at least n_neighbors ({k}) columns"),
+            graph.k(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The queries that a fit is for: which of them train, and their lists among the rows.
+//!
+//! Queries are often distributed otherwise than the rows (short questions, long passages), and the
+//! rows that are near each other need not tell apart the rows that a query is near. Where queries are
+//! given, a share of a step's anchors are queries, each with rows of its list and a temperature of
+//! its own; one encoder serves both. Some are held out: half of them to choose the best moment by,
+//! together with held-out rows, half to judge it by.
+
+use serde::{Deserialize, Serialize};
+
+use super::coordinates::Coordinates;
+use super::setting::{Axes, Similarity, gap, moved};
+use super::validation::Split;
+use crate::context::Context;
+use crate::data::{Subset, Vectors};
+use crate::error::{Error, Result};
+use crate::evaluation::Estimate;
+use crate::knn::{Metric, search_of_checked};
+use crate::model::{HeldOut, Model};
+use crate::pairs::Pairs;
+use crate::params::Params;
+use crate::random::{Purpose, generator, subset};
+
+/// Queries that are looked at, at most: of more, a sample drawn by the seed.
+pub(super) const MOST_QUERIES: usize = 100_000;
+/// The share of anchors that are queries, where none is given.
+const SHARE: f64 = 0.5;
+
+/// The queries of a fit, as its model records them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct QueryRecord {
+    /// How many were given.
+    pub n_queries: usize,
+    /// How many were trained on.
+    pub n_trained: usize,
+    /// Which were not.
+    pub held_out: HeldOut,
+    /// Recall on those by which nothing was chosen; none where none was held out.
+    pub validation: Option<QueryReport>,
+}
+
+/// recall@k of the original nearest training rows of held-out queries, by which nothing was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct QueryReport {
+    /// The number of queries.
+    pub n_queries: usize,
+    /// k: 10, or fewer where there are fewer training rows.
+    pub k: usize,
+    /// Of the encoder.
+    pub recall: f64,
+    /// Of the best closed form at the same dimension, where there is one.
+    pub pca_recall: Option<f64>,
+    /// The encoder's recall less that of the closed form, query by query.
+    pub gain: Option<Estimate>,
+    /// What the same fit gives on rows alone.
+    pub rows_alone: Option<RowsAlone>,
+}
+
+/// An encoder that was trained on the rows alone, on the same held-out queries and rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RowsAlone {
+    /// recall@k of the queries.
+    pub recall: f64,
+    /// What training on queries adds to that, query by query.
+    pub gain: Estimate,
+    /// recall@k of held-out rows, where there are some.
+    pub row_recall: Option<f64>,
+    /// What training on queries adds to that, row by row.
+    pub row_gain: Option<Estimate>,
+}
+
+/// Refuses queries that a fit cannot be for, before any is read.
+pub(super) fn check_sizes(
+    params: &Params,
+    dim: usize,
+    queries: Option<&dyn Vectors>,
+) -> Result<()> {
+    let Some(queries) = queries else {
+        return match params.query_share {
+            Some(share) => Err(Error::invalid("query_share", "none without queries", share)),
+            None => Ok(()),
+        };
+    };
+    if !params.is_listed() {
+        let expected = "none but with loss KL, solver sgd and neighbours as pairs";
+        let got = format_args!(
+            "queries with loss {}, solver {}{}",
+            params.loss,
+            params.solver,
+            if params.gaussian { " and gaussian pairs" } else { "" }
+        );
+        return Err(Error::invalid("queries", expected, got));
+    }
+    if queries.n_rows() == 0 || queries.dim() != dim {
+        let got = format_args!("{} of dimension {}", queries.n_rows(), queries.dim());
+        let expected = format_args!("at least 1 row of dimension {dim}, as X");
+        return Err(Error::invalid("queries", expected, got));
+    }
+    Ok(())
+}
+
+/// Which queries of so many are looked at; all, where they are not too many.
+pub(super) fn sample_of(seed: u64, n_queries: usize) -> Option<Vec<u32>> {
+    (n_queries > MOST_QUERIES)
+        .then(|| subset(&mut generator(seed, Purpose::Queries, u32::MAX), n_queries, MOST_QUERIES))
+}
+
+/// The queries that a model was judged by when it was made for these, as places in them, rising: not
+/// one, where it held none out. None where it was made for others.
+pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> Option<Vec<u32>> {
+    let record = model.training().queries.as_ref()?;
+    let seed = model.params().seed;
+    if record.n_queries != n_queries || record.held_out.rows != checksum {
+        return None;
+    }
+    let count = record.held_out.count;
+    Some(match sample_of(seed, n_queries) {
+        None => Split::of_queries(seed, count, n_queries).judged,
+        Some(sample) => {
+            let judged = Split::of_queries(seed, count, sample.len()).judged;
+            judged.into_iter().map(|i| sample[i as usize]).collect()
+        }
+    })
+}
+
+/// The queries of a fit.
+pub(super) struct Queries<'a> {
+    /// Those that are looked at.
+    pub(super) x: &'a dyn Vectors,
+    pub(super) split: Split,
+    /// The lists of those that train.
+    pub(super) pairs: Pairs,
+    /// The share of anchors that they are.
+    pub(super) share: f64,
+    record: QueryRecord,
+}
+
+impl<'a> Queries<'a> {
+    /// `x` are those that are looked at, of `n_queries` known again by `checksum`. Their lists are
+    /// of the rows for which `trains` holds.
+    pub(super) fn new(
+        ctx: &Context,
+        params: &Params,
+        (x, n_queries, checksum): (&'a dyn Vectors, usize, u32),
+        rows: &dyn Vectors,
+        (n_training, trains): (usize, &dyn Fn(u32) -> bool),
+    ) -> Result<Self> {
+        let n = x.n_rows();
+        let split = Split::of_queries(params.seed, params.n_held_out_queries(n), n);
+        let training = Subset::new(x, &split.training)?;
+        let k = params.n_neighbors;
+        let lists = search_of_checked(ctx, &training, rows, k, params.metric)?;
+        let pairs = Pairs::of_queries(&split.training, &lists, k, n_training, trains)?;
+        let of_sample = n < n_queries;
+        let held_out = HeldOut { rows: checksum, count: split.held_out.len(), of_sample };
+        let record = QueryRecord { n_queries, n_trained: pairs.len(), held_out, validation: None };
+        let share = params.query_share.unwrap_or(SHARE);
+        Ok(Self { x, split, pairs, share, record })
+    }
+
+    /// What the model records.
+    pub(super) fn record(&self, validation: Option<QueryReport>) -> QueryRecord {
+        QueryRecord { validation, ..self.record.clone() }
+    }
+
+    /// In the coordinates of training; `gap_of_rows` is that of rows as anchors.
+    pub(super) fn inside<'b>(
+        &'b self,
+        ctx: &Context,
+        axes: &Axes<'_>,
+        (metric, gap_of_rows): (Metric, f64),
+        keeps: bool,
+    ) -> Result<Asked<'b>> {
+        let Self { x, pairs, share, .. } = self;
+        let coordinates: &Coordinates = &axes.coordinates;
+        let x = moved(ctx, *x, coordinates, keeps)?;
+        let factors = axes.factors();
+        let similarity = Similarity { metric, factors: &factors };
+        let gap = gap(&*x, &*axes.rows, pairs, &similarity)?;
+        let warmth = gap.map_or(1.0, |gap| gap / gap_of_rows);
+        Ok(Asked { x, pairs, share: *share, warmth })
+    }
+}
+
+/// Queries in the coordinates of training.
+pub(super) struct Asked<'a> {
+    pub(super) x: Box<dyn Vectors + 'a>,
+    pub(super) pairs: &'a Pairs,
+    pub(super) share: f64,
+    /// Their τ in units of that of rows: how much nearer queries are to their neighbours than to
+    /// other rows, beside how much rows are.
+    pub(super) warmth: f64,
+}
+
+impl Asked<'_> {
+    /// How many of so many anchors are queries.
+    pub(super) fn batch(&self, anchors: usize) -> usize {
+        ((self.share * anchors as f64).round() as usize).clamp(1, anchors.saturating_sub(1).max(1))
+    }
+}

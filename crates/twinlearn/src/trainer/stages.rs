@@ -1,0 +1,379 @@
+//! The stages of a fit, in order: graph, hold out, closed forms, start, train, judge.
+
+use super::Trainer;
+use super::checkpoint::Keeper;
+use super::coordinates::Coordinates;
+use super::finish::{Finish, Judged, judged};
+use super::fit::{Clock, Fit, FitReport};
+use super::queries::Queries;
+use super::rows::Units;
+use super::run::{Run, Trained};
+use super::setting::{Axes, Setting, Similarity, gap, moved, spread_ids};
+use super::start::{self, BestForm, best_form};
+use super::step::Networks;
+use super::validation::{Asking, Split, Watch, halves, whitened};
+use crate::closed::{ClosedForms, differences};
+use crate::context::{Context, Stage};
+use crate::data::{Subset, Vectors};
+use crate::error::{Error, Result};
+use crate::knn::{KnnGraph, Metric, graph_of_checked};
+use crate::linalg::Matrix;
+use crate::model::HeldOut;
+use crate::nn::Network;
+use crate::pairs::Pairs;
+use crate::params::{Init, Params, Solver};
+use crate::pca::Moments;
+
+/// The closed forms of the training rows.
+struct Forms {
+    forms: ClosedForms,
+    /// The standard deviation that is rounding.
+    rounding: f64,
+    /// Whether rows were brought to length 1.
+    to_unit: bool,
+}
+
+/// What the stages of a fit work with.
+pub(super) struct Stages<'a> {
+    pub(super) trainer: &'a Trainer,
+    pub(super) params: Params,
+    pub(super) ctx: Context,
+    /// With the memory that is left for the search of the held-out rows' neighbours.
+    pub(super) for_truth: Context,
+    /// N, rows that are not fitted on included.
+    pub(super) n_rows: usize,
+    /// By which they are known again.
+    pub(super) rows: u32,
+    pub(super) is_sample: bool,
+    pub(super) x: &'a dyn Vectors,
+    /// What was taken off the rows of x.
+    pub(super) origin: Option<&'a [f64]>,
+    pub(super) validation: Option<&'a Matrix>,
+    /// Queries that are looked at, of how many, and by what all are known again.
+    pub(super) queries: Option<(&'a dyn Vectors, usize, u32)>,
+    pub(super) keeps_moved: bool,
+    pub(super) keeps_queries: bool,
+}
+
+/// What a training begins with.
+struct Start {
+    best: Option<BestForm>,
+    networks: Networks,
+}
+
+impl Stages<'_> {
+    pub(super) fn run(
+        &self,
+        mut keeper: Option<Keeper<'_>>,
+        graph: Option<KnnGraph>,
+        held_out: usize,
+        mut clock: Clock,
+    ) -> Result<Fit> {
+        let Self { trainer, params, x, ctx, .. } = self;
+        let x = *x;
+        let graph = self.graph(&mut keeper, graph, &mut clock)?;
+        let split = Split::new(params.seed, held_out, x.n_rows());
+        let pairs = match &graph {
+            Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
+            None => Pairs::selves(&split.training),
+        };
+        let queries = self.queries.map(|queries| {
+            let trains = |id| split.trains(id);
+            clock.time(Stage::Knn, || {
+                Queries::new(&self.for_truth, params, queries, x, (pairs.n_rows(), &trains))
+            })
+        });
+        let queries = queries.transpose()?;
+        let asking = queries.as_ref();
+        let forms = match clock.time(Stage::Pca, || self.forms(&split, &pairs, asking)) {
+            // Without a spread there is no closed form to start from or to compare with.
+            Err(Error::Invalid { .. }) if params.init == Init::Random && !params.gaussian => None,
+            forms => Some(forms?),
+        };
+
+        let base_ids = split.base();
+        let base = || Subset::new(x, &base_ids);
+        let (watched_ids, judged_ids) = match self.validation {
+            Some(rows) => {
+                let [watched, judged] = halves(&(0..rows.rows() as u32).collect::<Vec<_>>());
+                (watched, judged)
+            }
+            None => (split.watched.clone(), split.judged.clone()),
+        };
+        let source: &dyn Vectors = match self.validation {
+            Some(rows) => rows,
+            None => x,
+        };
+        let own_places = spread_ids(base_ids.len(), OWN_WATCHED);
+        let own_ids: Vec<u32> = own_places.iter().map(|&i| base_ids[i as usize]).collect();
+        let share = queries.as_ref().map_or(0.0, |queries| queries.share);
+        let of_rows = (Asking::Rows, 1.0 - share);
+        let of_queries = (Asking::Queries, share);
+        let truth = &self.for_truth;
+        let [watch, judge] = clock.time(Stage::Evaluate, || {
+            let [mut watch, mut judge] = [Watch::new(base()?, params), Watch::new(base()?, params)];
+            if !watched_ids.is_empty() {
+                watch = watch.watching(truth, of_rows, Subset::new(source, &watched_ids)?, None)?;
+                judge = judge.watching(truth, of_rows, Subset::new(source, &judged_ids)?, None)?;
+            } else if params.solver != Solver::Spectral {
+                // With no row held out, some that are trained on show what is lost.
+                let own = Subset::new(x, &own_ids)?;
+                watch = watch.watching(truth, of_rows, own, Some(&own_places))?;
+            }
+            if let Some(queries) = &queries {
+                let some = |ids| Subset::new(queries.x, ids);
+                watch = watch.watching(truth, of_queries, some(&queries.split.watched)?, None)?;
+                judge = judge.watching(truth, of_queries, some(&queries.split.judged)?, None)?;
+            }
+            Result::Ok([watch.if_any(), judge.if_any()])
+        })?;
+
+        let forms = forms.as_ref();
+        let start = self.start(forms, &pairs, watch.as_ref(), &mut clock)?;
+        let start_recall = match (params.init, &start.best) {
+            (Init::Best, Some(best)) if params.whiten == 0.0 => best.recall,
+            _ => {
+                let encoder = &start.networks.encoder;
+                watch.as_ref().map(|watch| watch.recall_of(ctx, encoder)).transpose()?
+            }
+        };
+
+        let axes = match forms {
+            Some(forms) if params.is_listed() => {
+                Some(self.axes(forms, &start.networks, graph.as_ref())?)
+            }
+            _ => None,
+        };
+        let gap = match &axes {
+            Some(axes) => {
+                let factors = axes.factors();
+                let similarity = Similarity { metric: params.metric, factors: &factors };
+                gap(&*axes.rows, &*axes.rows, &pairs, &similarity)?.unwrap_or(1.0)
+            }
+            None => 1.0,
+        };
+        let asked = queries.as_ref().zip(axes.as_ref()).map(|(queries, axes)| {
+            queries.inside(ctx, axes, (params.metric, gap), self.keeps_queries)
+        });
+        let asked = asked.transpose()?;
+        let pca = forms.map(|forms| forms.forms.pca());
+        let setting = Setting { ctx, x, pca, axes: axes.as_ref(), queries: asked.as_ref(), gap };
+        let finish = Finish { x, origin: self.origin, base: &base_ids };
+        let run = Run {
+            params,
+            ctx,
+            n_rows: self.n_rows,
+            pairs: &pairs,
+            setting: &setting,
+            watch: watch.as_ref(),
+            callbacks: Some(&trainer.callbacks),
+            keeper: keeper.as_ref(),
+            finish: &finish,
+        };
+        let begins = start.networks.encoder.clone();
+        let best = start.best;
+        let trained = match params.solver {
+            Solver::Spectral | Solver::Pca => run.start(start.networks),
+            Solver::Sgd => clock.time(Stage::Train, || run.train(start.networks, start_recall))?,
+        };
+        let judges_queries =
+            judge.as_ref().is_some_and(|judge| judge.n_queries(Asking::Queries) > 0);
+        let alone =
+            match judges_queries {
+                true => Some(clock.time(Stage::Compare, || {
+                    self.rows_alone(&run, forms, &pairs, watch.as_ref())
+                })?),
+                false => None,
+            };
+        let Trained { params, networks, mut record } = trained;
+        record.held_out = Some(HeldOut {
+            rows: self.rows,
+            count: split.held_out.len(),
+            of_sample: self.is_sample,
+        });
+        let Networks { mut encoder, projector } = networks;
+        if params.whiten > 0.0 {
+            let rows = base()?;
+            encoder = clock.time(Stage::Whiten, || whitened(ctx, &rows, encoder, params.whiten))?;
+        }
+        let judged = match &judge {
+            Some(judge) => clock.time(Stage::Evaluate, || {
+                let (begins, best, alone) = (&begins, best.as_ref(), alone.as_ref());
+                judged(ctx, judge, params.seed, &encoder, begins, best, alone)
+            })?,
+            None => Judged::default(),
+        };
+        record.validation = judged.rows;
+        record.queries = queries.as_ref().map(|queries| queries.record(judged.queries));
+        let projector = projector.filter(|_| params.retain_projector);
+        let report = FitReport {
+            n_rows: self.n_rows,
+            n_features: x.dim(),
+            n_components: params.n_components,
+            stages: clock.stages,
+            validation: record.validation.clone(),
+            training: record.clone(),
+        };
+        let model = finish.model(ctx, params, encoder, projector, record)?;
+        if let Some(keeper) = &keeper {
+            keeper.save_model("final.safetensors", &model)?;
+        }
+        let Split { held_out, judged, .. } = split;
+        Ok(Fit { model, graph, report, held_out, judged })
+    }
+
+    /// The graph: the one given, that of a run that is taken up, or found.
+    fn graph(
+        &self,
+        keeper: &mut Option<Keeper<'_>>,
+        graph: Option<KnnGraph>,
+        clock: &mut Clock,
+    ) -> Result<Option<KnnGraph>> {
+        let params = &self.params;
+        let given = graph.is_some();
+        let needs_graph = params.is_listed()
+            || params.init == Init::Spectral
+            || params.solver == Solver::Sgd && !params.gaussian;
+        let search = || graph_of_checked(&self.for_truth, self.x, &params.knn());
+        let graph = match graph {
+            Some(graph) => Some(graph),
+            None if !needs_graph => None,
+            None => match keeper.as_ref().map(Keeper::graph).transpose()?.flatten() {
+                Some(graph) => Some(graph),
+                None => Some(clock.time(Stage::Knn, search)?),
+            },
+        };
+        if let (Some(keeper), Some(graph)) = (keeper, &graph) {
+            keeper.set_graph(graph, given)?;
+        }
+        Ok(graph)
+    }
+
+    /// The start that is the best by `watch`.
+    fn start(
+        &self,
+        forms: Option<&Forms>,
+        pairs: &Pairs,
+        watch: Option<&Watch<'_>>,
+        clock: &mut Clock,
+    ) -> Result<Start> {
+        let Self { params, ctx, x, .. } = self;
+        let forms = forms.map(|forms| &forms.forms);
+        let d = params.n_components;
+        let best = forms
+            .filter(|_| d <= x.dim())
+            .map(|forms| clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch)));
+        let best = best.transpose()?;
+        let model = self.trainer.model.as_ref();
+        let starts = || start::networks(params, ctx, *x, pairs, forms, best.as_ref(), model);
+        let networks = match params.init {
+            Init::Spectral => clock.time(Stage::Spectral, starts)?,
+            _ => starts()?,
+        };
+        Ok(Start { best, networks })
+    }
+
+    /// The encoder that the same fit gives without its queries.
+    fn rows_alone(
+        &self,
+        run: &Run<'_>,
+        forms: Option<&Forms>,
+        pairs: &Pairs,
+        watch: Option<&Watch<'_>>,
+    ) -> Result<Network<f32>> {
+        let ctx = &self.ctx.quiet();
+        self.ctx.stage(Stage::Compare, 1, || {
+            let watch = watch.and_then(|watch| watch.only(Asking::Rows));
+            let start = self.start(forms, pairs, watch.as_ref(), &mut Clock::default())?;
+            let recall = watch.as_ref().map(|watch| watch.recall_of(ctx, &start.networks.encoder));
+            let setting = Setting { ctx, queries: None, ..*run.setting };
+            let run = Run {
+                ctx,
+                setting: &setting,
+                watch: watch.as_ref(),
+                callbacks: None,
+                keeper: None,
+                ..*run
+            };
+            let encoder = run.train(start.networks, recall.transpose()?)?.networks.encoder;
+            match self.params.whiten {
+                0.0 => Ok(encoder),
+                power => {
+                    let rows = Subset::new(self.x, run.finish.base)?;
+                    whitened(ctx, &rows, encoder, power)
+                }
+            }
+        })
+    }
+
+    /// Whether closed forms and coordinates are about the mean.
+    fn is_centred(&self) -> bool {
+        self.params.metric == Metric::L2 || self.params.centre_target
+    }
+
+    /// Whether rows are brought to length 1, where only their direction matters.
+    fn to_unit(&self) -> bool {
+        let params = &self.params;
+        let closed = params.solver == Solver::Pca;
+        params.metric == Metric::Cosine
+            && !params.centre_target
+            && params.encoder.hidden().is_empty()
+            && (params.is_listed() || closed)
+    }
+
+    /// The closed forms of the training rows.
+    fn forms(&self, split: &Split, pairs: &Pairs, queries: Option<&Queries<'_>>) -> Result<Forms> {
+        let to_unit = self.to_unit();
+        match self.forms_of(split, pairs, queries, to_unit) {
+            // All rows have one direction: what differs are their lengths.
+            Err(Error::Invalid { .. }) if to_unit => self.forms_of(split, pairs, queries, false),
+            forms => forms,
+        }
+    }
+
+    fn forms_of(
+        &self,
+        split: &Split,
+        pairs: &Pairs,
+        queries: Option<&Queries<'_>>,
+        to_unit: bool,
+    ) -> Result<Forms> {
+        let Self { params, ctx, x, .. } = self;
+        let units = Units { x: *x, to_unit };
+        let rows = Subset::new(&units, &split.training)?;
+        let moments = Moments::of(ctx, &rows)?;
+        let l = match pairs.has_lists() {
+            true => Some(differences(ctx, &units, pairs, params.seed)?),
+            false => None,
+        };
+        let mut forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred())?;
+        if let Some(Queries { x, split, .. }) = queries {
+            let units = Units { x: *x, to_unit };
+            let asking = Moments::of(ctx, &Subset::new(&units, &split.training)?)?;
+            forms = forms.for_queries(ctx, &moments, &asking)?;
+        }
+        let rounding = moments.rounding(forms.pca().std()[0]);
+        Ok(Forms { forms, rounding, to_unit })
+    }
+
+    /// The rows in the coordinates of loss KL.
+    fn axes(
+        &self,
+        Forms { forms, rounding, to_unit }: &Forms,
+        networks: &Networks,
+        graph: Option<&KnnGraph>,
+    ) -> Result<Axes<'_>> {
+        let (values, axes) = forms.second();
+        let dim = values.len();
+        let centred = self.is_centred() && networks.encoder.shifts();
+        let mean = if centred { forms.pca().mean().to_vec() } else { vec![0.0; dim] };
+        let coordinates = Coordinates::new(&values, axes, *rounding, mean, *to_unit)?;
+        let length = values.iter().map(|v| v.max(0.0)).sum::<f64>().sqrt();
+        let rows = moved(&self.ctx, self.x, &coordinates, self.keeps_moved)?;
+        let is_sorted = graph.is_none_or(|graph| !graph.is_ragged());
+        Ok(Axes { coordinates, rows, length, is_sorted })
+    }
+}
+
+/// Rows that are trained on of which the recall is watched where none are held out, at most.
+const OWN_WATCHED: usize = 500;
