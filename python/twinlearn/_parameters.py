@@ -55,6 +55,7 @@ _ENGINE = (
     "whiten",
     "validation_fraction",
     "query_share",
+    "nested",
     "retain_projector",
 )
 
@@ -102,6 +103,7 @@ class Parameters(BaseEstimator):
         whiten: float | None = None,
         validation_fraction: float | None = None,
         query_share: float | None = None,
+        nested: Sequence[int] = (),
         retain_projector: bool = False,
         memory: int | None = None,
         n_jobs: int | None = None,
@@ -144,6 +146,7 @@ class Parameters(BaseEstimator):
         self.whiten = whiten
         self.validation_fraction = validation_fraction
         self.query_share = query_share
+        self.nested = nested
         self.retain_projector = retain_projector
         self.memory = memory
         self.n_jobs = n_jobs
@@ -180,6 +183,8 @@ class Parameters(BaseEstimator):
         """The constructor's arguments that the engine knows and that are not the defaults."""
         signature = inspect.signature(Parameters.__init__).parameters
         own = {name: getattr(self, name) for name in _ENGINE}
+        if not isinstance(self.nested, (str, int)):
+            own["nested"] = tuple(self.nested)
         return {name: value for name, value in own.items() if value != signature[name].default}
 
     @staticmethod

@@ -124,6 +124,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         20.
     query_share : float or None, default=None
         The share of a step's anchors that are queries, where `fit` is given some: 0.5.
+    nested : sequence of int, default=()
+        Sizes below `n_components`, rising: the first so many numbers of a reduced vector are then a
+        good reduction of their own (``transform(X, n_components=16)``).
     retain_projector : bool, default=False
         Keep the projector, to go on training.
     memory : int or None, default=None
@@ -150,7 +153,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     validation_ : dict or None
         recall@10 on held-out rows by which nothing was chosen: ``recall`` of the model,
         ``start_recall`` of its start, ``pca_recall`` of the best closed form (``closed_form`` names
-        it), and ``gain``, the difference of the two row by row with its 95 % interval.
+        it), and ``gain``, the difference of the two row by row with its 95 % interval; under
+        ``nested`` the same of each nested size.
     queries_ : dict or None
         Of a fit for queries: ``n_trained`` and, under ``validation``, the same on held-out queries;
         its ``rows_alone`` tells what the same fit gives without queries, and what they add.
@@ -298,7 +302,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
 
     # -- using -----------------------------------------------------------------------------------
 
-    def transform(self, X: Any, l2_norm: bool = False) -> Any:
+    def transform(
+        self, X: Any, l2_norm: bool = False, *, n_components: int | None = None
+    ) -> Any:
         """Reduce rows.
 
         Parameters
@@ -306,6 +312,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         X : as in `fit`, of shape (n_samples, n_features)
         l2_norm : bool, default=False
             Scale every reduced vector to length 1.
+        n_components : int, optional
+            The first so many numbers of reduced vectors, scaled as such: a nested size of the model;
+            any below its own with solver pca or spectral.
 
         Returns
         -------
@@ -318,11 +327,14 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         NotFittedError
             Before `fit` or `load`.
         TwinlearnError
-            When a value is not finite.
+            When a value is not finite, or the model was not fitted for `n_components`.
         """
         check_is_fitted(self, "_model")
         array = self._validated(X, reset=False)
-        reduced = self._model.transform(array, bool(l2_norm), job(self.n_jobs))
+        model = self._model
+        if n_components is not None:
+            model = model.prefix(whole("n_components", n_components))
+        reduced = model.transform(array, bool(l2_norm), job(self.n_jobs))
         if is_torch(X):
             import torch
 

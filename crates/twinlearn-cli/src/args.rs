@@ -152,6 +152,10 @@ pub(crate) struct FitArgs {
     /// Share of a step's anchors that are queries [default: 0.5].
     #[arg(long, value_name = "SHARE", requires = "queries")]
     pub(crate) query_share: Option<f64>,
+    /// Sizes below d, rising, as 16,32: the first so many numbers of a reduced vector are then a good
+    /// reduction of their own (`transform --dim`).
+    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    pub(crate) nested: Option<Vec<usize>>,
     /// Share of the rows held out of training: by half of them the best moment is chosen, by the others
     /// it is judged [default: a tenth, at most 2000 rows, none of fewer than 100]. Of queries likewise
     /// [default: a tenth, at most 2000, none of fewer than 20].
@@ -208,6 +212,10 @@ pub(crate) struct TransformArgs {
     /// the other columns of a table.
     #[arg(short, long, value_name = "Z")]
     pub(crate) output: PathBuf,
+    /// The first so many numbers of reduced vectors: a nested size of the model; any below d with
+    /// solver pca or spectral [default: d].
+    #[arg(long, value_name = "N")]
+    pub(crate) dim: Option<usize>,
     /// Scale every reduced vector to length 1.
     #[arg(long)]
     pub(crate) l2_norm: bool,

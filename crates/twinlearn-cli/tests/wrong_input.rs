@@ -219,6 +219,32 @@ fn bad_queries_of_a_fit_are_named() {
 }
 
 #[test]
+fn nested_sizes_are_cut_or_refused() {
+    let folder = folder();
+    let fit = ["fit", "x.npy", "-o", "n.safetensors", "-d", "3", "--epochs", "2", "--nested"];
+    folder.ok(&[&fit[..], &["1,2"]].concat());
+    folder.ok(&["transform", "n.safetensors", "x.npy", "-o", "z.npy"]);
+    folder.ok(&["transform", "n.safetensors", "x.npy", "-o", "z2.npy", "--dim", "2"]);
+    let floats = |name: &str| {
+        let bytes = folder.read(name);
+        let data = &bytes[bytes.len() - 60 * if name == "z.npy" { 12 } else { 8 }..];
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    let (whole, first) = (floats("z.npy"), floats("z2.npy"));
+    assert!(whole.chunks_exact(3).zip(first.chunks_exact(2)).all(|(a, b)| a[..2] == *b));
+    for (dim, model, want) in [
+        ("4", "n", "n_components: expected one of 1, 2, 3 (what the model was fitted for), got 4"),
+        ("1", "m", "n_components: expected 2 (a model fitted with nested sizes has others), got 1"),
+    ] {
+        let model = format!("{model}.safetensors");
+        let args = ["transform", &model, "x.npy", "-o", "z3.npy", "--dim", dim];
+        assert_eq!(folder.fails(&args), want);
+    }
+    let line = folder.fails(&[&fit[..2], &["-o", "o.safetensors"], &fit[4..], &["2,1"]].concat());
+    assert_eq!(line, "nested: expected sizes from 1 to 2, rising, got 2, 1");
+}
+
+#[test]
 fn bad_searches_are_named() {
     let folder = folder();
     folder.npy("wide.npy", 30, &small(60));

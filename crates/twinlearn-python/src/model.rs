@@ -40,6 +40,11 @@ impl Model {
         self.0.save(path).map_err(raised)
     }
 
+    /// The model of the first numbers of reduced vectors.
+    fn prefix(&self, n_components: usize) -> PyResult<Self> {
+        self.0.prefix(n_components).map(Self).map_err(raised)
+    }
+
     /// Every row encoded, as float32.
     fn transform<'py>(
         &self,

@@ -58,6 +58,10 @@ fn set(b: ParamsBuilder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Param
         "whiten" => b.whiten(real()?),
         "validation_fraction" => b.validation_fraction(real()?),
         "query_share" => b.query_share(real()?),
+        "nested" => {
+            let sizes = value.extract::<Vec<usize>>();
+            b.nested(sizes.map_err(|_| expected("a sequence of whole numbers from 0"))?)
+        }
         "retain_projector" => b.retain_projector(truth()?),
         "seed" => b.seed(value.extract().map_err(|_| expected("a whole number from 0"))?),
         _ => return Err(TwinlearnError::new_err(format!("{name}: no such parameter"))),

@@ -55,6 +55,8 @@ pub enum Stage {
     Choose,
     /// Training; counted in steps.
     Train,
+    /// Training on for nested sizes.
+    Nest,
     /// The same fit on rows alone, to tell what training on queries is worth.
     Compare,
     /// The principal axes of the reduced vectors; counted in rows.
@@ -79,6 +81,7 @@ impl Stage {
             Self::Spectral => "spectral",
             Self::Choose => "choose",
             Self::Train => "train",
+            Self::Nest => "nest",
             Self::Compare => "compare",
             Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",

@@ -67,8 +67,8 @@ pub use data::{
 pub use error::{Error, Result};
 pub use evaluation::{
     Advice, Curve, CurvePoint, Estimate, Evaluation, EvaluationData, EvaluationParams,
-    MethodEvaluation, Qrels, QrelsNames, Reduction, Verdict, advise, evaluate, knn_accuracy,
-    recall_at_k,
+    MethodEvaluation, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction, Verdict,
+    advise, evaluate, knn_accuracy, recall_at_k,
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::{Matrix, share_one_heap};
@@ -78,6 +78,6 @@ pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, 
 pub use pca::{LinearMap, Pca};
 pub use random::sample_rows;
 pub use trainer::{
-    Checkpoints, Fit, FitData, FitReport, QueryRecord, QueryReport, RowsAlone, StageTime, Trainer,
-    ValidationReport,
+    Checkpoints, Fit, FitData, FitReport, NestedReport, QueryRecord, QueryReport, RowsAlone,
+    StageTime, Trainer, ValidationReport,
 };

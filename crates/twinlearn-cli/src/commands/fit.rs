@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitData, FitReport, KnnGraph, Loss, Metric, Model, NetworkSpec, OutputFile, Params,
-    QueryRecord, Reduction, Result, Solver, Subset, Trainer, VectorSource, Vectors, evaluate,
-    read_integers, sample_rows, write_npy_integers,
+    FitData, FitReport, KnnGraph, Loss, Metric, Model, NestedReport, NetworkSpec, OutputFile,
+    Params, QueryRecord, Reduction, Result, Solver, Subset, Trainer, VectorSource, Vectors,
+    evaluate, read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -127,6 +127,9 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
             text => Some(NetworkSpec::parse_named("projector", text)?),
         });
     }
+    if let Some(sizes) = &args.nested {
+        builder = builder.nested(sizes.clone());
+    }
     if args.centre_target {
         builder = builder.centre_target(true);
     }
@@ -225,6 +228,13 @@ fn summary(fit: &Fit) -> String {
             }
         }
         None => text.push_str("  recall      not measured: no rows held out"),
+    }
+    for nested in report.validation.iter().flat_map(|v| &v.nested) {
+        let NestedReport { n_components, recall, .. } = nested;
+        let _ = write!(text, "\n  first {n_components:<5} {recall:.3}");
+        if let (Some(pca), Some(form)) = (nested.pca_recall, &nested.closed_form) {
+            let _ = write!(text, " ({form}: {pca:.3})");
+        }
     }
     if let Some(queries) = &training.queries {
         text.push_str(&of_queries(queries));

@@ -18,6 +18,10 @@ pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let ctx = Memory::of(&ctx, &args.resources)?.bound(ctx);
     let model = Model::load(&args.model)?;
+    let model = match args.dim {
+        Some(dim) => model.prefix(dim)?,
+        None => model,
+    };
     let x = VectorSource::open(&args.x)?;
     let start = Instant::now();
     model.transform_file(&ctx, &x, &args.output, &options)?;

@@ -6,6 +6,7 @@ use std::fmt::{Display, Formatter, Result};
 use super::advise::{Advice, Verdict};
 use super::bootstrap::Estimate;
 use super::evaluate::{Evaluation, MethodEvaluation};
+use super::nested::NestedMethod;
 
 /// A column: heading, value of a method, digits.
 type Column = (&'static str, fn(&MethodEvaluation) -> Option<Estimate>, usize);
@@ -42,6 +43,19 @@ impl Display for Evaluation {
                 write!(f, " {value:>8}")?;
             }
             writeln!(f)?;
+        }
+        for nested in &self.nested {
+            writeln!(f, "\nthe first {} dimensions", nested.n_components)?;
+            for NestedMethod { name, recall, recall_behind_first } in &nested.methods {
+                let Estimate { value, low, high } = *recall;
+                let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
+                write!(f, "{name:<24} {:>5} {interval:>22}", nested.n_components)?;
+                if let Some(Estimate { value, low, high }) = recall_behind_first {
+                    let [value, low, high] = [value, low, high].map(|v| -100.0 * v);
+                    write!(f, "  {value:+.1} points (95 %: {high:+.1} to {low:+.1})")?;
+                }
+                writeln!(f)?;
+            }
         }
         for note in &self.notes {
             write!(f, "\n{note}")?;

@@ -7,6 +7,7 @@ use super::bootstrap::Estimate;
 use super::curves::{Curve, Curves};
 use super::data::{Checksums, EvaluationData, Reduction};
 use super::judge::Judge;
+use super::nested::{NestedEvaluation, nested};
 use super::params::EvaluationParams;
 use super::plan::{EvaluationPlan, dimensions};
 use super::sample::Draw;
@@ -75,6 +76,9 @@ pub struct Evaluation {
     /// Recall of the baselines against dimension, where it was asked for.
     #[serde(default)]
     pub curves: Vec<Curve>,
+    /// The nested sizes of the first reduction, where it is a model that has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<NestedEvaluation>,
     /// What was sampled, in words.
     pub notes: Vec<String>,
 }
@@ -216,6 +220,10 @@ pub fn evaluate(
             add(&mut judge, name, reduction, false)?;
         }
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
+        let mut of_nested = Vec::new();
+        if d.is_none() {
+            of_nested = nested(quiet, &judge, reductions, None, params.seed)?;
+        }
         if let Some(d) = d {
             let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
@@ -224,6 +232,7 @@ pub fn evaluate(
             for (name, baseline) in baselines.at(d)? {
                 add(&mut judge, &name, &Reduction::Map(&baseline), true)?;
             }
+            of_nested = nested(quiet, &judge, reductions, Some(&baselines), params.seed)?;
             if params.curves {
                 let mut measured =
                     Curves::new(quiet, *data, &judge.sample, &baselines, params.seed);
@@ -245,6 +254,7 @@ pub fn evaluate(
             unseen: !matches!(unseen, Unseen::Unknown),
             methods,
             curves,
+            nested: of_nested,
             notes,
         })
     })

@@ -81,6 +81,16 @@ impl<T> Matrix<T> {
         &mut self.data[rows.start * self.cols..rows.end * self.cols]
     }
 
+    /// A copy of the first `n` columns.
+    pub(crate) fn first_columns(&self, n: usize) -> Self
+    where
+        T: Copy,
+    {
+        let rows = self.data.chunks_exact(self.cols);
+        let data = rows.flat_map(|row| &row[..n]).copied().collect();
+        Self { rows: self.rows, cols: n, data }
+    }
+
     pub(crate) fn view(&self) -> MatRef<'_, T> {
         MatRef::new(&self.data, self.rows, self.cols)
     }

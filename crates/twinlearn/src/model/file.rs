@@ -89,8 +89,12 @@ impl Model {
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
         let mut all = self.arrays();
-        if let Some(Ranges { plain, unit }) = &self.ranges {
-            for (prefix, quantiser) in [("ranges", plain), ("unit_ranges", unit)] {
+        if let Some(Ranges { plain, unit, nested }) = &self.ranges {
+            let mut named = vec![("ranges".to_owned(), plain), ("unit_ranges".to_owned(), unit)];
+            for (size, quantiser) in self.params.nested.iter().zip(nested) {
+                named.push((format!("unit_ranges_{size}"), quantiser));
+            }
+            for (prefix, quantiser) in named {
                 for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
                     all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
                 }
@@ -134,7 +138,8 @@ impl Model {
             }
             _ => None,
         };
-        let ranges = metadata.has_ranges.then(|| ranges(&mut arrays, d)).transpose()?;
+        let ranges = metadata.has_ranges.then(|| ranges(&mut arrays, d, &params.nested));
+        let ranges = ranges.transpose()?;
         arrays.finish()?;
         let origin = metadata.origin;
         if let Some(origin) = &origin
@@ -147,13 +152,17 @@ impl Model {
     }
 }
 
-fn ranges(arrays: &mut Tensors<'_>, d: usize) -> std::result::Result<Ranges, Mismatch> {
-    let mut read = |name: &str| {
+fn ranges(
+    arrays: &mut Tensors<'_>,
+    d: usize,
+    nested: &[usize],
+) -> std::result::Result<Ranges, Mismatch> {
+    let mut read = |name: &str, d: usize| {
         let mut values = vec![0.0; d];
         arrays.fill(name, &[d], &mut values).map(|()| values)
     };
-    let mut quantiser = |name: &str| {
-        let (low, high) = (read(&format!("{name}.low"))?, read(&format!("{name}.high"))?);
+    let mut quantiser = |name: &str, d: usize| {
+        let (low, high) = (read(&format!("{name}.low"), d)?, read(&format!("{name}.high"), d)?);
         match low.iter().zip(&high).position(|(low, high)| low > high) {
             Some(j) => {
                 Err((format!("a range in {name}"), format!("{} to {} at {j}", low[j], high[j])))
@@ -161,7 +170,9 @@ fn ranges(arrays: &mut Tensors<'_>, d: usize) -> std::result::Result<Ranges, Mis
             None => Ok(ScalarQuantiser { low, high }),
         }
     };
-    Ok(Ranges { plain: quantiser("ranges")?, unit: quantiser("unit_ranges")? })
+    let (plain, unit) = (quantiser("ranges", d)?, quantiser("unit_ranges", d)?);
+    let nested = nested.iter().map(|&size| quantiser(&format!("unit_ranges_{size}"), size));
+    Ok(Ranges { plain, unit, nested: nested.collect::<std::result::Result<_, _>>()? })
 }
 
 /// Reads a network of the given input and output widths.

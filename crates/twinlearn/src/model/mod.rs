@@ -2,6 +2,7 @@
 
 mod file;
 mod files;
+mod nested;
 mod quantiser;
 mod view;
 
@@ -83,6 +84,8 @@ struct Ranges {
     plain: ScalarQuantiser,
     /// Of reduced vectors of length 1.
     unit: ScalarQuantiser,
+    /// The same of their first numbers, for each nested size.
+    nested: Vec<ScalarQuantiser>,
 }
 
 /// Rows that ranges are taken from, at most.
@@ -111,14 +114,18 @@ impl Model {
     pub(crate) fn with_ranges(self, ctx: &Context, rows: &dyn Vectors) -> Result<Self> {
         let count = rows.n_rows().min(RANGE_ROWS);
         let ids: Vec<u32> = (0..count).map(|i| (i * rows.n_rows() / count) as u32).collect();
-        let mut reduced = encode(&ctx.quiet(), &self.inference, &Subset::new(rows, &ids)?)?;
+        let reduced = encode(&ctx.quiet(), &self.inference, &Subset::new(rows, &ids)?)?;
         let plain = ScalarQuantiser::of(&reduced);
-        let width = reduced.cols();
-        for row in reduced.as_mut_slice().chunks_exact_mut(width) {
-            scale_to_unit(row);
-        }
-        let unit = ScalarQuantiser::of(&reduced);
-        Ok(Self { ranges: Some(Ranges { plain, unit }), ..self })
+        let unit = |mut reduced: Matrix| {
+            let width = reduced.cols();
+            for row in reduced.as_mut_slice().chunks_exact_mut(width) {
+                scale_to_unit(row);
+            }
+            ScalarQuantiser::of(&reduced)
+        };
+        let sizes = self.params.nested.iter();
+        let nested = sizes.map(|&size| unit(reduced.first_columns(size))).collect();
+        Ok(Self { ranges: Some(Ranges { plain, unit: unit(reduced), nested }), ..self })
     }
 
     /// What makes reduced vectors bytes: those of [`transform`](Self::transform) with the same

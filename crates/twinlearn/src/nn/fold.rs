@@ -48,6 +48,19 @@ impl<T: Real> Network<T> {
         }
     }
 
+    /// The network that gives the first `n` numbers.
+    pub(crate) fn first_outputs(&self, n: usize) -> Self {
+        let mut first = self.clone();
+        if let Some(last) = first.blocks.last_mut() {
+            let width = last.in_width();
+            let weight = last.weight.as_slice()[..n * width].to_vec();
+            let zeros = Matrix::zeros(n, width);
+            last.weight = Matrix::new(n, width, weight).unwrap_or(zeros);
+            last.bias = last.bias.take().map(|bias| bias[..n].to_vec());
+        }
+        first
+    }
+
     /// The network with its output multiplied by `map` (as wide as the output).
     pub(crate) fn mapped(mut self, map: Matrix<T>) -> Self {
         let map = Block { weight: map, bias: None, norm: None, relu: false };

@@ -98,6 +98,8 @@ builder! {
     validation_fraction: f64,
     /// Default: one half.
     query_share: f64,
+    /// Default: none. d itself may stand at the end.
+    nested: Vec<usize>,
     /// Default: false.
     retain_projector: bool,
     /// Default 0.
@@ -190,6 +192,10 @@ impl ParamsBuilder {
             (None, Optimizer::AdamW, Loss::KL) => Some(0.01),
             (None, Optimizer::AdamW, _) => Some(0.001),
         };
+        // A model's own are for its d.
+        let own = model_of_loss.filter(|m| m.n_components == n_components && trains && !gaussian);
+        let mut nested = self.nested.or(own.map(|m| m.nested.clone())).unwrap_or_default();
+        nested.retain(|&size| size != n_components);
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
         let all = Hyperparameters {
@@ -231,6 +237,7 @@ impl ParamsBuilder {
             whiten: self.whiten.or(model.map(|m| m.whiten)).unwrap_or(0.0),
             validation_fraction: self.validation_fraction,
             query_share: self.query_share,
+            nested,
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
         };

@@ -95,6 +95,10 @@ pub struct Hyperparameters {
     /// The share of a step's anchors that are queries, where a fit is for queries; none is one half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_share: Option<f64>,
+    /// Sizes below d, rising: the first so many numbers of a reduced vector are a good reduction of
+    /// their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<usize>,
     /// Whether the model keeps the projector, to go on training from it.
     pub retain_projector: bool,
     /// The seed of everything random.
@@ -257,6 +261,25 @@ impl TryFrom<Hyperparameters> for Params {
             && !(0.0..=0.9).contains(&share)
         {
             return Err(Error::invalid("validation_fraction", "a number from 0 to 0.9", share));
+        }
+        let listed = h.loss == Loss::KL && h.solver == Solver::Sgd && !h.gaussian;
+        if let Some(size) = h.nested.first() {
+            let rises =
+                h.nested.is_sorted_by(|a, b| a < b) && h.nested.last() < Some(&h.n_components);
+            let sizes: Vec<String> = h.nested.iter().map(usize::to_string).collect();
+            let sizes = sizes.join(", ");
+            if *size == 0 || !rises {
+                let expected = format_args!("sizes from 1 to {}, rising", h.n_components - 1);
+                return Err(Error::invalid("nested", expected, sizes));
+            }
+            if !listed {
+                let expected = "none but with loss KL, solver sgd and neighbours as pairs";
+                return Err(Error::invalid("nested", expected, sizes));
+            }
+            if h.whiten > 0.0 {
+                let expected = "0 with nested sizes (it would turn them away)";
+                return Err(Error::invalid("whiten", expected, h.whiten));
+            }
         }
         if let Some(share) = h.query_share
             && !(share > 0.0 && share < 1.0)

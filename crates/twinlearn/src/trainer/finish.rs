@@ -2,7 +2,7 @@
 
 use super::queries::{QueryReport, RowsAlone};
 use super::start::BestForm;
-use super::validation::{Asking, Scores, ValidationReport, Watch, mean};
+use super::validation::{Asking, NestedReport, Scores, ValidationReport, Watch, mean};
 use crate::context::Context;
 use crate::data::{Subset, Vectors};
 use crate::error::Result;
@@ -34,17 +34,28 @@ fn gain(a: &[f64], b: &[f64], seed: u64) -> Estimate {
     Estimate::of_mean(&gains, seed)
 }
 
-/// What was kept beside the start, the best closed form and, where a fit was for queries, what the
-/// same fit gives on rows alone.
+/// What an encoder is compared with.
+pub(super) struct Rivals {
+    /// Itself before training.
+    pub(super) start: Network<f32>,
+    /// The best closed form at d, if there is one.
+    pub(super) best: Option<BestForm>,
+    /// That of each nested size.
+    pub(super) nested: Vec<(usize, Option<BestForm>)>,
+    /// What the same fit gives on rows alone, where it was for queries.
+    pub(super) rows_alone: Option<Network<f32>>,
+}
+
+/// What was kept beside all of these.
 pub(super) fn judged(
     ctx: &Context,
     judge: &Watch<'_>,
     seed: u64,
     encoder: &Network<f32>,
-    start: &Network<f32>,
-    best: Option<&BestForm>,
-    rows_alone: Option<&Network<f32>>,
+    rivals: &Rivals,
 ) -> Result<Judged> {
+    let Rivals { start, best, nested, rows_alone } = rivals;
+    let (best, rows_alone) = (best.as_ref(), rows_alone.as_ref());
     let ours = scores(ctx, judge, encoder)?;
     let started = judge.scores_of(ctx, start)?;
     let closed = best.map(|best| judge.scores(&ctx.quiet(), &|ctx, x| best.map.transform(ctx, x)));
@@ -54,9 +65,14 @@ pub(super) fn judged(
         let (ours, other) = (of(&ours, asking)?, of(other.as_ref()?, asking)?);
         Some((mean(other), gain(ours, other, seed)))
     };
+    let mut reports = Vec::new();
+    for (size, best) in nested {
+        reports.extend(nested_report(ctx, judge, seed, encoder, *size, best.as_ref())?);
+    }
     let rows = of(&ours, Asking::Rows).map(|recall| {
         let closed = beside(&closed, Asking::Rows);
         ValidationReport {
+            nested: reports,
             start_recall: of(&started, Asking::Rows).map(mean),
             closed_form: best.map(|best| best.name.clone()),
             pca_recall: closed.map(|(recall, _)| recall),
@@ -82,6 +98,29 @@ pub(super) fn judged(
         }
     });
     Ok(Judged { rows, queries })
+}
+
+/// What the first `size` numbers keep; none where there are no rows to tell by.
+fn nested_report(
+    ctx: &Context,
+    judge: &Watch<'_>,
+    seed: u64,
+    encoder: &Network<f32>,
+    size: usize,
+    best: Option<&BestForm>,
+) -> Result<Option<NestedReport>> {
+    let ours = scores(ctx, judge, &encoder.first_outputs(size))?;
+    let Some(ours) = of(&ours, Asking::Rows) else { return Ok(None) };
+    let closed = best.map(|best| judge.scores(&ctx.quiet(), &|ctx, x| best.map.transform(ctx, x)));
+    let closed = closed.transpose()?;
+    let closed = closed.as_ref().and_then(|scores| of(scores, Asking::Rows));
+    Ok(Some(NestedReport {
+        n_components: size,
+        recall: mean(ours),
+        pca_recall: closed.map(mean),
+        closed_form: best.map(|best| best.name.clone()),
+        gain: closed.map(|closed| gain(ours, closed, seed)),
+    }))
 }
 
 /// What makes a model of an encoder.

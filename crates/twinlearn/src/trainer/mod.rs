@@ -8,6 +8,7 @@ mod finish;
 mod fit;
 mod lists;
 mod mean;
+mod nest;
 mod plan;
 mod queries;
 mod race;
@@ -28,7 +29,7 @@ pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
 pub use queries::{QueryRecord, QueryReport, RowsAlone};
 pub(crate) use rows::judged_rows;
-pub use validation::ValidationReport;
+pub use validation::{NestedReport, ValidationReport};
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -110,7 +110,10 @@ impl FitPlan {
         let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
             + cost::reading((4 * n * dim) as f64);
         // What training on queries was worth is told by a second training without them.
-        let times = if n_asking > 0 { 2.0 } else { 1.0 };
+        let times = 1.0
+            + f64::from(u8::from(n_asking > 0))
+            // Nested sizes are trained after the whole.
+            + f64::from(u8::from(!params.nested.is_empty()));
         let work = times * (cost::product(training) + reading + watching)
             + cost::search(n_asking, n_fitted, dim)
             + 3.0 * cost::axes(n_fitted, dim);

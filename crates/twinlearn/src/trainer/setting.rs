@@ -52,6 +52,8 @@ pub(super) struct Setting<'a> {
     pub(super) axes: Option<&'a Axes<'a>>,
     /// Anchors beside the rows.
     pub(super) queries: Option<&'a Asked<'a>>,
+    /// Sizes below d that are trained too.
+    pub(super) nested: &'a [usize],
     /// How much nearer neighbours are than other rows.
     pub(super) gap: f64,
 }
@@ -105,15 +107,14 @@ impl Setting<'_> {
         let ctx = self.ctx;
         let unbiased = encoder.as_linear().is_some() && !params.centre_target;
         let space = Space::axes(ctx, &axes.coordinates, unbiased, encoder);
-        let size = match params.metric {
-            Metric::Cosine => 1.0,
-            metric => {
-                let rows = self.rows();
-                let ids = spread_ids(rows.n_rows(), SAMPLE);
-                let inside = space.entered(ctx, encoder);
-                mean_square(&encode(ctx, &inside.folded(), &Subset::new(rows, &ids)?)?, metric)
-            }
-        };
+        let rows = self.rows();
+        let ids = spread_ids(rows.n_rows(), SAMPLE);
+        let inside = space.entered(ctx, encoder);
+        let reduced = encode(ctx, &inside.folded(), &Subset::new(rows, &ids)?)?;
+        let of = |width, share| Prefix { width, share, size: size(&reduced, width, params.metric) };
+        let share = (NESTED / params.n_components as f64).min(MOST_NESTED);
+        let mut prefixes: Vec<Prefix> = self.nested.iter().map(|&width| of(width, share)).collect();
+        prefixes.push(of(params.n_components, 1.0));
         let tau = params.tau.unwrap_or(TAU);
         let queries = source.n_queries();
         let mut kinds = vec![(source.batch - queries, tau)];
@@ -131,7 +132,7 @@ impl Setting<'_> {
             centre: axes.scaled(&centre),
             kinds,
             rows: source.n_rows(),
-            prefixes: vec![Prefix { width: params.n_components, share: 1.0, size }],
+            prefixes,
         });
         Ok((objective, space))
     }
@@ -182,6 +183,11 @@ impl Setting<'_> {
     }
 }
 
+/// The weight of the loss of each nested size, beside 1 for that of all d, is this over d, and at most
+/// so much: small enough that the whole loses next to nothing (the loss of the whole falls with d, and
+/// its last axes can make up for what the first are made to do).
+const NESTED: f64 = 8.0;
+const MOST_NESTED: f64 = 0.25;
 /// τ where nothing is known of the rows.
 const TAU: f64 = 0.05;
 
@@ -191,19 +197,22 @@ pub(super) fn spread_ids(n: usize, most: usize) -> Vec<u32> {
     (0..count).map(|i| (i * n / count) as u32).collect()
 }
 
-/// The mean square length of rows, about their mean under l2.
-fn mean_square(rows: &Matrix, metric: Metric) -> f64 {
+/// About how large similarities of the first `width` numbers of reduced rows are: 1 for cosines, else
+/// their mean square length, about their mean under l2.
+fn size(rows: &Matrix, width: usize, metric: Metric) -> f64 {
+    if metric == Metric::Cosine {
+        return 1.0;
+    }
     let n = rows.rows().max(1) as f64;
-    let square = rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n;
-    let of_mean = match metric {
-        Metric::L2 => {
-            let mean = |j| rows.as_slice().iter().skip(j).step_by(rows.cols());
-            let sums = (0..rows.cols()).map(|j| mean(j).map(|&v| f64::from(v)).sum::<f64>() / n);
-            sums.map(|m| m * m).sum()
+    let column = |j: usize| (0..rows.rows()).map(move |i| f64::from(rows.row(i)[j]));
+    let spread = |j| {
+        let square = column(j).map(|v| v * v).sum::<f64>() / n;
+        match metric {
+            Metric::L2 => square - (column(j).sum::<f64>() / n).powi(2),
+            _ => square,
         }
-        _ => 0.0,
     };
-    let size = square - of_mean;
+    let size = (0..width).map(spread).sum::<f64>();
     if size > 0.0 { size } else { 1.0 }
 }
 

@@ -3,8 +3,9 @@
 use super::Trainer;
 use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
-use super::finish::{Finish, Judged, judged};
+use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
+use super::nest::nested;
 use super::queries::Queries;
 use super::rows::Units;
 use super::run::{Run, Trained};
@@ -111,7 +112,8 @@ impl Stages<'_> {
         let of_queries = (Asking::Queries, share);
         let truth = &self.for_truth;
         let [watch, judge] = clock.time(Stage::Evaluate, || {
-            let [mut watch, mut judge] = [Watch::new(base()?, params), Watch::new(base()?, params)];
+            let mut watch = Watch::new(base()?, params);
+            let mut judge = Watch::new(base()?, params);
             if !watched_ids.is_empty() {
                 watch = watch.watching(truth, of_rows, Subset::new(source, &watched_ids)?, None)?;
                 judge = judge.watching(truth, of_rows, Subset::new(source, &judged_ids)?, None)?;
@@ -157,7 +159,8 @@ impl Stages<'_> {
         });
         let asked = asked.transpose()?;
         let pca = forms.map(|forms| forms.forms.pca());
-        let setting = Setting { ctx, x, pca, axes: axes.as_ref(), queries: asked.as_ref(), gap };
+        let (axes, queries_inside) = (axes.as_ref(), asked.as_ref());
+        let setting = Setting { ctx, x, pca, axes, queries: queries_inside, nested: &[], gap };
         let finish = Finish { x, origin: self.origin, base: &base_ids };
         let run = Run {
             params,
@@ -170,11 +173,14 @@ impl Stages<'_> {
             keeper: keeper.as_ref(),
             finish: &finish,
         };
-        let begins = start.networks.encoder.clone();
-        let best = start.best;
+        let (best, begins) = (start.best, start.networks.encoder.clone());
         let trained = match params.solver {
             Solver::Spectral | Solver::Pca => run.start(start.networks),
             Solver::Sgd => clock.time(Stage::Train, || run.train(start.networks, start_recall))?,
+        };
+        let trained = match params.nested.is_empty() {
+            true => trained,
+            false => clock.time(Stage::Nest, || nested(&run, trained))?,
         };
         let judges_queries =
             judge.as_ref().is_some_and(|judge| judge.n_queries(Asking::Queries) > 0);
@@ -198,8 +204,9 @@ impl Stages<'_> {
         }
         let judged = match &judge {
             Some(judge) => clock.time(Stage::Evaluate, || {
-                let (begins, best, alone) = (&begins, best.as_ref(), alone.as_ref());
-                judged(ctx, judge, params.seed, &encoder, begins, best, alone)
+                let nested = self.nested_rivals(forms, watch.as_ref())?;
+                let rivals = Rivals { start: begins, best, nested, rows_alone: alone };
+                judged(ctx, judge, params.seed, &encoder, &rivals)
             })?,
             None => Judged::default(),
         };
@@ -271,6 +278,20 @@ impl Stages<'_> {
             _ => starts()?,
         };
         Ok(Start { best, networks })
+    }
+
+    /// The best closed form at every nested size.
+    fn nested_rivals(
+        &self,
+        forms: Option<&Forms>,
+        watch: Option<&Watch<'_>>,
+    ) -> Result<Vec<(usize, Option<BestForm>)>> {
+        let best = |&size: &usize| {
+            let forms = forms.filter(|_| size <= self.x.dim());
+            let best = forms.map(|forms| best_form(&self.ctx, &forms.forms, size, watch));
+            Ok((size, best.transpose()?))
+        };
+        self.params.nested.iter().map(best).collect()
     }
 
     /// The encoder that the same fit gives without its queries.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluation::{Estimate, recall_scores};
 use crate::knn::{Metric, search_of_checked};
 use crate::linalg::{Matrix, matmul};
@@ -89,6 +89,39 @@ pub struct ValidationReport {
     /// The encoder's recall less that of the closed form, row by row.
     #[serde(default)]
     pub gain: Option<Estimate>,
+    /// The same of the first numbers of reduced vectors, for each nested size.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<NestedReport>,
+}
+
+/// recall@k of the first numbers of reduced vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NestedReport {
+    /// How many numbers.
+    pub n_components: usize,
+    /// Of the encoder.
+    pub recall: f64,
+    /// Of the best closed form at that dimension, where there is one, and which it is.
+    pub pca_recall: Option<f64>,
+    /// Which form that is.
+    pub closed_form: Option<String>,
+    /// The encoder's recall less that of the closed form, row by row.
+    pub gain: Option<Estimate>,
+}
+
+impl ValidationReport {
+    /// What was told of the first `n_components` numbers, if anything was.
+    pub(crate) fn of_prefix(self, n_components: usize) -> Option<Self> {
+        let (n_rows, k) = (self.n_rows, self.k);
+        let mut nested = self.nested;
+        let place = nested.iter().position(|nested| nested.n_components == n_components)?;
+        let NestedReport { recall, pca_recall, closed_form, gain, .. } = nested.swap_remove(place);
+        nested.truncate(place);
+        let start_recall = None;
+        Some(Self { n_rows, k, recall, start_recall, pca_recall, closed_form, gain, nested })
+    }
 }
 
 /// What queries are, whose neighbours a reduction should keep.
@@ -111,6 +144,12 @@ struct Group<'a> {
     truth: Vec<u32>,
 }
 
+impl Group<'_> {
+    fn again(&self) -> Group<'_> {
+        Group { truth: self.truth.clone(), ..*self }
+    }
+}
+
 /// Measures reductions of the same rows against the original space.
 pub(super) struct Watch<'a> {
     base: Subset<'a>,
@@ -118,6 +157,8 @@ pub(super) struct Watch<'a> {
     metric: Metric,
     /// γ of the output.
     whiten: f64,
+    /// The sizes below d that are wanted too, and what d must keep.
+    nested: Option<(&'a [usize], f64)>,
     pub(super) k: usize,
 }
 
@@ -132,7 +173,7 @@ impl<'a> Watch<'a> {
     pub(super) fn new(base: Subset<'a>, params: &Params) -> Self {
         let (metric, whiten) = (params.metric, params.whiten);
         let k = RECALL_K.min(base.n_rows());
-        Self { base, groups: Vec::new(), metric, whiten, k }
+        Self { base, groups: Vec::new(), metric, whiten, nested: None, k }
     }
 
     /// With these queries, if there are any; `own` are their places in the base, where they are rows
@@ -162,10 +203,18 @@ impl<'a> Watch<'a> {
 
     /// The same for queries of one kind alone.
     pub(super) fn only(&self, asking: Asking) -> Option<Watch<'_>> {
-        let of = |group: &Group<'a>| Group { truth: group.truth.clone(), ..*group };
-        let groups = self.groups.iter().filter(|group| group.asking == asking).map(of).collect();
+        let groups = self.groups.iter().filter(|group| group.asking == asking);
+        let groups = groups.map(Group::again).collect();
         let Self { base, metric, whiten, k, .. } = *self;
-        Watch { base, groups, metric, whiten, k }.if_any()
+        Watch { base, groups, metric, whiten, nested: None, k }.if_any()
+    }
+
+    /// The same with an eye on these sizes below d too: what is chosen by is the mean over all sizes,
+    /// of encoders that keep at least `least` at d.
+    pub(super) fn nested<'b>(&'b self, sizes: &'b [usize], least: f64) -> Watch<'b> {
+        let groups = self.groups.iter().map(Group::again).collect();
+        let Self { base, metric, whiten, k, .. } = *self;
+        Watch { base, groups, metric, whiten, nested: Some((sizes, least)), k }
     }
 
     /// How many queries of a kind there are.
@@ -184,6 +233,7 @@ impl<'a> Watch<'a> {
             pca_recall: None,
             closed_form: None,
             gain: None,
+            nested: Vec::new(),
         }
     }
 
@@ -206,26 +256,45 @@ impl<'a> Watch<'a> {
             .collect())
     }
 
-    /// recall@k by an encoder, whose output is then whitened where that is asked for: of several
-    /// kinds of queries the mean by their shares.
+    /// What is chosen by: recall@k by an encoder, whose output is then whitened where that is asked
+    /// for; of several kinds of queries the mean by their shares, of several sizes the mean. Below 0
+    /// where d keeps less than it must.
     pub(super) fn recall_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<f64> {
-        self.scores_of(ctx, encoder).map(|scores| self.mean(&scores))
+        let ctx = &ctx.quiet();
+        let (base, queries) = self.reduced(ctx, encoder)?;
+        let whole = self.mean(&self.found(ctx, &base, &queries)?);
+        let Some((sizes, least)) = self.nested else { return Ok(whole) };
+        if whole < least {
+            return Ok(whole - 1.0);
+        }
+        let mut sum = whole;
+        for &size in sizes {
+            let queries: Vec<Matrix> = queries.iter().map(|q| q.first_columns(size)).collect();
+            sum += self.mean(&self.found(ctx, &base.first_columns(size), &queries)?);
+        }
+        Ok(sum / (1 + sizes.len()) as f64)
     }
 
     /// [`scores`](Self::scores) of an encoder, whose output is whitened as said.
     pub(super) fn scores_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<Scores> {
         let ctx = &ctx.quiet();
-        let encoder = encoder.folded();
-        let mut base = encode(ctx, &encoder, &self.base)?;
-        let axes = whitening(ctx, &base, self.whiten)?;
-        if let Some(axes) = &axes {
-            base = turned(ctx, &base, axes);
-        }
-        let queries = |queries: &Subset<'_>| {
-            let reduced = encode(ctx, &encoder, queries)?;
-            Ok(axes.as_ref().map_or(reduced.clone(), |axes| turned(ctx, &reduced, axes)))
-        };
+        let (base, queries) = self.reduced(ctx, encoder)?;
         self.found(ctx, &base, &queries)
+    }
+
+    /// Base and queries, reduced.
+    fn reduced(&self, ctx: &Context, encoder: &Network<f32>) -> Result<(Matrix, Vec<Matrix>)> {
+        let encoder = encoder.folded();
+        let base = encode(ctx, &encoder, &self.base)?;
+        let queries = self.groups.iter().map(|group| encode(ctx, &encoder, &group.queries));
+        let queries: Vec<Matrix> = queries.collect::<Result<_>>()?;
+        Ok(match whitening(ctx, &base, self.whiten)? {
+            None => (base, queries),
+            Some(axes) => {
+                let turned = |rows: &Matrix| turned(ctx, rows, &axes);
+                (turned(&base), queries.iter().map(turned).collect())
+            }
+        })
     }
 
     /// The encoder as the user gets it, where its output is whitened.
@@ -236,24 +305,19 @@ impl<'a> Watch<'a> {
     /// recall@k of every query after a reduction.
     pub(super) fn scores(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<Scores> {
         let ctx = &ctx.quiet();
-        let base = reduce(ctx, &self.base)?;
-        self.found(ctx, &base, &|queries| reduce(ctx, queries))
+        let queries = self.groups.iter().map(|group| reduce(ctx, &group.queries));
+        self.found(ctx, &reduce(ctx, &self.base)?, &queries.collect::<Result<Vec<_>>>()?)
     }
 
-    fn found(
-        &self,
-        ctx: &Context,
-        base: &Matrix,
-        reduce: &dyn Fn(&Subset<'_>) -> Result<Matrix>,
-    ) -> Result<Scores> {
-        let of = |group: &Group<'_>| {
-            let found = self.nearest(ctx, group, &reduce(&group.queries)?, base)?;
+    fn found(&self, ctx: &Context, base: &Matrix, queries: &[Matrix]) -> Result<Scores> {
+        let of = |(group, queries): (&Group<'_>, &Matrix)| {
+            let found = self.nearest(ctx, group, queries, base)?;
             Ok((group.asking, recall_scores(&group.truth, &found, self.k)?))
         };
-        self.groups.iter().map(of).collect()
+        self.groups.iter().zip(queries).map(of).collect()
     }
 
-    /// What is chosen by.
+    /// The mean by the shares of kinds.
     pub(super) fn mean(&self, scores: &Scores) -> f64 {
         let all: f64 = self.groups.iter().map(|group| group.share).sum();
         let parts = self.groups.iter().zip(scores);
@@ -282,6 +346,20 @@ pub(super) fn whitened(
             None => encoder,
         })
     })
+}
+
+/// The encoder with its output turned to the principal axes of reduced `rows`.
+pub(super) fn turned_to_axes(
+    ctx: &Context,
+    rows: &dyn Vectors,
+    encoder: Network<f32>,
+) -> Result<Network<f32>> {
+    match Pca::fit(ctx, &encode(ctx, &encoder.folded(), rows)?) {
+        Ok(pca) => Ok(encoder.mapped(pca.projection(pca.mean().len(), 0.0)?.weight)),
+        // All are equal: no axis is before another.
+        Err(Error::Invalid { .. }) => Ok(encoder),
+        Err(error) => Err(error),
+    }
 }
 
 /// The map of reduced rows to their principal axes, divided by σ^`power`; none for power 0.

@@ -1,0 +1,75 @@
+//! What the first numbers of reduced vectors keep, at every nested size of a model.
+
+use serde::{Deserialize, Serialize};
+
+use super::baselines::Baselines;
+use super::bootstrap::Estimate;
+use super::data::Reduction;
+use super::judge::Judge;
+use crate::context::Context;
+use crate::error::Result;
+
+/// Reductions to one of the nested sizes of the first model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NestedEvaluation {
+    /// The size.
+    pub n_components: usize,
+    /// The first numbers of the first model's reduced vectors; then models of that size, or with that
+    /// nested size, in their order; then the baseline that keeps most.
+    pub methods: Vec<NestedMethod>,
+}
+
+/// What one of them keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NestedMethod {
+    /// As it was given, or the baseline's.
+    pub name: String,
+    /// recall@k of the original neighbours.
+    pub recall: Estimate,
+    /// The first one's recall minus this one's, query by query.
+    pub recall_behind_first: Option<Estimate>,
+}
+
+/// Judges all nested sizes of the first reduction, if it is a model that has some.
+pub(super) fn nested(
+    ctx: &Context,
+    judge: &Judge<'_>,
+    reductions: &[(&str, Reduction<'_>)],
+    baselines: Option<&Baselines>,
+    seed: u64,
+) -> Result<Vec<NestedEvaluation>> {
+    let Some((_, Reduction::Model(first))) = reductions.first() else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for &size in &first.params().nested {
+        let mut scores: Vec<(String, Vec<f64>)> = Vec::new();
+        for (name, reduction) in reductions {
+            let Reduction::Model(model) = reduction else { continue };
+            let is_nested = model.params().nested.contains(&size);
+            if is_nested || model.n_components() == size {
+                let prefix = model.prefix(size)?;
+                let recall = judge.recall(ctx, &Reduction::Model(&prefix))?;
+                scores.push(((*name).to_owned(), recall));
+            }
+        }
+        let mut best: Option<(f64, String, Vec<f64>)> = None;
+        for (name, map) in baselines.map(|b| b.at(size)).transpose()?.unwrap_or_default() {
+            let recall = judge.recall(ctx, &Reduction::Map(&map))?;
+            let sum = recall.iter().sum::<f64>();
+            if best.as_ref().is_none_or(|best| sum > best.0) {
+                best = Some((sum, name, recall));
+            }
+        }
+        scores.extend(best.map(|(_, name, recall)| (name, recall)));
+        let behind = |scores: &[f64], first: &[f64]| {
+            let gaps: Vec<f64> = first.iter().zip(scores).map(|(a, b)| a - b).collect();
+            Estimate::of_mean(&gaps, seed)
+        };
+        let methods = scores.iter().enumerate().map(|(i, (name, recall))| NestedMethod {
+            name: name.clone(),
+            recall: Estimate::of_mean(recall, seed),
+            recall_behind_first: (i > 0).then(|| behind(recall, &scores[0].1)),
+        });
+        all.push(NestedEvaluation { n_components: size, methods: methods.collect() });
+    }
+    Ok(all)
+}

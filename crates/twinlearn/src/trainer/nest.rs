@@ -1,0 +1,39 @@
+//! Nested sizes: the first numbers of reduced vectors as reductions of their own.
+//!
+//! What similarities are left alone by are rotations, so a trained encoder is first turned to the
+//! principal axes of what it gives, which loses nothing. Then it is trained on, with the losses of the
+//! prefixes added to that of the whole. Kept is the moment (a step, the mean, a point between start
+//! and end) that keeps most neighbours over all sizes, of those that keep at d what was kept before,
+//! but for [`TOLERANCE`].
+
+use super::run::{Run, Trained};
+use super::setting::Setting;
+use super::step::Networks;
+use super::validation::turned_to_axes;
+use crate::context::Stage;
+use crate::data::Subset;
+use crate::error::Result;
+
+/// What held-out recall at d may lose.
+const TOLERANCE: f64 = 0.0035;
+
+/// What `trained` becomes.
+pub(super) fn nested(run: &Run<'_>, trained: Trained) -> Result<Trained> {
+    let ctx = &run.ctx.quiet();
+    run.ctx.stage(Stage::Nest, 1, || {
+        let Trained { params, networks, record } = trained;
+        let rows = Subset::new(run.finish.x, run.finish.base)?;
+        let encoder = turned_to_axes(ctx, &rows, networks.encoder)?;
+        let kept = run.watch.map(|watch| watch.recall_of(ctx, &encoder)).transpose()?;
+        let least = kept.unwrap_or_default() - TOLERANCE;
+        let watch = run.watch.map(|watch| watch.nested(&params.nested, least));
+        let setting = Setting { ctx, nested: &params.nested, ..*run.setting };
+        let (callbacks, keeper) = (None, None);
+        let setting = &setting;
+        let run =
+            Run { params: &params, ctx, setting, watch: watch.as_ref(), callbacks, keeper, ..*run };
+        let recall = run.recall(&encoder)?;
+        let networks = run.train(Networks { encoder, projector: None }, recall)?.networks;
+        Ok(Trained { networks, record, params: params.clone() })
+    })
+}
