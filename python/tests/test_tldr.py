@@ -361,19 +361,21 @@ def test_zero_rows_have_no_cosine(x: Any) -> None:
 
 
 def test_nested_sizes(x: Any) -> None:
-    tldr = TLDR(n_components=8, nested=np.array([2, 4]), epochs=2).fit(x)
+    sizes: Any = np.array([2, 4])
+    tldr = TLDR(n_components=8, nested=sizes, epochs=2).fit(x)
     z = tldr.transform(x)
     assert np.array_equal(tldr.transform(x, n_components=4), z[:, :4])
     unit = z[:, :4] / np.linalg.norm(z[:, :4], axis=1, keepdims=True)
     np.testing.assert_allclose(tldr.transform(x, l2_norm=True, n_components=4), unit, atol=1e-6)
     assert tldr.validation_ is not None
     assert [told["n_components"] for told in tldr.validation_["nested"]] == [2, 4]
-    with pytest.raises(TwinlearnError, match="n_components: expected one of 2, 4, 8 .* got 3"):
+    with pytest.raises(TwinlearnError, match=r"n_components: expected one of 2, 4, 8 .* got 3"):
         tldr.transform(x, n_components=3)
-    with pytest.raises(TwinlearnError, match="nested: expected sizes from 1 to 7, rising, got 4, 2"):
+    with pytest.raises(TwinlearnError, match="nested: expected sizes from 1 to 7, rising, got 4"):
         TLDR(n_components=8, nested=(4, 2)).fit(x)
+    sizes = "4,2"
     with pytest.raises(TwinlearnError, match="nested: expected a sequence of whole numbers"):
-        TLDR(nested="4,2").fit(x)
+        TLDR(nested=sizes).fit(x)
 
 
 def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
@@ -393,7 +395,7 @@ def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
     written = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("m", "own")]
     assert written[0] == written[1]
     assert TLDR(n_components=4, epochs=1).fit(x).queries_ is None
-    with pytest.raises(TwinlearnError, match="query_share: expected none without queries, got 0.5"):
+    with pytest.raises(TwinlearnError, match="query_share: expected none without queries"):
         TLDR(query_share=0.5).fit(x)
     with pytest.raises(TwinlearnError, match="queries: expected at least 1 row of dimension 384"):
         TLDR().fit(x, queries=queries[:, :5])

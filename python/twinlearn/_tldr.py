@@ -302,9 +302,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
 
     # -- using -----------------------------------------------------------------------------------
 
-    def transform(
-        self, X: Any, l2_norm: bool = False, *, n_components: int | None = None
-    ) -> Any:
+    def transform(self, X: Any, l2_norm: bool = False, *, n_components: int | None = None) -> Any:
         """Reduce rows.
 
         Parameters
@@ -313,8 +311,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         l2_norm : bool, default=False
             Scale every reduced vector to length 1.
         n_components : int, optional
-            The first so many numbers of reduced vectors, scaled as such: a nested size of the model;
-            any below its own with solver pca or spectral.
+            The first so many numbers of reduced vectors, scaled as such: a nested size of the
+            model; any below its own with solver pca or spectral.
 
         Returns
         -------
