@@ -96,7 +96,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         How near two rows are: cosine (ip). Cosine refuses rows of zeros.
     init : {"best", "pca", "spectral", "random", "model"} or None, default=None
         Where the encoder starts: a linear one from the closed form that keeps most held-out
-        neighbours, others from PCA where they can carry that (random). ``"model"`` goes on from the
+        neighbours (best); one with hidden layers, where they are wide enough to carry it (``mlp``:
+        2d), from the linear encoder that the same fit gives with loss KL (best), else from PCA
+        (random). ``"model"`` goes on from the
         model that this estimator has, fitted or loaded; what is None is then as that was made.
     recipe : {"default", "reference"}, default="default"
         What None stands for.

@@ -126,9 +126,10 @@ pub(crate) struct FitArgs {
     /// Where the neighbour graph goes (.npy, N × k, i64).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) save_knn: Option<PathBuf>,
-    /// Where the encoder starts: best (the closed form that keeps most held-out neighbours), pca,
-    /// spectral or random [default: best for linear encoders, else pca where hidden layers are wide
-    /// enough to carry it].
+    /// Where the encoder starts: best (the closed form that keeps most held-out neighbours; with hidden
+    /// layers and loss KL the linear encoder that the same fit gives), pca, spectral or random
+    /// [default: best for linear encoders, and with loss KL where hidden layers are wide enough to
+    /// carry it (mlp: 2d); with other losses then pca; else random].
     #[arg(long, value_name = "INIT")]
     pub(crate) init: Option<String>,
     /// A PCA start, which this implies, or a spectral one divides each column by its standard deviation

@@ -55,6 +55,8 @@ pub enum Stage {
     Choose,
     /// Training; counted in steps.
     Train,
+    /// Training the linear encoder that one with hidden layers begins with.
+    Linear,
     /// Training on for nested sizes.
     Nest,
     /// The same fit on rows alone, to tell what training on queries is worth.
@@ -81,6 +83,7 @@ impl Stage {
             Self::Spectral => "spectral",
             Self::Choose => "choose",
             Self::Train => "train",
+            Self::Linear => "linear",
             Self::Nest => "nest",
             Self::Compare => "compare",
             Self::Whiten => "whiten",

@@ -72,6 +72,15 @@ impl Pca {
         &self.axes
     }
 
+    /// The mean of each output of a map over the vectors.
+    pub(crate) fn means(&self, map: &LinearMap) -> Vec<f64> {
+        let of = |i: usize| {
+            let terms = map.weight.row(i).iter().zip(&self.mean).map(|(&w, m)| f64::from(w) * m);
+            terms.sum::<f64>() + f64::from(map.bias[i])
+        };
+        (0..map.weight.rows()).map(of).collect()
+    }
+
     /// The standard deviation of each output of a map over the vectors, at least what is rounding.
     pub(crate) fn spreads(&self, map: &LinearMap) -> Vec<f64> {
         let along = |weight: &[f32], axis: &[f64]| {

@@ -229,6 +229,23 @@ fn nobody_gets_less_than_the_start() {
 }
 
 #[test]
+fn hidden_layers_begin_with_the_trained_linear_encoder() {
+    for (metric, epochs) in [(Metric::Cosine, 30), (Metric::L2, 1)] {
+        let params = || Params::builder().n_components(8).metric(metric).epochs(epochs);
+        let linear = fit(&real(), params()).report.validation.unwrap();
+        let hidden = params().encoder("mlp-1-64".parse().unwrap());
+        let report = fit(&real(), hidden).report;
+        let v = report.validation.unwrap();
+        let start = v.start_recall.unwrap();
+        assert!((start - linear.recall).abs() < 0.01, "{metric}: {start} {}", linear.recall);
+        assert!(v.recall > start - 0.01, "{metric}: {v:?}");
+        if epochs > 1 {
+            assert!(v.recall > start + 0.02, "{metric}: {v:?}");
+        }
+    }
+}
+
+#[test]
 fn spectral_needs_no_training() {
     let x = real();
     let run = |threads| {

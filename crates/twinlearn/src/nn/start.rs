@@ -8,17 +8,18 @@ use super::spec::{NetworkKind, NetworkSpec, NormLayer};
 use crate::linalg::Matrix;
 
 impl Network<f32> {
-    /// A network of x that gives `weight` · x + `bias`, whose outputs have mean 0 and standard
-    /// deviations `spreads` over the data. [`NetworkSpec::carries`] must hold.
+    /// A network of x that gives `weight` · x + `bias`, whose outputs have these means and standard
+    /// deviations over the data. [`NetworkSpec::carries`] must hold.
     ///
-    /// Hidden layers hand on the standardised outputs, which batch norm leaves as they are; an
+    /// Hidden layers hand on the outputs divided by their deviations, which batch norm leaves as they
+    /// are, for it adds the mean that it takes off; an
     /// `mlp` as two halves, because a = max(a, 0) − max(−a, 0). Hidden units beyond those begin at
     /// random and unheard.
     pub(crate) fn carrying(
         spec: &NetworkSpec,
         weight: &Matrix,
         bias: &[f32],
-        spreads: &[f64],
+        [means, spreads]: [&[f64]; 2],
         rng: &mut impl Rng,
     ) -> Self {
         let (d, dim) = (weight.rows(), weight.cols());
@@ -60,12 +61,18 @@ impl Network<f32> {
                 if let Some(bias) = &mut block.bias {
                     bias[unit] = shift as f32;
                 }
-                if let Some(Norm { kind: NormKind::Batch { running_mean, running_var }, .. }) =
-                    &mut block.norm
+                if let Some(Norm {
+                    kind: NormKind::Batch { running_mean, running_var },
+                    shift: after,
+                    ..
+                }) = &mut block.norm
                 {
-                    // Without a bias the mean of the product is what the bias would take off.
-                    running_mean[unit] = if block.bias.is_some() { 0.0 } else { -shift as f32 };
+                    let mean = sign * means[i] / spreads[i];
+                    // Without a bias the mean of the product lacks what the bias would add.
+                    let lacks = if block.bias.is_some() { 0.0 } else { shift };
+                    running_mean[unit] = (mean - lacks) as f32;
                     running_var[unit] = (1.0 - EPS) as f32;
+                    after[unit] = mean as f32;
                 }
             }
         }
@@ -88,7 +95,8 @@ mod tests {
             let spec: NetworkSpec = text.parse().unwrap();
             assert!(spec.carries(3, NormLayer::Batch));
             let mut rng = generator(5, Purpose::Init, 0);
-            let network = Network::carrying(&spec, &weight, &bias, &spreads, &mut rng);
+            let means = [0.0, 3.0, -0.5];
+            let network = Network::carrying(&spec, &weight, &bias, [&means, &spreads], &mut rng);
             let got = network.folded().infer(x.as_slice());
             for row in 0..8 {
                 for (i, got) in got.row(row).iter().enumerate() {

@@ -73,8 +73,9 @@ builder! {
     noise: f64,
     /// Default: BN.
     norm_layer: NormLayer,
-    /// Default: best for linear encoders, spectral with solver spectral, pca where hidden layers can
-    /// carry it or a `pca_power` is given; else random, as in the reference recipe.
+    /// Default: best for linear encoders and, with loss KL, where hidden layers can carry it; spectral
+    /// with solver spectral; pca with other losses where hidden layers can carry it, or where a
+    /// `pca_power` is given; else random, as in the reference recipe.
     init: Init,
     /// γ of a PCA or spectral start; default 0.25 with loss BT, else 0.5.
     pca_power: f64,
@@ -158,7 +159,10 @@ impl ParamsBuilder {
             Solver::Pca => Init::Best,
             Solver::Sgd if reference => Init::Random,
             Solver::Sgd if linear => Init::Best,
-            Solver::Sgd if encoder.carries(n_components, norm_layer) => Init::Pca,
+            Solver::Sgd if encoder.carries(n_components, norm_layer) => match loss {
+                Loss::KL if !gaussian => Init::Best,
+                _ => Init::Pca,
+            },
             Solver::Sgd => Init::Random,
         };
         let optimizer = self.optimizer.or(model_of_loss.map(|m| m.optimizer));

@@ -286,9 +286,12 @@ impl TryFrom<Hyperparameters> for Params {
         {
             return Err(Error::invalid("query_share", "a share between 0 and 1", share));
         }
-        if matches!(h.init, Init::Pca | Init::Spectral)
-            && !h.encoder.carries(h.n_components, h.norm_layer)
-        {
+        let carried = match h.init {
+            Init::Pca | Init::Spectral => true,
+            Init::Best => listed && h.encoder.kind() != NetworkKind::Linear,
+            Init::Random | Init::Model => false,
+        };
+        if carried && !h.encoder.carries(h.n_components, h.norm_layer) {
             return Err(Error::invalid(
                 "init",
                 format_args!(
@@ -299,8 +302,9 @@ impl TryFrom<Hyperparameters> for Params {
                 h.init,
             ));
         }
-        if h.init == Init::Best && h.encoder.kind() != NetworkKind::Linear {
-            let expected = "pca, spectral, random or model for an encoder with hidden layers";
+        if h.init == Init::Best && h.encoder.kind() != NetworkKind::Linear && !listed {
+            let expected =
+                "pca, spectral, random or model for hidden layers without neighbourhood KL";
             return Err(Error::invalid("init", expected, h.init));
         }
         if h.gaussian && h.init == Init::Spectral {
@@ -392,14 +396,16 @@ mod tests {
         let solver = || Params::builder().solver(Solver::Pca);
         assert_eq!(solver().build().unwrap().init, Init::Best);
         assert_eq!(solver().pca_power(0.5).build().unwrap().init, Init::Pca);
-        // An encoder that can carry a PCA start gets one.
+        // An encoder that can carry a linear start gets one: with loss KL a trained one.
         let init = |spec: &str, norm| {
             let b = Params::builder().encoder(spec.parse().unwrap()).norm_layer(norm);
             b.n_components(32).build().unwrap().init
         };
-        assert_eq!(init("mlp-1-64", NormLayer::Batch), Init::Pca);
+        assert_eq!(init("mlp-1-64", NormLayer::Batch), Init::Best);
         assert_eq!(init("mlp-1-63", NormLayer::Batch), Init::Random);
-        assert_eq!(init("flinear-1-32", NormLayer::Batch), Init::Pca);
+        assert_eq!(init("flinear-1-32", NormLayer::Batch), Init::Best);
+        let bt = Params::builder().encoder("mlp-1-64".parse().unwrap()).loss(Loss::BT);
+        assert_eq!(bt.build().unwrap().init, Init::Pca);
         assert_eq!(init("flinear-1-32", NormLayer::Layer), Init::Random);
     }
 

@@ -20,7 +20,9 @@ pub enum Recipe {
 #[serde(rename_all = "lowercase")]
 pub enum Init {
     /// The closed form that keeps most neighbours of held-out rows: principal axes divided by σ^γ for
-    /// four γ, without centring, and axes along which neighbours differ. For linear encoders.
+    /// four γ, without centring, and axes along which neighbours differ. With hidden layers, which must
+    /// be able to carry it as `Pca` says, and loss KL: the linear encoder that the same fit gives, so
+    /// that they never keep fewer than it.
     Best,
     /// The first principal axes, each divided by σ^`pca_power`. Encoders with hidden layers carry
     /// them through: they need batch norm and widths of at least d (`flinear`) or 2d (`mlp`, whose

@@ -6,6 +6,7 @@ mod coordinates;
 mod feed;
 mod finish;
 mod fit;
+mod learn;
 mod lists;
 mod mean;
 mod nest;

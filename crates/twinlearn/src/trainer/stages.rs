@@ -5,12 +5,12 @@ use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
 use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
-use super::nest::nested;
+use super::learn::{Learned, Material, Told};
 use super::queries::Queries;
 use super::rows::Units;
-use super::run::{Run, Trained};
-use super::setting::{Axes, Setting, Similarity, gap, moved, spread_ids};
-use super::start::{self, BestForm, best_form};
+use super::run::Trained;
+use super::setting::{Axes, moved, spread_ids};
+use super::start::{BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, halves, whitened};
 use crate::closed::{ClosedForms, differences};
@@ -20,14 +20,13 @@ use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric, graph_of_checked};
 use crate::linalg::Matrix;
 use crate::model::HeldOut;
-use crate::nn::Network;
 use crate::pairs::Pairs;
 use crate::params::{Init, Params, Solver};
 use crate::pca::Moments;
 
 /// The closed forms of the training rows.
-struct Forms {
-    forms: ClosedForms,
+pub(super) struct Forms {
+    pub(super) forms: ClosedForms,
     /// The standard deviation that is rounding.
     rounding: f64,
     /// Whether rows were brought to length 1.
@@ -54,12 +53,6 @@ pub(super) struct Stages<'a> {
     pub(super) queries: Option<(&'a dyn Vectors, usize, u32)>,
     pub(super) keeps_moved: bool,
     pub(super) keeps_queries: bool,
-}
-
-/// What a training begins with.
-struct Start {
-    best: Option<BestForm>,
-    networks: Networks,
 }
 
 impl Stages<'_> {
@@ -131,66 +124,23 @@ impl Stages<'_> {
         })?;
 
         let forms = forms.as_ref();
-        let start = self.start(forms, &pairs, watch.as_ref(), &mut clock)?;
-        let start_recall = match (params.init, &start.best) {
-            (Init::Best, Some(best)) if params.whiten == 0.0 => best.recall,
-            _ => {
-                let encoder = &start.networks.encoder;
-                watch.as_ref().map(|watch| watch.recall_of(ctx, encoder)).transpose()?
-            }
-        };
-
-        let axes = match forms {
-            Some(forms) if params.is_listed() => {
-                Some(self.axes(forms, &start.networks, graph.as_ref())?)
-            }
-            _ => None,
-        };
-        let gap = match &axes {
-            Some(axes) => {
-                let factors = axes.factors();
-                let similarity = Similarity { metric: params.metric, factors: &factors };
-                gap(&*axes.rows, &*axes.rows, &pairs, &similarity)?.unwrap_or(1.0)
-            }
-            None => 1.0,
-        };
-        let asked = queries.as_ref().zip(axes.as_ref()).map(|(queries, axes)| {
-            queries.inside(ctx, axes, (params.metric, gap), self.keeps_queries)
-        });
-        let asked = asked.transpose()?;
-        let pca = forms.map(|forms| forms.forms.pca());
-        let (axes, queries_inside) = (axes.as_ref(), asked.as_ref());
-        let setting = Setting { ctx, x, pca, axes, queries: queries_inside, nested: &[], gap };
-        let finish = Finish { x, origin: self.origin, base: &base_ids };
-        let run = Run {
-            params,
-            ctx,
-            n_rows: self.n_rows,
+        let (queries, watch) = (queries.as_ref(), watch.as_ref());
+        let material = Material {
+            graph: graph.as_ref(),
+            split: &split,
             pairs: &pairs,
-            setting: &setting,
-            watch: watch.as_ref(),
-            callbacks: Some(&trainer.callbacks),
-            keeper: keeper.as_ref(),
-            finish: &finish,
+            queries,
+            watch,
+            base: &base_ids,
         };
-        let (best, begins) = (start.best, start.networks.encoder.clone());
-        let trained = match params.solver {
-            Solver::Spectral | Solver::Pca => run.start(start.networks),
-            Solver::Sgd => clock.time(Stage::Train, || run.train(start.networks, start_recall))?,
-        };
-        let trained = match params.nested.is_empty() {
-            true => trained,
-            false => clock.time(Stage::Nest, || nested(&run, trained))?,
-        };
+        let told = Told { callbacks: Some(&trainer.callbacks), keeper: keeper.as_ref() };
+        let Learned { best, begins, trained } = self.learn(&material, forms, told, &mut clock)?;
         let judges_queries =
             judge.as_ref().is_some_and(|judge| judge.n_queries(Asking::Queries) > 0);
-        let alone =
-            match judges_queries {
-                true => Some(clock.time(Stage::Compare, || {
-                    self.rows_alone(&run, forms, &pairs, watch.as_ref())
-                })?),
-                false => None,
-            };
+        let alone = match judges_queries {
+            true => Some(clock.time(Stage::Compare, || self.rows_alone(&material, forms))?),
+            false => None,
+        };
         let Trained { params, networks, mut record } = trained;
         record.held_out = Some(HeldOut {
             rows: self.rows,
@@ -204,14 +154,14 @@ impl Stages<'_> {
         }
         let judged = match &judge {
             Some(judge) => clock.time(Stage::Evaluate, || {
-                let nested = self.nested_rivals(forms, watch.as_ref())?;
+                let nested = self.nested_rivals(forms, watch)?;
                 let rivals = Rivals { start: begins, best, nested, rows_alone: alone };
                 judged(ctx, judge, params.seed, &encoder, &rivals)
             })?,
             None => Judged::default(),
         };
         record.validation = judged.rows;
-        record.queries = queries.as_ref().map(|queries| queries.record(judged.queries));
+        record.queries = queries.map(|queries| queries.record(judged.queries));
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
             n_rows: self.n_rows,
@@ -221,6 +171,7 @@ impl Stages<'_> {
             validation: record.validation.clone(),
             training: record.clone(),
         };
+        let finish = Finish { x, origin: self.origin, base: &base_ids };
         let model = finish.model(ctx, params, encoder, projector, record)?;
         if let Some(keeper) = &keeper {
             keeper.save_model("final.safetensors", &model)?;
@@ -256,30 +207,6 @@ impl Stages<'_> {
         Ok(graph)
     }
 
-    /// The start that is the best by `watch`.
-    fn start(
-        &self,
-        forms: Option<&Forms>,
-        pairs: &Pairs,
-        watch: Option<&Watch<'_>>,
-        clock: &mut Clock,
-    ) -> Result<Start> {
-        let Self { params, ctx, x, .. } = self;
-        let forms = forms.map(|forms| &forms.forms);
-        let d = params.n_components;
-        let best = forms
-            .filter(|_| d <= x.dim())
-            .map(|forms| clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch)));
-        let best = best.transpose()?;
-        let model = self.trainer.model.as_ref();
-        let starts = || start::networks(params, ctx, *x, pairs, forms, best.as_ref(), model);
-        let networks = match params.init {
-            Init::Spectral => clock.time(Stage::Spectral, starts)?,
-            _ => starts()?,
-        };
-        Ok(Start { best, networks })
-    }
-
     /// The best closed form at every nested size.
     fn nested_rivals(
         &self,
@@ -292,39 +219,6 @@ impl Stages<'_> {
             Ok((size, best.transpose()?))
         };
         self.params.nested.iter().map(best).collect()
-    }
-
-    /// The encoder that the same fit gives without its queries.
-    fn rows_alone(
-        &self,
-        run: &Run<'_>,
-        forms: Option<&Forms>,
-        pairs: &Pairs,
-        watch: Option<&Watch<'_>>,
-    ) -> Result<Network<f32>> {
-        let ctx = &self.ctx.quiet();
-        self.ctx.stage(Stage::Compare, 1, || {
-            let watch = watch.and_then(|watch| watch.only(Asking::Rows));
-            let start = self.start(forms, pairs, watch.as_ref(), &mut Clock::default())?;
-            let recall = watch.as_ref().map(|watch| watch.recall_of(ctx, &start.networks.encoder));
-            let setting = Setting { ctx, queries: None, ..*run.setting };
-            let run = Run {
-                ctx,
-                setting: &setting,
-                watch: watch.as_ref(),
-                callbacks: None,
-                keeper: None,
-                ..*run
-            };
-            let encoder = run.train(start.networks, recall.transpose()?)?.networks.encoder;
-            match self.params.whiten {
-                0.0 => Ok(encoder),
-                power => {
-                    let rows = Subset::new(self.x, run.finish.base)?;
-                    whitened(ctx, &rows, encoder, power)
-                }
-            }
-        })
     }
 
     /// Whether closed forms and coordinates are about the mean.
@@ -343,7 +237,12 @@ impl Stages<'_> {
     }
 
     /// The closed forms of the training rows.
-    fn forms(&self, split: &Split, pairs: &Pairs, queries: Option<&Queries<'_>>) -> Result<Forms> {
+    pub(super) fn forms(
+        &self,
+        split: &Split,
+        pairs: &Pairs,
+        queries: Option<&Queries<'_>>,
+    ) -> Result<Forms> {
         let to_unit = self.to_unit();
         match self.forms_of(split, pairs, queries, to_unit) {
             // All rows have one direction: what differs are their lengths.
@@ -378,7 +277,7 @@ impl Stages<'_> {
     }
 
     /// The rows in the coordinates of loss KL.
-    fn axes(
+    pub(super) fn axes(
         &self,
         Forms { forms, rounding, to_unit }: &Forms,
         networks: &Networks,

@@ -42,21 +42,22 @@ pub(super) fn best_form(
     best.ok_or_else(|| Error::invalid("X", "at least two different rows", "only equal ones"))
 }
 
-/// The networks before training. `best` is the best closed form.
+/// The networks before training. `map` is what the encoder begins as with init best: the best closed
+/// form, or a trained linear encoder.
 pub(super) fn networks(
     params: &Params,
     ctx: &Context,
     x: &dyn Vectors,
     pairs: &Pairs,
     forms: Option<&ClosedForms>,
-    best: Option<&BestForm>,
+    map: Option<LinearMap>,
     model: Option<&Model>,
 ) -> Result<Networks> {
     let (d, norm) = (params.n_components, params.norm_layer);
     let mut rng = generator(params.seed, Purpose::Init, 0);
     let pca = forms.map(ClosedForms::pca);
     let map = match (params.init, pca) {
-        (Init::Best, _) => best.map(|best| best.map.clone()),
+        (Init::Best, _) => map,
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
             let axes = SharedAxes::of(ctx, x, pairs, pca.mean())?;
@@ -68,8 +69,9 @@ pub(super) fn networks(
     let encoder = match (given, map, pca) {
         (Some((encoder, _)), ..) => encoder.clone(),
         (None, Some(map), Some(pca)) => {
-            let spreads = pca.spreads(&map);
-            Network::carrying(&params.encoder, &map.weight, &map.bias, &spreads, &mut rng)
+            let (means, spreads) = (pca.means(&map), pca.spreads(&map));
+            let LinearMap { weight, bias } = &map;
+            Network::carrying(&params.encoder, weight, bias, [&means, &spreads], &mut rng)
         }
         _ => Network::random(&params.encoder, norm, x.dim(), d, &mut rng),
     };

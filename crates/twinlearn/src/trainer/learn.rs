@@ -1,0 +1,186 @@
+//! From closed forms to a trained encoder: start, coordinates, training, nested sizes.
+
+use super::Callbacks;
+use super::checkpoint::Keeper;
+use super::finish::Finish;
+use super::fit::Clock;
+use super::nest::nested;
+use super::queries::Queries;
+use super::run::{Run, Trained};
+use super::setting::{Setting, Similarity, gap};
+use super::stages::{Forms, Stages};
+use super::start::{self, BestForm, best_form};
+use super::step::Networks;
+use super::validation::{Asking, Split, Watch, whitened};
+use crate::context::Stage;
+use crate::data::Subset;
+use crate::error::{Error, Result};
+use crate::knn::KnnGraph;
+use crate::nn::{Network, NetworkSpec};
+use crate::pairs::Pairs;
+use crate::params::{Init, Solver};
+use crate::pca::LinearMap;
+
+/// What an encoder is learned from.
+#[derive(Clone, Copy)]
+pub(super) struct Material<'a> {
+    pub(super) graph: Option<&'a KnnGraph>,
+    pub(super) split: &'a Split,
+    pub(super) pairs: &'a Pairs,
+    pub(super) queries: Option<&'a Queries<'a>>,
+    pub(super) watch: Option<&'a Watch<'a>>,
+    /// The rows among which held-out rows' neighbours are looked for.
+    pub(super) base: &'a [u32],
+}
+
+/// Who is told of the training.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told<'a> {
+    pub(super) callbacks: Option<&'a Callbacks>,
+    pub(super) keeper: Option<&'a Keeper<'a>>,
+}
+
+/// What comes of it.
+pub(super) struct Learned {
+    /// The best closed form at d.
+    pub(super) best: Option<BestForm>,
+    /// The encoder before training.
+    pub(super) begins: Network<f32>,
+    pub(super) trained: Trained,
+}
+
+impl Stages<'_> {
+    pub(super) fn learn(
+        &self,
+        material: &Material<'_>,
+        forms: Option<&Forms>,
+        told: Told<'_>,
+        clock: &mut Clock,
+    ) -> Result<Learned> {
+        let Self { params, ctx, x, .. } = self;
+        let Material { graph, pairs, queries, watch, base, .. } = *material;
+        let (best, networks) = self.start(material, forms, clock)?;
+        let linear = params.encoder.hidden().is_empty();
+        let start_recall = match (params.init, &best) {
+            (Init::Best, Some(best)) if linear && params.whiten == 0.0 => best.recall,
+            _ => watch.map(|watch| watch.recall_of(ctx, &networks.encoder)).transpose()?,
+        };
+        let axes = match forms {
+            Some(forms) if params.is_listed() => Some(self.axes(forms, &networks, graph)?),
+            _ => None,
+        };
+        let gap = match &axes {
+            Some(axes) => {
+                let factors = axes.factors();
+                let similarity = Similarity { metric: params.metric, factors: &factors };
+                gap(&*axes.rows, &*axes.rows, pairs, &similarity)?.unwrap_or(1.0)
+            }
+            None => 1.0,
+        };
+        let asked = queries.zip(axes.as_ref()).map(|(queries, axes)| {
+            queries.inside(ctx, axes, (params.metric, gap), self.keeps_queries)
+        });
+        let asked = asked.transpose()?;
+        let pca = forms.map(|forms| forms.forms.pca());
+        let (axes, asked) = (axes.as_ref(), asked.as_ref());
+        let setting = Setting { ctx, x: *x, pca, axes, queries: asked, nested: &[], gap };
+        let finish = Finish { x: *x, origin: self.origin, base };
+        let run = Run {
+            params,
+            ctx,
+            n_rows: self.n_rows,
+            pairs,
+            setting: &setting,
+            watch,
+            callbacks: told.callbacks,
+            keeper: told.keeper,
+            finish: &finish,
+        };
+        let begins = networks.encoder.clone();
+        let trained = match params.solver {
+            Solver::Spectral | Solver::Pca => run.start(networks),
+            Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
+        };
+        let trained = match params.nested.is_empty() {
+            true => trained,
+            false => clock.time(Stage::Nest, || nested(&run, trained))?,
+        };
+        Ok(Learned { best, begins, trained })
+    }
+
+    /// The best closed form, and the networks before training.
+    fn start(
+        &self,
+        material: &Material<'_>,
+        forms: Option<&Forms>,
+        clock: &mut Clock,
+    ) -> Result<(Option<BestForm>, Networks)> {
+        let Self { params, ctx, x, .. } = self;
+        let Material { pairs, watch, .. } = *material;
+        let forms = forms.map(|forms| &forms.forms);
+        let d = params.n_components;
+        let best = forms
+            .filter(|_| d <= x.dim())
+            .map(|forms| clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch)));
+        let best = best.transpose()?;
+        let map = match (params.init, params.encoder.hidden().is_empty()) {
+            (Init::Best, true) => best.as_ref().map(|best| best.map.clone()),
+            (Init::Best, false) => Some(clock.time(Stage::Linear, || self.linear(material))?),
+            _ => None,
+        };
+        let model = self.trainer.model.as_ref();
+        let starts = || start::networks(params, ctx, *x, pairs, forms, map, model);
+        let networks = match params.init {
+            Init::Spectral => clock.time(Stage::Spectral, starts)?,
+            _ => starts()?,
+        };
+        Ok((best, networks))
+    }
+
+    /// The linear encoder that the same fit gives, for one with hidden layers to begin with.
+    fn linear(&self, material: &Material<'_>) -> Result<LinearMap> {
+        self.ctx.stage(Stage::Linear, 1, || {
+            let params = self.params.changed(|p| {
+                p.encoder = NetworkSpec::linear();
+                p.nested.clear();
+            });
+            let linear = self.with(params);
+            let forms = linear.forms(material.split, material.pairs, material.queries)?;
+            let learned =
+                linear.learn(material, Some(&forms), Told::default(), &mut Clock::default())?;
+            let encoder = learned.trained.networks.encoder;
+            let Some((weight, bias)) = encoder.as_linear() else {
+                return Err(Error::invalid("encoder", "a linear one", "another"));
+            };
+            let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
+            Ok(LinearMap { weight: weight.clone(), bias })
+        })
+    }
+
+    /// The encoder that the same fit gives without its queries.
+    pub(super) fn rows_alone(
+        &self,
+        material: &Material<'_>,
+        forms: Option<&Forms>,
+    ) -> Result<Network<f32>> {
+        self.ctx.stage(Stage::Compare, 1, || {
+            let watch = material.watch.and_then(|watch| watch.only(Asking::Rows));
+            let material = Material { queries: None, watch: watch.as_ref(), ..*material };
+            let alone = self.with(self.params.changed(|p| p.nested.clear()));
+            let learned = alone.learn(&material, forms, Told::default(), &mut Clock::default())?;
+            let encoder = learned.trained.networks.encoder;
+            match self.params.whiten {
+                0.0 => Ok(encoder),
+                power => {
+                    let rows = Subset::new(self.x, material.base)?;
+                    whitened(&alone.ctx, &rows, encoder, power)
+                }
+            }
+        })
+    }
+
+    /// The same stages for other parameters, without a word.
+    fn with(&self, params: crate::params::Params) -> Stages<'_> {
+        Stages { params, ctx: self.ctx.quiet(), for_truth: self.for_truth.quiet(), ..*self }
+    }
+}
