@@ -388,7 +388,8 @@ def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
     # As the command line does.
     for name, rows in [("x", x), ("q", queries)]:
         np.save(tmp_path / f"{name}.npy", rows)
-    command = [os.environ["TWINLEARN"], "fit", "x.npy", "-o", "m.safetensors", "-d", "4"]
+    binary = str(Path(os.environ["TWINLEARN"]).resolve())
+    command = [binary, "fit", "x.npy", "-o", "m.safetensors", "-d", "4"]
     command += ["--epochs", "2", "--queries", "q.npy"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     tldr.save(tmp_path / "own.safetensors")

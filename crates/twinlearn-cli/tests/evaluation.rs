@@ -92,7 +92,7 @@ fn a_fit_has_a_page() {
         &texts,
     ]);
     let page = text(&folder.read("m.html"));
-    for part in ["m.safetensors: 384 → 8", "held-out recall", "all 400 queries", "learning_rate"]
+    for part in ["m.safetensors: 384 → 8", "held-out recall", "all 200 queries", "learning_rate"]
     {
         assert!(page.contains(part), "{part}");
     }

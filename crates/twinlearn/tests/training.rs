@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    Context, Event, FileVectors, Fit, FitData, KnnGraph, Loss, Matrix, Metric, NormLayer, Observer,
-    Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
+    Context, Event, FileVectors, Fit, FitData, Init, KnnGraph, Loss, Matrix, Metric, NormLayer,
+    Observer, Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
 };
 
 /// 4000 sentence embeddings of dimension 384.
@@ -174,7 +174,7 @@ fn a_pca_start_carries_over_to_hidden_layers() {
     let x = real();
     let start = |encoder: &str| {
         let params = kl().encoder(encoder.parse().unwrap()).epochs(20);
-        fit(&x, params).report.validation.unwrap()
+        fit(&x, params.metric(Metric::L2).init(Init::Pca)).report.validation.unwrap()
     };
     let plain = start("linear");
     for encoder in ["flinear-1-64", "mlp-1-256"] {
