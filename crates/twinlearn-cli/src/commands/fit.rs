@@ -220,9 +220,8 @@ fn summary(fit: &Fit) -> String {
                 "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept",
                 v.k, v.recall, v.n_rows
             );
-            if let (Some(recall), Some(form)) = (v.pca_recall, &v.closed_form) {
-                let _ = write!(text, " ({form}: {recall:.3})");
-            }
+            let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
+            let _ = write!(text, " (PCA {pca})");
             if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
                 let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form));
             }
