@@ -23,6 +23,15 @@ def is_torch(x: Any) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def as_given(array: NDArray[Any], x: Any) -> Any:
+    """`array` as a tensor where `x` is one."""
+    if is_torch(x):
+        import torch
+
+        return torch.from_numpy(array)
+    return array
+
+
 def from_columns(x: Any, name: str = "X") -> Any:
     """Tensors and columns of vectors as arrays; anything else as it is.
 

@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _twinlearn
-from ._arrays import borrowable, from_columns, is_torch, rows
+from ._arrays import as_given, borrowable, from_columns, rows
 from ._graph import WithGraph, as_graph
 from ._job import Given, job, whole
 from ._progress import Progress
@@ -334,12 +334,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         model = self._model
         if n_components is not None:
             model = model.prefix(whole("n_components", n_components))
-        reduced = model.transform(array, bool(l2_norm), job(self.n_jobs))
-        if is_torch(X):
-            import torch
-
-            return torch.from_numpy(reduced)
-        return reduced
+        return as_given(model.transform(array, bool(l2_norm), job(self.n_jobs)), X)
 
     def forward(self, X: Any) -> Any:
         """`transform`, by the name that networks have for it."""

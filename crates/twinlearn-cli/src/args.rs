@@ -147,7 +147,8 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
     pub(crate) fit_rows: Option<usize>,
     /// Queries whose nearest rows should be found in the reduced space, M × D: they are trained on
-    /// beside the rows. Told is what that was worth, by queries held out; it takes a second training.
+    /// beside the rows. The summary says what that added, by held-out queries, beside a second fit on
+    /// the rows alone.
     #[arg(long, value_name = "Q")]
     pub(crate) queries: Option<PathBuf>,
     /// Share of a step's anchors that are queries [default: 0.5].

@@ -11,7 +11,7 @@ pub(crate) const MAPPED: usize = 1 << 28;
 
 /// Reads between two looks at what is resident, each of at most so many bytes. A read of one row may
 /// map 2 MiB, because the system maps all of a large page of its cache at once.
-const READS: usize = 64;
+const READS: usize = 16;
 const READ: usize = 1 << 20;
 
 /// Rows of a mapped file. Pages that were read count as resident memory; they are let go of again and

@@ -64,6 +64,12 @@ impl Estimate {
         Ok(Self { value, low: at(0.025), high: at(0.975) })
     }
 
+    /// Of the mean of a − b, item by item.
+    pub(crate) fn of_difference(a: &[f64], b: &[f64], seed: u64) -> Self {
+        let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+        Self::of_mean(&differences, seed)
+    }
+
     /// Of the mean of `scores`, which are not empty.
     pub(crate) fn of_mean(scores: &[f64], seed: u64) -> Self {
         let mean = |ids: &[u32]| {

@@ -21,6 +21,12 @@ const COLUMNS: [Column; 7] = [
     ("rank", |m| m.effective_rank, 1),
 ];
 
+/// The first columns of a method's row.
+fn row(name: &str, n_components: usize, Estimate { value, low, high }: Estimate) -> String {
+    let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
+    format!("{name:<24} {n_components:>5} {interval:>22}")
+}
+
 /// The table, recall with its interval, then what was sampled and the sentence.
 impl Display for Evaluation {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -35,9 +41,7 @@ impl Display for Evaluation {
         }
         writeln!(f)?;
         for m in &self.methods {
-            let Estimate { value, low, high } = m.recall;
-            let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
-            write!(f, "{:<24} {:>5} {interval:>22}", m.name, m.n_components)?;
+            write!(f, "{}", row(&m.name, m.n_components, m.recall))?;
             for (_, of, digits) in &shown {
                 let value = of(m).map_or("-".to_owned(), |e| format!("{:.digits$}", e.value));
                 write!(f, " {value:>8}")?;
@@ -47,9 +51,7 @@ impl Display for Evaluation {
         for nested in &self.nested {
             writeln!(f, "\nthe first {} dimensions", nested.n_components)?;
             for NestedMethod { name, recall, recall_behind_first } in &nested.methods {
-                let Estimate { value, low, high } = *recall;
-                let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
-                write!(f, "{name:<24} {:>5} {interval:>22}", nested.n_components)?;
+                write!(f, "{}", row(name, nested.n_components, *recall))?;
                 if let Some(Estimate { value, low, high }) = recall_behind_first {
                     let [value, low, high] = [value, low, high].map(|v| -100.0 * v);
                     write!(f, "  {value:+.1} points (95 %: {high:+.1} to {low:+.1})")?;

@@ -220,22 +220,18 @@ pub fn evaluate(
             add(&mut judge, name, reduction, false)?;
         }
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
-        let mut of_nested = Vec::new();
-        if d.is_none() {
-            of_nested = nested(quiet, &judge, reductions, None, params.seed)?;
-        }
+        let mut baselines = None;
         if let Some(d) = d {
             let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
             let graph = Baselines::graph(quiet, &rows, GRAPH_K, params.metric, params.seed)?;
-            let baselines = Baselines::new(quiet, &rows, &graph, params.metric, params.seed)?;
+            let baselines =
+                baselines.insert(Baselines::new(quiet, &rows, &graph, params.metric, params.seed)?);
             for (name, baseline) in baselines.at(d)? {
                 add(&mut judge, &name, &Reduction::Map(&baseline), true)?;
             }
-            of_nested = nested(quiet, &judge, reductions, Some(&baselines), params.seed)?;
             if params.curves {
-                let mut measured =
-                    Curves::new(quiet, *data, &judge.sample, &baselines, params.seed);
+                let mut measured = Curves::new(quiet, *data, &judge.sample, baselines, params.seed);
                 for d in dimensions(d, data.x.dim()) {
                     measured.measure_baselines(d)?;
                 }
@@ -244,6 +240,7 @@ pub fn evaluate(
             notes
                 .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
         }
+        let nested = nested(quiet, &judge, reductions, baselines.as_ref(), params.seed)?;
         Ok(Evaluation {
             n_rows: judge.sample.base.len(),
             n_features: data.x.dim(),
@@ -254,7 +251,7 @@ pub fn evaluate(
             unseen: !matches!(unseen, Unseen::Unknown),
             methods,
             curves,
-            nested: of_nested,
+            nested,
             notes,
         })
     })

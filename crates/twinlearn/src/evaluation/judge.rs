@@ -94,10 +94,8 @@ impl<'a> Judge<'a> {
             (structure, Some(effective_rank(ctx, &paired, seed)?))
         };
         let estimate = |scores: &[f64]| Estimate::of_mean(scores, seed);
-        let behind = self.first.as_ref().map(|first| {
-            let gaps: Vec<f64> = first.iter().zip(&recall).map(|(a, b)| a - b).collect();
-            estimate(&gaps)
-        });
+        let first = self.first.as_ref();
+        let behind = first.map(|first| Estimate::of_difference(first, &recall, seed));
         let evaluation = MethodEvaluation {
             name: name.to_owned(),
             n_components: base.dim(),

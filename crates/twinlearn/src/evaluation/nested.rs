@@ -60,14 +60,11 @@ pub(super) fn nested(
             }
         }
         scores.extend(best.map(|(_, name, recall)| (name, recall)));
-        let behind = |scores: &[f64], first: &[f64]| {
-            let gaps: Vec<f64> = first.iter().zip(scores).map(|(a, b)| a - b).collect();
-            Estimate::of_mean(&gaps, seed)
-        };
+        let behind = |recall: &[f64]| Estimate::of_difference(&scores[0].1, recall, seed);
         let methods = scores.iter().enumerate().map(|(i, (name, recall))| NestedMethod {
             name: name.clone(),
             recall: Estimate::of_mean(recall, seed),
-            recall_behind_first: (i > 0).then(|| behind(recall, &scores[0].1)),
+            recall_behind_first: (i > 0).then(|| behind(recall)),
         });
         all.push(NestedEvaluation { n_components: size, methods: methods.collect() });
     }

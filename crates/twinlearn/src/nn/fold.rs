@@ -53,9 +53,9 @@ impl<T: Real> Network<T> {
         let mut first = self.clone();
         if let Some(last) = first.blocks.last_mut() {
             let width = last.in_width();
-            let weight = last.weight.as_slice()[..n * width].to_vec();
-            let zeros = Matrix::zeros(n, width);
-            last.weight = Matrix::new(n, width, weight).unwrap_or(zeros);
+            let mut weight = Matrix::zeros(n, width);
+            weight.as_mut_slice().copy_from_slice(&last.weight.as_slice()[..n * width]);
+            last.weight = weight;
             last.bias = last.bias.take().map(|bias| bias[..n].to_vec());
         }
         first

@@ -119,6 +119,16 @@ pub struct Params {
     pub(crate) neighbors_by_default: bool,
 }
 
+impl Hyperparameters {
+    /// Whether anchors bring rows of their lists of neighbours (loss KL, but for gaussian pairs).
+    pub(crate) fn is_listed(&self) -> bool {
+        self.loss == Loss::KL && self.solver == Solver::Sgd && !self.gaussian
+    }
+}
+
+/// Where what needs lists of neighbours may not be given.
+pub(crate) const LISTED_ALONE: &str = "none but with loss KL, solver sgd and neighbours as pairs";
+
 impl Deref for Params {
     type Target = Hyperparameters;
 
@@ -195,11 +205,6 @@ impl Params {
         }
     }
 
-    /// Whether anchors bring rows of their lists of neighbours (loss KL, but for gaussian pairs).
-    pub(crate) fn is_listed(&self) -> bool {
-        self.loss == Loss::KL && self.solver == Solver::Sgd && !self.gaussian
-    }
-
     /// These parameters for lists of at most `longest` rows: those that are as long as they are by
     /// default are no longer.
     pub(crate) fn fitted_to(&self, longest: usize) -> Self {
@@ -262,7 +267,7 @@ impl TryFrom<Hyperparameters> for Params {
         {
             return Err(Error::invalid("validation_fraction", "a number from 0 to 0.9", share));
         }
-        let listed = h.loss == Loss::KL && h.solver == Solver::Sgd && !h.gaussian;
+        let listed = h.is_listed();
         if let Some(size) = h.nested.first() {
             let rises =
                 h.nested.is_sorted_by(|a, b| a < b) && h.nested.last() < Some(&h.n_components);
@@ -273,8 +278,7 @@ impl TryFrom<Hyperparameters> for Params {
                 return Err(Error::invalid("nested", expected, sizes));
             }
             if !listed {
-                let expected = "none but with loss KL, solver sgd and neighbours as pairs";
-                return Err(Error::invalid("nested", expected, sizes));
+                return Err(Error::invalid("nested", LISTED_ALONE, sizes));
             }
             if h.whiten > 0.0 {
                 let expected = "0 with nested sizes (it would turn them away)";
@@ -352,170 +356,4 @@ fn positive(name: &str, value: f64) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reference_recipe_is_the_papers() {
-        let p = Params::builder().recipe(Recipe::Reference).build().unwrap();
-        assert_eq!((p.n_components, p.n_neighbors, p.batch_size), (32, 5, 1024));
-        assert_eq!((p.epochs, p.warmup_epochs), (Some(100), Some(10)));
-        assert_eq!((p.loss, p.learning_rate, p.lambd), (Loss::BT, Some(0.2), 3.9e-3));
-        assert_eq!((p.init, p.metric, p.scale_loss), (Init::Random, Metric::Ip, 1.0 / 32.0));
-        assert_eq!(p.encoder.to_string(), "linear");
-        assert_eq!(p.projector.as_ref().unwrap().to_string(), "mlp-2-2048");
-        // The warm-up that nobody asked for fits into fewer epochs.
-        let p = Params::builder().recipe(Recipe::Reference).epochs(5).build().unwrap();
-        assert_eq!(p.warmup_epochs, Some(4));
-    }
-
-    #[test]
-    fn the_loss_is_kl_but_where_barlow_twins_is_meant() {
-        let loss = |b: ParamsBuilder| b.build().unwrap().loss;
-        let b = Params::builder;
-        assert_eq!(loss(b()), Loss::KL);
-        assert_eq!(loss(b().loss(Loss::Auto)), Loss::KL);
-        assert_eq!(loss(b().projector(Some("mlp-1-8".parse().unwrap()))), Loss::BT);
-        assert_eq!(loss(b().recipe(Recipe::Reference)), Loss::BT);
-        assert_eq!(loss(b().lambd(0.1)), Loss::BT);
-        // What is the default anyway says nothing.
-        assert_eq!(loss(b().lambd(3.9e-3).scale_loss(1.0 / 32.0).projector(None)), Loss::KL);
-    }
-
-    #[test]
-    fn losses_bring_their_own_defaults() {
-        let p = Params::builder().build().unwrap();
-        assert_eq!((p.optimizer, p.n_neighbors, p.batch_size), (Optimizer::AdamW, 64, 128));
-        assert_eq!((p.tau, p.learning_rate, p.epochs, p.warmup_epochs), (None, None, None, None));
-        assert_eq!((&p.projector, p.init), (&None, Init::Best));
-        let p = Params::builder().loss(Loss::BT).build().unwrap();
-        assert_eq!((p.optimizer, p.n_neighbors, p.batch_size), (Optimizer::Lars, 5, 512));
-        assert_eq!((p.epochs, p.warmup_epochs, p.init), (Some(8), Some(1), Init::Best));
-        let p = Params::builder().solver(Solver::Spectral).build().unwrap();
-        assert_eq!((p.init, p.projector.as_ref()), (Init::Spectral, None));
-        let solver = || Params::builder().solver(Solver::Pca);
-        assert_eq!(solver().build().unwrap().init, Init::Best);
-        assert_eq!(solver().pca_power(0.5).build().unwrap().init, Init::Pca);
-        // An encoder that can carry a linear start gets one: with loss KL a trained one.
-        let init = |spec: &str, norm| {
-            let b = Params::builder().encoder(spec.parse().unwrap()).norm_layer(norm);
-            b.n_components(32).build().unwrap().init
-        };
-        assert_eq!(init("mlp-1-64", NormLayer::Batch), Init::Best);
-        assert_eq!(init("mlp-1-63", NormLayer::Batch), Init::Random);
-        assert_eq!(init("flinear-1-32", NormLayer::Batch), Init::Best);
-        let bt = Params::builder().encoder("mlp-1-64".parse().unwrap()).loss(Loss::BT);
-        assert_eq!(bt.build().unwrap().init, Init::Pca);
-        assert_eq!(init("flinear-1-32", NormLayer::Layer), Init::Random);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let error = |b: ParamsBuilder| b.build().unwrap_err().to_string();
-        let b = Params::builder;
-        assert_eq!(error(b().batch_size(1)), "batch_size: expected at least 2, got 1");
-        assert_eq!(
-            error(b().epochs(3).warmup_epochs(3)),
-            "warmup_epochs: expected fewer than epochs (3), got 3"
-        );
-        assert_eq!(
-            error(b().learning_rate(f64::NAN)),
-            "learning_rate: expected a finite number above 0, got NaN"
-        );
-        assert_eq!(
-            error(b().encoder("mlp-1-8".parse().unwrap()).n_components(5).init(Init::Pca)),
-            "init: expected random for the encoder mlp-1-8 with BN and d = 5 (batch norm and wider \
-             hidden layers would carry a pca start), got pca"
-        );
-        let projector = Some("mlp-1-8".parse().unwrap());
-        assert_eq!(
-            error(b().loss(Loss::KL).projector(projector.clone())),
-            "projector: expected none with loss KL, got mlp-1-8"
-        );
-        assert_eq!(
-            error(b().solver(Solver::Spectral).init(Init::Pca)),
-            "init: expected none with solver spectral, got pca"
-        );
-        assert_eq!(
-            error(b().loss(Loss::MSE).projector(None)),
-            "projector: expected one that gives back the vectors with loss MSE, got none"
-        );
-        assert_eq!(
-            error(b().gaussian(true).init(Init::Spectral)),
-            "init: expected best, pca, random or model with gaussian pairs, got spectral"
-        );
-        assert_eq!(error(b().tau(0.0)), "tau: expected a finite number above 0, got 0");
-        assert_eq!(error(b().whiten(-1.0)), "whiten: expected a number from 0 to 4, got -1");
-        assert_eq!(
-            error(b().whiten(0.5).projector(projector.clone()).retain_projector(true)),
-            "whiten: expected 0 where the projector is retained (it was trained before it), got 0.5"
-        );
-        assert_eq!(
-            "x".parse::<Init>().unwrap_err().to_string(),
-            "init: expected best, pca, spectral, random or model, got \"x\""
-        );
-    }
-
-    #[test]
-    fn what_would_do_nothing_is_refused_by_name() {
-        let b = Params::builder;
-        let projector = || Some("mlp-1-8".parse().unwrap());
-        let spectral = || b().solver(Solver::Spectral);
-        for (builder, wanted) in [
-            (b().loss(Loss::BT).tau(0.1), "tau: expected none with loss BT, got 0.1"),
-            (b().projector(projector()).tau(0.1), "tau: expected none with loss BT, got 0.1"),
-            (
-                b().loss(Loss::BT).centre_target(true),
-                "centre_target: expected none with loss BT, got true",
-            ),
-            (b().noise(2.0), "noise: expected none with neighbours as pairs, got 2"),
-            (
-                b().loss(Loss::Auto).tau(0.1),
-                "tau: expected none with loss auto, which chooses it, got 0.1",
-            ),
-            (
-                b().loss(Loss::Auto).init(Init::Pca),
-                "init: expected none with loss auto, which chooses it, got pca",
-            ),
-            (b().loss(Loss::KL).lambd(0.1), "lambd: expected none with loss KL, got 0.1"),
-            (
-                spectral().epochs(3),
-                "epochs: expected none with solver spectral, which does not train, got 3",
-            ),
-            (
-                b().solver(Solver::Pca).loss(Loss::KL),
-                "loss: expected none with solver pca, which does not train, got KL",
-            ),
-            (
-                b().gaussian(true).n_neighbors(3),
-                "n_neighbors: expected none with gaussian pairs, which need no neighbours, got 3",
-            ),
-            (
-                b().init(Init::Random).pca_power(0.5),
-                "pca_power: expected none with init random, got 0.5",
-            ),
-            (
-                b().norm_layer(NormLayer::Layer),
-                "norm_layer: expected none with no hidden layer, got LN",
-            ),
-            (
-                b().retain_projector(true),
-                "retain_projector: expected none with no projector, got true",
-            ),
-        ] {
-            assert_eq!(builder.build().unwrap_err().to_string(), wanted);
-        }
-        // Defaults that are written down change nothing and are taken.
-        let plain = b().norm_layer(NormLayer::Batch).centre_target(false).gaussian(false);
-        plain.retain_projector(false).build().unwrap();
-        spectral().pca_power(0.5).init(Init::Spectral).build().unwrap();
-    }
-
-    #[test]
-    fn held_out_rows_are_a_tenth_up_to_two_thousand() {
-        let p = Params::builder().build().unwrap();
-        assert_eq!([99, 100, 5000, 50_000].map(|n| p.n_validation(n)), [0, 10, 500, 2000]);
-        let p = Params::builder().validation_fraction(0.25).build().unwrap();
-        assert_eq!(p.n_validation(50), 12);
-    }
-}
+mod tests;

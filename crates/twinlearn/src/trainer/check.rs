@@ -1,6 +1,7 @@
 //! What of a fit can be refused before any row is read.
 
 use super::{FitData, queries, start};
+use crate::data::Vectors;
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
 use crate::model::Model;
@@ -28,12 +29,8 @@ pub(super) fn check_sizes(
         (false, None) => {}
     }
     queries::check_sizes(params, dim, *queries)?;
-    if let Some(rows) = validation
-        && (rows.rows() == 0 || rows.cols() != dim)
-    {
-        let got = format_args!("{} of dimension {}", rows.rows(), rows.cols());
-        let expected = format_args!("at least 1 row of dimension {dim}, as X");
-        return Err(Error::invalid("validation_rows", expected, got));
+    if let Some(rows) = validation {
+        check_beside("validation_rows", rows, dim)?;
     }
     if params.gaussian && graph.is_some() {
         return Err(Error::invalid("knn_graph", "none with gaussian pairs", "one"));
@@ -63,4 +60,13 @@ pub(super) fn check_sizes(
         ));
     }
     Ok(())
+}
+
+/// Refuses rows beside X that are none, or of another dimension.
+pub(super) fn check_beside(name: &str, rows: &dyn Vectors, dim: usize) -> Result<()> {
+    if rows.n_rows() > 0 && rows.dim() == dim {
+        return Ok(());
+    }
+    let got = format_args!("{} of dimension {}", rows.n_rows(), rows.dim());
+    Err(Error::invalid(name, format_args!("at least 1 row of dimension {dim}, as X"), got))
 }

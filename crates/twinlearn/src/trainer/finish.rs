@@ -21,17 +21,21 @@ pub(super) struct Judged {
 /// The recall of every query by an encoder.
 fn scores(ctx: &Context, judge: &Watch<'_>, encoder: &Network<f32>) -> Result<Scores> {
     let encoder = encoder.folded();
-    judge.scores(&ctx.quiet(), &|ctx, x| encode(ctx, &encoder, x))
+    judge.scores(ctx, &|ctx, x| encode(ctx, &encoder, x))
 }
 
 fn of(scores: &Scores, asking: Asking) -> Option<&[f64]> {
     scores.iter().find(|(of, _)| *of == asking).map(|(_, scores)| &scores[..])
 }
 
-/// a − b, query by query.
-fn gain(a: &[f64], b: &[f64], seed: u64) -> Estimate {
-    let gains: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    Estimate::of_mean(&gains, seed)
+/// The recall of every query by a closed form, where there is one.
+fn closed_scores(
+    ctx: &Context,
+    judge: &Watch<'_>,
+    best: Option<&BestForm>,
+) -> Result<Option<Scores>> {
+    let scores = best.map(|best| judge.scores(ctx, &|ctx, x| best.map.transform(ctx, x)));
+    scores.transpose()
 }
 
 /// What an encoder is compared with.
@@ -58,12 +62,11 @@ pub(super) fn judged(
     let (best, rows_alone) = (best.as_ref(), rows_alone.as_ref());
     let ours = scores(ctx, judge, encoder)?;
     let started = judge.scores_of(ctx, start)?;
-    let closed = best.map(|best| judge.scores(&ctx.quiet(), &|ctx, x| best.map.transform(ctx, x)));
-    let closed = closed.transpose()?;
+    let closed = closed_scores(ctx, judge, best)?;
     let alone = rows_alone.map(|encoder| scores(ctx, judge, encoder)).transpose()?;
     let beside = |other: &Option<Scores>, asking| {
         let (ours, other) = (of(&ours, asking)?, of(other.as_ref()?, asking)?);
-        Some((mean(other), gain(ours, other, seed)))
+        Some((mean(other), Estimate::of_difference(ours, other, seed)))
     };
     let mut reports = Vec::new();
     for (size, best) in nested {
@@ -111,15 +114,14 @@ fn nested_report(
 ) -> Result<Option<NestedReport>> {
     let ours = scores(ctx, judge, &encoder.first_outputs(size))?;
     let Some(ours) = of(&ours, Asking::Rows) else { return Ok(None) };
-    let closed = best.map(|best| judge.scores(&ctx.quiet(), &|ctx, x| best.map.transform(ctx, x)));
-    let closed = closed.transpose()?;
+    let closed = closed_scores(ctx, judge, best)?;
     let closed = closed.as_ref().and_then(|scores| of(scores, Asking::Rows));
     Ok(Some(NestedReport {
         n_components: size,
         recall: mean(ours),
         pca_recall: closed.map(mean),
         closed_form: best.map(|best| best.name.clone()),
-        gain: closed.map(|closed| gain(ours, closed, seed)),
+        gain: closed.map(|closed| Estimate::of_difference(ours, closed, seed)),
     }))
 }
 

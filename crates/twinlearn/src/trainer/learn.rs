@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::knn::KnnGraph;
 use crate::nn::{Network, NetworkSpec};
 use crate::pairs::Pairs;
-use crate::params::{Init, Solver};
+use crate::params::{Init, Params, Solver};
 use crate::pca::LinearMap;
 
 /// What an encoder is learned from.
@@ -33,9 +33,9 @@ pub(super) struct Material<'a> {
     pub(super) base: &'a [u32],
 }
 
-/// Who is told of the training.
+/// Whom training reports to, and where it is kept.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Told<'a> {
+pub(super) struct Reporting<'a> {
     pub(super) callbacks: Option<&'a Callbacks>,
     pub(super) keeper: Option<&'a Keeper<'a>>,
 }
@@ -54,7 +54,7 @@ impl Stages<'_> {
         &self,
         material: &Material<'_>,
         forms: Option<&Forms>,
-        told: Told<'_>,
+        reporting: Reporting<'_>,
         clock: &mut Clock,
     ) -> Result<Learned> {
         let Self { params, ctx, x, .. } = self;
@@ -92,8 +92,8 @@ impl Stages<'_> {
             pairs,
             setting: &setting,
             watch,
-            callbacks: told.callbacks,
-            keeper: told.keeper,
+            callbacks: reporting.callbacks,
+            keeper: reporting.keeper,
             finish: &finish,
         };
         let begins = networks.encoder.clone();
@@ -117,7 +117,7 @@ impl Stages<'_> {
     ) -> Result<(Option<BestForm>, Networks)> {
         let Self { params, ctx, x, .. } = self;
         let Material { pairs, watch, .. } = *material;
-        let forms = forms.map(|forms| &forms.forms);
+        let (all_forms, forms) = (forms, forms.map(|forms| &forms.forms));
         let d = params.n_components;
         let best = forms
             .filter(|_| d <= x.dim())
@@ -125,7 +125,9 @@ impl Stages<'_> {
         let best = best.transpose()?;
         let map = match (params.init, params.encoder.hidden().is_empty()) {
             (Init::Best, true) => best.as_ref().map(|best| best.map.clone()),
-            (Init::Best, false) => Some(clock.time(Stage::Linear, || self.linear(material))?),
+            (Init::Best, false) => {
+                Some(clock.time(Stage::Linear, || self.linear(material, all_forms))?)
+            }
             _ => None,
         };
         let model = self.trainer.model.as_ref();
@@ -138,16 +140,20 @@ impl Stages<'_> {
     }
 
     /// The linear encoder that the same fit gives, for one with hidden layers to begin with.
-    fn linear(&self, material: &Material<'_>) -> Result<LinearMap> {
+    fn linear(&self, material: &Material<'_>, forms: Option<&Forms>) -> Result<LinearMap> {
         self.ctx.stage(Stage::Linear, 1, || {
             let params = self.params.changed(|p| {
                 p.encoder = NetworkSpec::linear();
                 p.nested.clear();
             });
             let linear = self.with(params);
-            let forms = linear.forms(material.split, material.pairs, material.queries)?;
-            let learned =
-                linear.learn(material, Some(&forms), Told::default(), &mut Clock::default())?;
+            // Linear encoders may see rows of length 1 where others see them as they are.
+            let own = match linear.to_unit() == self.to_unit() {
+                true => None,
+                false => Some(linear.forms(material.split, material.pairs, material.queries)?),
+            };
+            let (forms, mut clock) = (own.as_ref().or(forms), Clock::default());
+            let learned = linear.learn(material, forms, Reporting::default(), &mut clock)?;
             let encoder = learned.trained.networks.encoder;
             let Some((weight, bias)) = encoder.as_linear() else {
                 return Err(Error::invalid("encoder", "a linear one", "another"));
@@ -167,20 +173,16 @@ impl Stages<'_> {
             let watch = material.watch.and_then(|watch| watch.only(Asking::Rows));
             let material = Material { queries: None, watch: watch.as_ref(), ..*material };
             let alone = self.with(self.params.changed(|p| p.nested.clear()));
-            let learned = alone.learn(&material, forms, Told::default(), &mut Clock::default())?;
+            let learned =
+                alone.learn(&material, forms, Reporting::default(), &mut Clock::default())?;
             let encoder = learned.trained.networks.encoder;
-            match self.params.whiten {
-                0.0 => Ok(encoder),
-                power => {
-                    let rows = Subset::new(self.x, material.base)?;
-                    whitened(&alone.ctx, &rows, encoder, power)
-                }
-            }
+            let rows = Subset::new(self.x, material.base)?;
+            whitened(&alone.ctx, &rows, encoder, self.params.whiten)
         })
     }
 
-    /// The same stages for other parameters, without a word.
-    fn with(&self, params: crate::params::Params) -> Stages<'_> {
+    /// The same stages for other parameters, without events.
+    fn with(&self, params: Params) -> Stages<'_> {
         Stages { params, ctx: self.ctx.quiet(), for_truth: self.for_truth.quiet(), ..*self }
     }
 }

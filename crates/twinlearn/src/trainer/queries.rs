@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::coordinates::Coordinates;
+use super::check::check_beside;
 use super::setting::{Axes, Similarity, gap, moved};
 use super::validation::Split;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::evaluation::Estimate;
 use crate::knn::{Metric, search_of_checked};
 use crate::model::{HeldOut, Model};
 use crate::pairs::Pairs;
-use crate::params::Params;
+use crate::params::{LISTED_ALONE, Params};
 use crate::random::{Purpose, generator, subset};
 
 /// Queries that are looked at, at most: of more, a sample drawn by the seed.
@@ -88,21 +88,15 @@ pub(super) fn check_sizes(
         };
     };
     if !params.is_listed() {
-        let expected = "none but with loss KL, solver sgd and neighbours as pairs";
         let got = format_args!(
             "queries with loss {}, solver {}{}",
             params.loss,
             params.solver,
             if params.gaussian { " and gaussian pairs" } else { "" }
         );
-        return Err(Error::invalid("queries", expected, got));
+        return Err(Error::invalid("queries", LISTED_ALONE, got));
     }
-    if queries.n_rows() == 0 || queries.dim() != dim {
-        let got = format_args!("{} of dimension {}", queries.n_rows(), queries.dim());
-        let expected = format_args!("at least 1 row of dimension {dim}, as X");
-        return Err(Error::invalid("queries", expected, got));
-    }
-    Ok(())
+    check_beside("queries", queries, dim)
 }
 
 /// Which queries of so many are looked at; all, where they are not too many.
@@ -119,14 +113,9 @@ pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> 
     if record.n_queries != n_queries || record.held_out.rows != checksum {
         return None;
     }
-    let count = record.held_out.count;
-    Some(match sample_of(seed, n_queries) {
-        None => Split::of_queries(seed, count, n_queries).judged,
-        Some(sample) => {
-            let judged = Split::of_queries(seed, count, sample.len()).judged;
-            judged.into_iter().map(|i| sample[i as usize]).collect()
-        }
-    })
+    let (count, sample) = (record.held_out.count, sample_of(seed, n_queries));
+    let split = Split::of_queries(seed, count, sample.as_ref().map_or(n_queries, Vec::len));
+    Some(split.judged_of(sample.as_deref()))
 }
 
 /// The queries of a fit.
@@ -178,8 +167,7 @@ impl<'a> Queries<'a> {
         keeps: bool,
     ) -> Result<Asked<'b>> {
         let Self { x, pairs, share, .. } = self;
-        let coordinates: &Coordinates = &axes.coordinates;
-        let x = moved(ctx, *x, coordinates, keeps)?;
+        let x = moved(ctx, *x, &axes.coordinates, keeps)?;
         let factors = axes.factors();
         let similarity = Similarity { metric, factors: &factors };
         let gap = gap(&*x, &*axes.rows, pairs, &similarity)?;

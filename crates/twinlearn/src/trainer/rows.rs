@@ -22,12 +22,9 @@ pub(crate) fn judged_rows(model: &Model, n_rows: usize, checksum: u32) -> Option
     if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 {
         return None;
     }
-    if !held_out.of_sample {
-        return Some(Split::new(seed, held_out.count, n_rows).judged);
-    }
-    let sample = sample_of(seed, n_rows);
-    let judged = Split::new(seed, held_out.count, sample.len()).judged;
-    Some(judged.into_iter().map(|i| sample[i as usize]).collect())
+    let sample = held_out.of_sample.then(|| sample_of(seed, n_rows));
+    let split = Split::new(seed, held_out.count, sample.as_ref().map_or(n_rows, Vec::len));
+    Some(split.judged_of(sample.as_deref()))
 }
 
 pub(super) fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {

@@ -5,7 +5,7 @@ use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
 use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
-use super::learn::{Learned, Material, Told};
+use super::learn::{Learned, Material, Reporting};
 use super::queries::Queries;
 use super::rows::Units;
 use super::run::Trained;
@@ -133,8 +133,9 @@ impl Stages<'_> {
             watch,
             base: &base_ids,
         };
-        let told = Told { callbacks: Some(&trainer.callbacks), keeper: keeper.as_ref() };
-        let Learned { best, begins, trained } = self.learn(&material, forms, told, &mut clock)?;
+        let reporting = Reporting { callbacks: Some(&trainer.callbacks), keeper: keeper.as_ref() };
+        let Learned { best, begins, trained } =
+            self.learn(&material, forms, reporting, &mut clock)?;
         let judges_queries =
             judge.as_ref().is_some_and(|judge| judge.n_queries(Asking::Queries) > 0);
         let alone = match judges_queries {
@@ -227,7 +228,7 @@ impl Stages<'_> {
     }
 
     /// Whether rows are brought to length 1, where only their direction matters.
-    fn to_unit(&self) -> bool {
+    pub(super) fn to_unit(&self) -> bool {
         let params = &self.params;
         let closed = params.solver == Solver::Pca;
         params.metric == Metric::Cosine

@@ -55,6 +55,14 @@ impl Split {
         (0..count).map(|i| self.training[i * n / count]).collect()
     }
 
+    /// The judged ones as places in what was split, or in what `sample` was drawn from.
+    pub(super) fn judged_of(self, sample: Option<&[u32]>) -> Vec<u32> {
+        match sample {
+            None => self.judged,
+            Some(sample) => self.judged.into_iter().map(|i| sample[i as usize]).collect(),
+        }
+    }
+
     /// Whether a row may be trained on.
     pub(super) fn trains(&self, id: u32) -> bool {
         self.held_out.binary_search(&id).is_err()
@@ -338,6 +346,9 @@ pub(super) fn whitened(
     encoder: Network<f32>,
     power: f64,
 ) -> Result<Network<f32>> {
+    if power == 0.0 {
+        return Ok(encoder);
+    }
     ctx.stage(Stage::Whiten, rows.n_rows(), || {
         let ctx = &ctx.quiet();
         let axes = whitening(ctx, &encode(ctx, &encoder.folded(), rows)?, power)?;
