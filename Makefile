@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-train bench-quality bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -87,9 +87,22 @@ bench-train: .venv-bench/.train ## A training step beside PyTorch's
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/train.py $(BINARY) benchmarks/results
 
-bench-quality: .venv-bench/.train ## What reduced vectors keep, beside PCA; QUICK=--quick for five minutes
+bench-quality: $(VENV)/.dev ## What reduced vectors keep, beside closed forms; QUICK=--quick for d = 64 alone
 	$(CARGO) build --release --locked
-	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
+	$(VENV)/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(QUICK)
+
+bench-reference: .venv-bench/.train ## The same with the paper's recipe in PyTorch
+	$(CARGO) build --release --locked
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/quality.py $(BINARY) $(dir $(WORDNET)) benchmarks/results --reference
+
+bench-queries: $(VENV)/.dev ## Training for the queries one has, beside LeanVec
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python benchmarks/queries.py $(BINARY) $(dir $(WORDNET)) benchmarks/results
+
+# BEFORE: a binary of commit 17fe62b.
+bench-times: $(VENV)/.dev ## Seconds and memory of fits, as rows grow and beside the older KL
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python benchmarks/times.py $(BINARY) $(WORDNET) benchmarks/results $(if $(BEFORE),--before $(BEFORE))
 
 bench-python: installed ## Python beside the command line; memory of a mapped 4 GB file
 	$(CARGO) build --release --locked

@@ -85,6 +85,8 @@ def test_advice() -> None:
     x[:, 6:] *= 1e-5
     found = advise(x, 0.9)
     assert (found.verdict, found.pca_n_components) == ("pca-is-enough", 6)
+    low, high = found.pca_n_components_interval or []
+    assert 4 <= low <= 6 <= high <= 7 and f"6 (95 %: {low} to {high}) of 24" in found.sentence
     assert repr(found).endswith("0.0 MB less for 600 rows.")
     assert found.curves[0]["points"][0]["recall"].value > 0
 

@@ -110,6 +110,9 @@ class Advice(_Found):
     n_components, pca_n_components : int or None
         The smallest d below `n_features` that keeps the share, of TLDR and of the best form of
         PCA.
+    n_components_interval, pca_n_components_interval : list of two int or None
+        Between which dimensions they lie: where the upper and the lower ends of the 95 % intervals
+        of recall reach the share.
     bytes_per_vector, reduced_bytes_per_vector : int
         As float32, before and after.
     curves : list of dict
@@ -124,6 +127,8 @@ class Advice(_Found):
     sentence: str
     n_components: int | None
     pca_n_components: int | None
+    n_components_interval: list[int] | None
+    pca_n_components_interval: list[int] | None
     bytes_per_vector: int
     reduced_bytes_per_vector: int
     curves: list[dict[str, Any]]

@@ -131,6 +131,14 @@ fn every_architecture_and_option_trains() {
         let retained = Model::load(folder.path("m.safetensors")).unwrap().has_projector();
         assert_eq!(retained, extra.contains(&"--retain-projector"));
     }
+    // A hidden layer too narrow for a linear start.
+    for (width, warns) in [(5, true), (6, false)] {
+        let encoder = format!("mlp-1-{width}");
+        let args = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--encoder", &encoder];
+        let (_, told) = folder.ok(&args);
+        let warning = format!("encoder: {encoder} with norm_layer BN cannot begin as a linear");
+        assert_eq!(told.contains(&warning), warns, "{told}");
+    }
     for solver in ["spectral", "pca"] {
         let args = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--solver", solver];
         folder.ok(&args);
@@ -152,6 +160,11 @@ fn demo_measures_what_it_prints() {
     assert!(column("best PCA", 1) >= column("PCA", 1) - 0.01, "{out}");
     assert!(column("TLDR", 1) > column("best PCA", 1) + 0.02, "{out}");
     assert_eq!(column("TLDR", 3), 128.0);
+    let verdict = out.lines().find(|l| l.starts_with("Recall of TLDR: ")).unwrap();
+    let gain = column("TLDR", 1) - column("best PCA", 1);
+    let said = verdict["Recall of TLDR: ".len()..].split(' ').next().unwrap();
+    assert!((said.parse::<f64>().unwrap() / 100.0 - gain).abs() < 0.0011, "{out}");
+    assert!(verdict.ends_with(") more than best PCA."), "{verdict}");
 
     // PCA's figure again, by the library.
     let ctx = twinlearn::Context::new().unwrap();

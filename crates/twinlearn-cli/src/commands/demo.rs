@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use twinlearn::{
-    Context, Error, FileVectors, KnnParams, LinearMap, Matrix, Params, ParamsBuilder, Pca, Result,
-    Solver, Trainer, Vectors, knn_accuracy, knn_search, read_integers, recall_at_k,
+    Context, Error, Estimate, FileVectors, KnnParams, LinearMap, Matrix, Params, ParamsBuilder,
+    Pca, Result, Solver, Trainer, Vectors, knn_accuracy, knn_search, read_integers, recall_at_k,
 };
 
 use crate::args::DemoArgs;
@@ -126,6 +126,7 @@ pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
          accuracy: {K}-NN\nclassification into 41 classes (standard error at most {error:.3}); \
          bytes as f32; seconds: fit and transform.\n"
     ))?;
+    print(&verdict(&outcomes, &truth)?)?;
     print(&neighbours(&data, &outcomes))
 }
 
@@ -189,6 +190,23 @@ fn table(outcomes: &[Outcome]) -> String {
         );
     }
     text
+}
+
+/// The last method beside the one before it, by the neighbours of the same test rows.
+fn verdict(outcomes: &[Outcome], truth: &[u32]) -> Result<String> {
+    let [.., other, ours] = outcomes else { return Ok(String::new()) };
+    let of_each = |outcome: &Outcome| -> Result<Vec<f64>> {
+        let rows = truth.chunks(K).zip(outcome.found.chunks(K));
+        rows.map(|(truth, found)| recall_at_k(truth, found, K)).collect()
+    };
+    let pairs = of_each(ours)?.into_iter().zip(of_each(other)?);
+    let gains: Vec<f64> = pairs.map(|(ours, other)| ours - other).collect();
+    let n = gains.len() as f64;
+    let value = gains.iter().sum::<f64>() / n;
+    let variance = gains.iter().map(|gain| (gain - value).powi(2)).sum::<f64>() / (n - 1.0);
+    let half = 1.96 * (variance / n).sqrt();
+    let estimate = Estimate { value, low: value - half, high: value + half };
+    Ok(format!("Recall of {}: {}.\n", ours.name, estimate.beside(other.name)))
 }
 
 fn neighbours(data: &Data, outcomes: &[Outcome]) -> String {

@@ -52,6 +52,11 @@ pub struct Advice {
     pub n_components: Option<usize>,
     /// The same of PCA.
     pub pca_n_components: Option<usize>,
+    /// Between which dimensions `n_components` lies: where the upper and the lower ends of the 95 %
+    /// intervals of recall reach the share.
+    pub n_components_interval: Option<[usize; 2]>,
+    /// The same of PCA.
+    pub pca_n_components_interval: Option<[usize; 2]>,
     /// Bytes that a vector takes as `f32` now.
     pub bytes_per_vector: usize,
     /// Bytes that it would take: with PCA's dimension where that is enough.
@@ -216,9 +221,23 @@ fn advice(
         Verdict::PcaIsEnough => pca.unwrap_or(dim),
         Verdict::Tldr => ours.unwrap_or(dim),
     };
-    let needs = |d: Option<usize>| d.map_or(format!("all {dim}"), |d| d.to_string());
+    let interval = |d: Option<usize>, name: &str| {
+        let curve = curves.iter().find(|curve| curve.name == name)?;
+        d.map(|d| {
+            [
+                curve.reaches(keep, dim, |r| r.high).min(d),
+                curve.reaches(keep, dim, |r| r.low).max(d),
+            ]
+        })
+    };
+    let intervals = [interval(ours, TLDR), interval(pca, PCA)];
+    let needs = |d: Option<usize>, interval: Option<[usize; 2]>| match (d, interval) {
+        (Some(d), Some([low, high])) => format!("{d} (95 %: {low} to {high})"),
+        (Some(d), None) => d.to_string(),
+        (None, _) => format!("all {dim}"),
+    };
     let percent = 100.0 * keep;
-    let (ours_needs, pca_needs) = (needs(ours), needs(pca));
+    let (ours_needs, pca_needs) = (needs(ours, intervals[0]), needs(pca, intervals[1]));
     let sentence = match verdict {
         Verdict::KeepAll => format!(
             "Nothing below all {dim} dimensions keeps {percent:.0} % of the neighbours: take a \
@@ -242,6 +261,8 @@ fn advice(
         n_features: dim,
         n_components: ours,
         pca_n_components: pca,
+        n_components_interval: intervals[0],
+        pca_n_components_interval: intervals[1],
         bytes_per_vector: 4 * dim,
         reduced_bytes_per_vector: 4 * taken,
         verdict,
@@ -253,6 +274,8 @@ fn advice(
 
 #[cfg(test)]
 mod tests {
+    use super::super::bootstrap::Estimate;
+    use super::super::curves::CurvePoint;
     use super::*;
 
     #[test]
@@ -304,5 +327,28 @@ mod tests {
         ] {
             assert_eq!(of(ours, pca), (verdict, bytes, sentence.to_owned()));
         }
+    }
+
+    #[test]
+    fn dimensions_have_the_interval_of_their_recall() {
+        let point = |n_components, value: f64| CurvePoint {
+            n_components,
+            recall: Estimate { value, low: value - 0.1, high: value + 0.1 },
+        };
+        let points = vec![point(4, 0.3), point(8, 0.5), point(12, 0.7)];
+        let curves = vec![Curve { name: TLDR.to_owned(), points }];
+        let params = EvaluationParams::default();
+        let found = advice(0.5, &params, (1000, 20), [Some(8), None], curves, Vec::new());
+        // 0.6 is half-way from 8 to 12, 0.4 from 4 to 8.
+        assert_eq!(found.n_components_interval, Some([6, 10]));
+        assert_eq!(found.pca_n_components_interval, None);
+        let said = "TLDR keeps 50 % of the neighbours with 8 (95 %: 6 to 10) of 20 dimensions; PCA \
+                    needs all 20.";
+        assert_eq!(found.sentence, said);
+        // Beyond what was measured the curve rises to 1 at D.
+        let curve = &found.curves[0];
+        assert_eq!(curve.reaches(0.8, 20, |r| r.low), 16);
+        assert_eq!(curve.reaches(0.8, 20, |r| r.value), 15);
+        assert_eq!(curve.reaches(0.1, 20, |r| r.value), 4);
     }
 }

@@ -36,6 +36,24 @@ pub struct Curve {
     pub points: Vec<CurvePoint>,
 }
 
+impl Curve {
+    /// The dimension at which `of` its points reaches `share`, by linear interpolation; at D (`dim`)
+    /// all is kept.
+    pub(super) fn reaches(&self, share: f64, dim: usize, of: fn(&Estimate) -> f64) -> usize {
+        let mut before: Option<(usize, f64)> = None;
+        let measured = self.points.iter().map(|point| (point.n_components, of(&point.recall)));
+        for (d, kept) in measured.chain([(dim, 1.0)]) {
+            if kept >= share {
+                let Some((low, below)) = before else { return d };
+                let part = (share - below) / (kept - below);
+                return low + ((d - low) as f64 * part).round() as usize;
+            }
+            before = Some((d, kept));
+        }
+        dim
+    }
+}
+
 /// Curves that grow as dimensions are measured.
 pub(super) struct Curves<'a> {
     pub(super) ctx: &'a Context,

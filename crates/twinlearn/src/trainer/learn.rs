@@ -119,6 +119,19 @@ impl Stages<'_> {
         let Material { pairs, watch, .. } = *material;
         let (all_forms, forms) = (forms, forms.map(|forms| &forms.forms));
         let d = params.n_components;
+        if params.is_listed()
+            && params.init == Init::Random
+            && !params.encoder.carries(d, params.norm_layer)
+        {
+            ctx.warn(&format!(
+                "encoder: {} with norm_layer {} cannot begin as a linear encoder to {d} dimensions \
+                 (an mlp needs batch norm and {} units in each hidden layer): it begins at random \
+                 and may keep fewer neighbours than a linear one",
+                params.encoder,
+                params.norm_layer,
+                2 * d
+            ));
+        }
         let best = forms
             .filter(|_| d <= x.dim())
             .map(|forms| clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch)));

@@ -1,4 +1,7 @@
-//! A short race before a run: which temperature keeps most neighbours of held-out rows.
+//! A short race before a run: how low a temperature may be and keep neighbours of held-out rows.
+//!
+//! The lower τ is, the longer it takes to learn and the more is kept at the end: of first steps that
+//! keep about as much, those with the lowest τ are the better beginning.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +13,12 @@ use crate::error::Result;
 use crate::params::Params;
 
 /// Steps of each that takes part, as a share of the run's and at most.
-const SHARE: usize = 8;
-const MOST: usize = 200;
-/// What is tried for τ: shares of how much nearer neighbours are than other rows.
-const TAUS: [f64; 2] = [0.1, 0.05];
+const SHARE: usize = 10;
+const MOST: usize = 250;
+/// What is tried for τ, in turn: shares of how much nearer neighbours are than other rows.
+const TAUS: [f64; 5] = [0.1, 0.07, 0.05, 0.035, 0.025];
+/// How much recall a lower τ may lack, times r(1 − r) where r is the best.
+const TOLERANCE: f64 = 0.02;
 
 /// The learning rate that is taken for reductions to `d` dimensions where none is given.
 pub(super) fn rate(d: usize) -> f64 {
@@ -59,7 +64,8 @@ impl Run<'_> {
         let steps = (length.steps() / SHARE).clamp(1, MOST);
         let epochs = steps.div_ceil(length.per_epoch);
         ctx.stage(Stage::Choose, taus.len() * steps, || {
-            let mut best: Option<(f64, Choice)> = None;
+            let mut lowest = choice(taus[0]);
+            let mut peak = 0.0_f64;
             for (i, choice) in taus.map(choice).into_iter().enumerate() {
                 let params = choice.taken(params);
                 let mut learner = self.setting.learner(&params, start.clone(), source)?;
@@ -76,11 +82,13 @@ impl Run<'_> {
                 })?;
                 let encoder = learner.into_networks(ctx).encoder;
                 let recall = self.recall(&encoder)?.unwrap_or_default();
-                if best.is_none_or(|best| recall > best.0) {
-                    best = Some((recall, choice));
+                if recall < peak - TOLERANCE * peak * (1.0 - peak) {
+                    break;
                 }
+                lowest = choice;
+                peak = peak.max(recall);
             }
-            Ok(best.map(|best| best.1))
+            Ok(Some(lowest))
         })
     }
 }
