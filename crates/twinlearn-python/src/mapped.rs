@@ -31,6 +31,15 @@ impl<'a, T: Element> Mapped<'a, T> {
         Self { rows, release, reads: AtomicUsize::new(0), others }
     }
 
+    /// Counts a read of so many numbers, and looks at what is resident once in a while.
+    fn count(&self, numbers: usize) {
+        let reads = 1 + size_of::<T>() * numbers / READ;
+        let before = self.reads.fetch_add(reads, Ordering::Relaxed);
+        if before / READS != (before + reads) / READS {
+            self.look();
+        }
+    }
+
     fn look(&self) {
         // Pages of 4 KiB or more.
         let ours = |pages: usize| pages.saturating_sub(self.others.load(Ordering::Relaxed)) << 12;
@@ -65,11 +74,13 @@ impl<T: Element> Vectors for Mapped<'_, T> {
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         self.rows.read_rows(start, out)?;
-        let reads = 1 + size_of::<T>() * out.len() / READ;
-        let before = self.reads.fetch_add(reads, Ordering::Relaxed);
-        if before / READS != (before + reads) / READS {
-            self.look();
-        }
+        self.count(out.len());
+        Ok(())
+    }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        self.rows.read_rows_from(origin, start, out)?;
+        self.count(out.len());
         Ok(())
     }
 }

@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 use twinlearn::{
-    Context, DenseVectors, Fit, Init, KnnParams, LinearMap, Matrix, Metric, Params, ParamsBuilder,
-    Pca, Solver, Trainer, Vectors, knn_search, recall_at_k,
+    Context, DenseVectors, FileVectors, Fit, Init, KnnMethod, KnnParams, LinearMap, Matrix, Metric,
+    Model, Params, ParamsBuilder, Pca, Solver, Trainer, TransformOptions, VectorSource, Vectors,
+    knn_graph, knn_search, recall_at_k,
 };
 
 const ROWS: usize = 600;
@@ -90,6 +91,60 @@ proptest! {
         prop_assert!((a - b).abs() < 0.02, "{a} as they are, {b} scaled by 1e{power}");
         prop_assert!((a - c).abs() < 0.02, "{a} as they are, {c} of many lengths");
     }
+}
+
+#[test]
+fn under_l2_neighbours_do_not_depend_on_the_origin() {
+    let near = rows(7);
+    let far: Vec<f64> = near.iter().map(|v| v - 1e8).collect();
+    let [near, far] = [&near, &far].map(|rows| DenseVectors::new(rows, DIM).unwrap());
+    for method in [KnnMethod::Exact, KnnMethod::Descent, KnnMethod::Pq] {
+        let params = KnnParams::new(8).metric(Metric::L2).method(method);
+        let [a, b] = [&near, &far].map(|x| knn_graph(&ctx(), x, &params).unwrap());
+        let recall = recall_at_k(a.ids(), b.ids(), 8).unwrap();
+        assert!(recall > if method == KnnMethod::Pq { 0.8 } else { 0.999 }, "{method}: {recall}");
+    }
+    let params = KnnParams::new(8).metric(Metric::L2);
+    let [a, b] = [&near, &far].map(|x| knn_search(&ctx(), x, x, &params).unwrap());
+    assert!(recall_at_k(&a, &b, 8).unwrap() > 0.999);
+}
+
+#[test]
+fn files_of_f64_far_from_the_origin_lose_nothing() {
+    let far: Vec<f64> = rows(7).iter().map(|v| v + 1e8).collect();
+    let x = DenseVectors::new(&far, DIM).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({ROWS}, {DIM}), }}");
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend_from_slice(format!("{header:<117}\n").as_bytes());
+    bytes.extend(far.iter().flat_map(|v| v.to_le_bytes()));
+    let path = folder.path().join("x.npy");
+    std::fs::write(&path, bytes).unwrap();
+    let given = || params(Metric::L2).epochs(2);
+    let saved = |name: &str, x: &dyn Vectors| {
+        let fit = fit(x, given());
+        let path = folder.path().join(name);
+        fit.model.save(&path).unwrap();
+        let z = fit.model.transform(&ctx(), x, false).unwrap();
+        (std::fs::read(path).unwrap(), z)
+    };
+    let want = saved("dense", &x);
+    // In memory, and where they lie.
+    for memory in [1 << 30, 0] {
+        let source = VectorSource::open(&path).unwrap();
+        let file = FileVectors::load(&ctx(), source, memory).unwrap();
+        assert!((file.n_held_bytes() > 0) == (memory > 0));
+        let got = saved("file", &file);
+        assert!(got.0 == want.0, "another model with {memory} bytes of memory");
+        assert_eq!(got.1, want.1);
+    }
+    // A block after the other.
+    let model = Model::load(folder.path().join("file")).unwrap();
+    let source = VectorSource::open(&path).unwrap();
+    let out = folder.path().join("z.npy");
+    model.transform_file(&ctx(), &source, &out, &TransformOptions::default()).unwrap();
+    let z = FileVectors::open(out).unwrap();
+    assert_eq!(z.as_f32(), Some(want.1.as_slice()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod stored;
 mod subset;
 mod tensors;
 
-pub(crate) use centred::Centred;
+pub(crate) use centred::{Centred, far_origin};
 pub(crate) use check::{check_row, check_vectors};
 pub use dense::{DenseVectors, Element};
 pub use integers::read_integers;
@@ -24,6 +24,7 @@ pub(crate) use reduced::ReducedFile;
 pub use source::VectorSource;
 pub use stored::FileVectors;
 pub use subset::Subset;
+pub(crate) use subset::{copied, spread_ids};
 pub(crate) use tensors::{Mismatch, Named, Tensors, UNSEALED, tensors_to_bytes};
 
 use crate::error::Result;

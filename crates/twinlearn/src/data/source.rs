@@ -218,6 +218,10 @@ impl Vectors for FlatRun<'_> {
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
         self.flat.read(self.start + start, out)
     }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        self.flat.read_from(origin, self.start + start, out)
+    }
 }
 
 /// Parts `path::name`; what exists as it stands is no such.

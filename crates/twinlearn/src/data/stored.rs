@@ -60,6 +60,13 @@ impl Vectors for StoredRows {
         Ok(())
     }
 
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        let size = self.dtype.size();
+        let bytes = &self.bytes()[start * self.row_bytes()..][..out.len() * size];
+        self.dtype.widen_from(bytes, origin, out);
+        Ok(())
+    }
+
     fn as_f32(&self) -> Option<&[f32]> {
         match self.dtype {
             Dtype::F32 => bytemuck::try_cast_slice(self.bytes()).ok(),
@@ -194,19 +201,21 @@ impl Vectors for FileVectors {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let files = match &self.rows {
-            Ready::Held(rows) => return rows.read_rows(start, out),
-            Ready::Placed(files) => files,
-        };
-        let (mut row, mut left) = (start, out);
-        while !left.is_empty() {
-            let (first, flat) = file_of(files, row);
-            let n = (left.len() / self.dim).min(first + flat.n_rows - row);
-            let (now, later) = left.split_at_mut(n * self.dim);
-            flat.read(row - first, now)?;
-            (row, left) = (row + n, later);
+        match &self.rows {
+            Ready::Held(rows) => rows.read_rows(start, out),
+            Ready::Placed(files) => read_placed(files, start, out, Flat::read),
         }
-        Ok(())
+    }
+
+    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
+        match &self.rows {
+            Ready::Held(rows) => rows.read_rows_from(origin, start, out),
+            Ready::Placed(files) => {
+                let read =
+                    |flat: &Flat, row: usize, out: &mut [f32]| flat.read_from(origin, row, out);
+                read_placed(files, start, out, read)
+            }
+        }
     }
 
     fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
@@ -224,6 +233,24 @@ impl Vectors for FileVectors {
             Ready::Held(rows) => rows.gather(ids, out),
         }
     }
+}
+
+/// Reads rows that may lie in several files; `read` does so in one.
+fn read_placed(
+    files: &[(usize, Flat)],
+    start: usize,
+    out: &mut [f32],
+    read: impl Fn(&Flat, usize, &mut [f32]) -> Result<()>,
+) -> Result<()> {
+    let (mut row, mut left) = (start, out);
+    while !left.is_empty() {
+        let (first, flat) = file_of(files, row);
+        let n = (left.len() / flat.dim).min(first + flat.n_rows - row);
+        let (now, later) = left.split_at_mut(n * flat.dim);
+        read(flat, row - first, now)?;
+        (row, left) = (row + n, later);
+    }
+    Ok(())
 }
 
 /// The file that a row is in, and the number of its first row.

@@ -1,7 +1,9 @@
 //! Some rows of other vectors.
 
 use super::Vectors;
+use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::linalg::Matrix;
 
 /// The rows of `base` named by `ids`, in that order, without copying them.
 #[derive(Clone, Copy)]
@@ -29,6 +31,22 @@ impl<'a> Subset<'a> {
             None => Ok(Self { base, ids }),
         }
     }
+}
+
+/// A copy of all rows.
+pub(crate) fn copied(ctx: &Context, x: &dyn Vectors) -> Result<Matrix> {
+    const ROWS: usize = 256;
+    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
+    ctx.try_for_each_chunk(rows.as_mut_slice(), ROWS * x.dim(), |c, out| {
+        x.read_rows(c * ROWS, out)
+    })?;
+    Ok(rows)
+}
+
+/// Evenly spaced numbers below `n`, at most `most`.
+pub(crate) fn spread_ids(n: usize, most: usize) -> Vec<u32> {
+    let count = n.min(most);
+    (0..count).map(|i| (i as u64 * n as u64 / count as u64) as u32).collect()
 }
 
 impl Vectors for Subset<'_> {

@@ -4,7 +4,6 @@ use crate::context::Context;
 use crate::data::{Subset, Vectors, check_vectors};
 use crate::error::{Error, Result};
 use crate::knn::Metric;
-use crate::linalg::Matrix;
 use crate::model::{Model, ReducedView};
 use crate::pca::LinearMap;
 
@@ -220,16 +219,11 @@ impl Reduction<'_> {
     }
 }
 
-/// A copy of all rows.
-pub(super) fn copied(x: &dyn Vectors) -> Result<Matrix> {
-    let mut rows = Matrix::zeros(x.n_rows(), x.dim());
-    x.read_rows(0, rows.as_mut_slice())?;
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::copied;
+    use crate::linalg::Matrix;
     use crate::params::Params;
     use crate::trainer::Trainer;
 
@@ -243,7 +237,8 @@ mod tests {
         let map = LinearMap::random_projection(8, 3, 1).unwrap();
         let ids: Vec<u32> = (0..100).map(|i| i * 7 % 300).collect();
         for reduction in [Reduction::Model(&model), Reduction::Map(&map)] {
-            let rows = |ctx: &Context| copied(&*reduction.rows(ctx, &x, &ids).unwrap()).unwrap();
+            let rows =
+                |ctx: &Context| copied(ctx, &*reduction.rows(ctx, &x, &ids).unwrap()).unwrap();
             let no_room = ctx.clone().memory(3 * 4 * 100 * 3 - 1);
             assert!(!keeps_reduced(&no_room, 100, 3));
             assert_eq!(rows(&no_room), rows(&ctx));

@@ -1,7 +1,7 @@
 //! One way of judging for all reductions: the same rows, the same queries, the same resamples.
 
 use super::bootstrap::Estimate;
-use super::data::{EvaluationData, Reduction, copied};
+use super::data::{EvaluationData, Reduction};
 use super::evaluate::{FULL, MethodEvaluation, Unseen};
 use super::neighbours::{accuracy_scores, recall_scores};
 use super::params::EvaluationParams;
@@ -9,7 +9,7 @@ use super::ranking::{DEPTH, RankingScores};
 use super::sample::{Draw, Sample};
 use super::structure::{Orders, effective_rank};
 use crate::context::Context;
-use crate::data::{Subset, Vectors};
+use crate::data::{Subset, Vectors, copied};
 use crate::error::{Error, Result};
 use crate::knn::search_of_checked;
 
@@ -45,7 +45,7 @@ impl<'a> Judge<'a> {
         let (k, metric, seed) = (params.n_neighbors, params.metric, params.seed);
         let sample = Sample::new(ctx, data, params, unseen)?;
         let paired = sample.some(Draw::Paired, n_paired(k));
-        let orders = Orders::new(ctx, &copied(&Subset::new(data.x, &paired)?)?, metric)?;
+        let orders = Orders::new(ctx, &copied(ctx, &Subset::new(data.x, &paired)?)?, metric)?;
         let is_seen = matches!(unseen, Unseen::Unknown);
         Ok(Self { data: *data, seed, is_seen, sample, paired, orders, first: None })
     }
@@ -89,7 +89,7 @@ impl<'a> Judge<'a> {
         let (structure, effective_rank) = if is_full {
             (self.orders.compare(ctx, &self.orders, k)?, None)
         } else {
-            let paired = copied(&*reduction.rows(ctx, self.data.x, &self.paired)?)?;
+            let paired = copied(ctx, &*reduction.rows(ctx, self.data.x, &self.paired)?)?;
             let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
             (structure, Some(effective_rank(ctx, &paired, seed)?))
         };

@@ -33,7 +33,7 @@
 
 use super::metric::Metric;
 use crate::context::{Context, runs};
-use crate::data::Vectors;
+use crate::data::{Vectors, spread_ids};
 use crate::error::Result;
 use crate::linalg::kernels::{arch, dot_f64, move_rows, scan, squares};
 use crate::linalg::{
@@ -104,12 +104,6 @@ pub(super) fn frame_bytes(n_rows: usize, dim: usize, has_axes: bool) -> usize {
     if has_axes { (sample + square).max(eigen_bytes(dim)) } else { sample }
 }
 
-/// Evenly spaced row numbers, at most `most`.
-pub(super) fn spread(n: usize, most: usize) -> Vec<u32> {
-    let count = n.min(most);
-    (0..count).map(|i| (i as u64 * n as u64 / count as u64) as u32).collect()
-}
-
 impl Frame {
     /// A frame around the mean of `x`, with up to `components` axes (0 for none). `largest` is the
     /// greatest length of any row that will be searched.
@@ -125,7 +119,7 @@ impl Frame {
         let largest = if metric == Metric::Cosine { 1.0 } else { largest };
         // ‖x − μ‖ ≤ 2 · largest, as μ is an average; a little more for its rounding.
         let scale = power_of_two_below(1.0 / (2.001 * largest));
-        let ids = spread(x.n_rows(), sample_len(x.n_rows(), dim));
+        let ids = spread_ids(x.n_rows(), sample_len(x.n_rows(), dim));
         let mut frame =
             Self { metric, dim, mean: vec![0.0; dim], scale, axes: None, basis_error: 0.0 };
         let mut sample = vec![0.0; ids.len() * dim];

@@ -7,7 +7,7 @@ use super::graph::KnnGraph;
 use super::metric::Metric;
 use super::{descent, pq};
 use crate::context::{Context, Event, Stage};
-use crate::data::{Vectors, check_vectors};
+use crate::data::{Centred, Vectors, check_vectors, far_origin};
 use crate::error::{Error, Result};
 use crate::names::named;
 
@@ -158,6 +158,9 @@ pub(crate) fn graph_of_checked(
 ) -> Result<KnnGraph> {
     let &KnnParams { n_neighbors: k, metric, method, approximation, seed } = params;
     check_n_neighbors(k, x.n_rows())?;
+    let origin = origin(x, metric)?;
+    let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
+    let x = centred.as_ref().map_or(x, |centred| centred);
     let quantised =
         |level: KnnApproximation| pq::graph(ctx, x, k, metric, level.n_subvectors(), seed);
     let ids = match (method, approximation) {
@@ -243,7 +246,19 @@ pub(crate) fn search_of_checked(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    exact::search(ctx, queries, base, k, metric, exact::Options::default())
+    let Some(origin) = origin(base, metric)? else {
+        return exact::search(ctx, queries, base, k, metric, exact::Options::default());
+    };
+    let [queries, base] = [queries, base].map(|rows| Centred::new(rows, &origin));
+    exact::search(ctx, &queries, &base, k, metric, exact::Options::default())
+}
+
+/// Distances do not depend on where the origin is; digits do, where it is far.
+fn origin(x: &dyn Vectors, metric: Metric) -> Result<Option<Vec<f64>>> {
+    match metric {
+        Metric::L2 => far_origin(x),
+        _ => Ok(None),
+    }
 }
 
 /// Rows are numbered in 32 bits, of which descent uses one as a flag.

@@ -14,7 +14,7 @@ pub use self::view::ReducedView;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event, Stage, runs};
-use crate::data::{Centred, Subset, Vectors, check_row};
+use crate::data::{Centred, Subset, Vectors, check_row, spread_ids};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, scale_to_unit};
 use crate::nn::{Network, encode, encode_rows};
@@ -112,8 +112,7 @@ impl Model {
 
     /// With the ranges of what becomes of checked rows: of an even sample, where they are many.
     pub(crate) fn with_ranges(self, ctx: &Context, rows: &dyn Vectors) -> Result<Self> {
-        let count = rows.n_rows().min(RANGE_ROWS);
-        let ids: Vec<u32> = (0..count).map(|i| (i * rows.n_rows() / count) as u32).collect();
+        let ids = spread_ids(rows.n_rows(), RANGE_ROWS);
         let reduced = encode(&ctx.quiet(), &self.inference, &Subset::new(rows, &ids)?)?;
         let plain = ScalarQuantiser::of(&reduced);
         let unit = |mut reduced: Matrix| {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::plan::{FitPlan, FitSizes};
-use super::rows::{copied, far_origin, sample_of};
+use super::rows::sample_of;
 use super::stages::Stages;
 use super::validation::ValidationReport;
 use super::{FitData, Trainer, queries};
 use crate::context::{Context, Event, Stage};
-use crate::data::{Centred, Subset, Vectors, check_vectors};
+use crate::data::{Centred, Subset, Vectors, check_vectors, copied, far_origin};
 use crate::error::Result;
 use crate::knn::{KnnGraph, Metric};
 use crate::linalg::Matrix;
@@ -108,7 +108,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let keeper = keeper.transpose()?;
 
     let origin = match params.metric {
-        Metric::L2 => far_origin(ctx, x)?,
+        Metric::L2 => far_origin(x)?,
         _ => None,
     };
     let centred = origin.as_ref().map(|origin| Centred::new(x, origin));

@@ -3,11 +3,10 @@
 use super::coordinates::{Coordinates, Moved};
 use super::feed::{Kind, Queries, Source};
 use super::queries::Asked;
-use super::rows::copied;
 use super::run::optimiser;
 use super::step::{Learner, Networks, Space};
 use crate::context::Context;
-use crate::data::{Subset, Vectors};
+use crate::data::{Subset, Vectors, copied, spread_ids};
 use crate::error::Result;
 use crate::knn::Metric;
 use crate::linalg::{Matrix, dot_here, scale_to_unit};
@@ -190,12 +189,6 @@ const NESTED: f64 = 8.0;
 const MOST_NESTED: f64 = 0.25;
 /// τ where nothing is known of the rows.
 const TAU: f64 = 0.05;
-
-/// Evenly spaced numbers below `n`, at most `most`.
-pub(super) fn spread_ids(n: usize, most: usize) -> Vec<u32> {
-    let count = n.min(most);
-    (0..count).map(|i| (i * n / count) as u32).collect()
-}
 
 /// About how large similarities of the first `width` numbers of reduced rows are: 1 for cosines, else
 /// their mean square length, about their mean under l2.

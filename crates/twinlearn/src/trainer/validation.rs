@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Stage};
-use crate::data::{Subset, Vectors};
+use crate::data::{Subset, Vectors, spread_ids};
 use crate::error::{Error, Result};
 use crate::evaluation::{Estimate, recall_scores};
 use crate::knn::{Metric, search_of_checked};
@@ -50,9 +50,8 @@ impl Split {
     /// The training rows among which a held-out row's neighbours are looked for: all, or an even
     /// sample of many.
     pub(super) fn base(&self) -> Vec<u32> {
-        let n = self.training.len();
-        let count = n.min(MAX_WATCHED);
-        (0..count).map(|i| self.training[i * n / count]).collect()
+        let places = spread_ids(self.training.len(), MAX_WATCHED);
+        places.into_iter().map(|i| self.training[i as usize]).collect()
     }
 
     /// The judged ones as places in what was split, or in what `sample` was drawn from.

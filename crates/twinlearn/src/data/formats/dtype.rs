@@ -114,6 +114,11 @@ impl Dtype {
         with_element!(self, E => widen::<E>(bytes, out));
     }
 
+    /// Writes rows in `bytes` less `origin` to `out`, rounding to nearest once.
+    pub(in crate::data) fn widen_from(self, bytes: &[u8], origin: &[f64], out: &mut [f32]) {
+        with_element!(self, E => widen_from::<E>(bytes, origin, out));
+    }
+
     /// The integers in `bytes`; the error says what is there instead.
     pub(in crate::data) fn integers(self, bytes: &[u8]) -> Result<Vec<i64>, String> {
         macro_rules! each {
@@ -155,6 +160,20 @@ fn widen<E: Element>(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+fn widen_from<E: Element>(bytes: &[u8], origin: &[f64], out: &mut [f32]) {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(elements) => E::widen_from(elements, origin, out),
+        Err(_) => {
+            let mut row = vec![E::zeroed(); origin.len()];
+            let rows = bytes.chunks_exact(size_of_val(&row[..]));
+            for (bytes, out) in rows.zip(out.chunks_exact_mut(origin.len())) {
+                bytemuck::cast_slice_mut(&mut row).copy_from_slice(bytes);
+                E::widen_from(&row, origin, out);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +187,20 @@ mod tests {
         let mut got = vec![0.0; 700];
         Dtype::F16.widen(&bytes[1..], &mut got);
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_origin_is_taken_off_before_rounding() {
+        let origin = [1e8, -3e8];
+        let values: Vec<f64> = (0..40).map(|i| origin[i % 2] + i as f64 / 7.0).collect();
+        let want: Vec<f32> = (0..40).map(|i| (values[i] - origin[i % 2]) as f32).collect();
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(bytemuck::cast_slice(&values));
+        for bytes in [&bytes[1..], bytemuck::cast_slice(&values)] {
+            let mut got = vec![0.0; 40];
+            Dtype::F64.widen_from(bytes, &origin, &mut got);
+            assert_eq!(got, want);
+        }
     }
 
     #[test]

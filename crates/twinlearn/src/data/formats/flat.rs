@@ -90,6 +90,23 @@ impl Flat {
         self.read_through(&mut words, start, out)
     }
 
+    /// Writes rows less `origin` to `out`, row after row.
+    pub(in crate::data) fn read_from(
+        &self,
+        origin: &[f64],
+        start: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let rows = (PIECE / self.row_bytes()).max(1);
+        let mut piece = vec![0; rows.min(out.len() / self.dim) * self.row_bytes()];
+        for (first, out) in (start..).step_by(rows).zip(out.chunks_mut(rows * self.dim)) {
+            let piece = &mut piece[..out.len() * self.dtype.size()];
+            self.read_raw(first, piece)?;
+            self.dtype.widen_from(piece, origin, out);
+        }
+        Ok(())
+    }
+
     /// Writes rows named by `ids` to `out`, row after row.
     pub(in crate::data) fn gather(
         &self,

@@ -1,8 +1,9 @@
 //! An order of the rows in which near rows have near positions.
 
 use crate::context::{Context, runs};
+use crate::data::spread_ids;
 use crate::error::Result;
-use crate::knn::frame::{Coordinates, spread};
+use crate::knn::frame::Coordinates;
 use crate::linalg::kernels::scan::TILE;
 use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
 
@@ -25,9 +26,9 @@ pub(super) fn by_nearness(ctx: &Context, coordinates: &Coordinates) -> Result<Ve
     let row = |id: u32| &coordinates.leading[id as usize * coordinates.width..][..width];
     let gather = |ids: &[u32]| ids.iter().flat_map(|&id| row(id)).copied().collect::<Vec<f32>>();
 
-    let sample = spread(n, clusters * SAMPLE_PER_CLUSTER);
+    let sample = spread_ids(n, clusters * SAMPLE_PER_CLUSTER);
     let points = gather(&sample);
-    let mut centres = Matrix::new(clusters, width, gather(&spread(n, clusters)))?;
+    let mut centres = Matrix::new(clusters, width, gather(&spread_ids(n, clusters)))?;
     for _ in 0..ROUNDS {
         let owners = assign(ctx, &centres, sample.len(), |range| {
             points[range.start * width..range.end * width].to_vec()

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::super::frame::{Frame, frame_bytes, spread};
+use super::super::frame::{Frame, frame_bytes};
 use super::super::metric::Metric;
 use super::super::neighbor::Neighbor;
 use crate::context::{Context, runs};
 use crate::cost::{beside, in_words, megabytes, reading};
-use crate::data::Vectors;
+use crate::data::{Vectors, spread_ids};
 use crate::error::{Error, Result};
 use crate::linalg::kernels::scan::TILE;
 use crate::linalg::{MatMut, MatRef, Matrix, matmul_here};
@@ -305,7 +305,7 @@ impl Survival {
         let &Problem { x, norms, k, .. } = problem;
         let grid: Vec<usize> = GRID.into_iter().filter(|&p| p <= widest).collect();
         let pick = |rows: &dyn Vectors, norms: &[f64], most: usize| {
-            let ids = spread(rows.n_rows(), most);
+            let ids = spread_ids(rows.n_rows(), most);
             let mut data = vec![0.0; ids.len() * rows.dim()];
             rows.gather(&ids, &mut data)?;
             let norms: Vec<f64> = ids.iter().map(|&id| norms[id as usize]).collect();

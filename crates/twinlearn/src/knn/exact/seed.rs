@@ -2,8 +2,9 @@
 
 use super::set::Set;
 use crate::context::{Context, runs};
+use crate::data::spread_ids;
 use crate::error::Result;
-use crate::knn::frame::{Frame, spread};
+use crate::knn::frame::Frame;
 use crate::linalg::kernels::arch;
 use crate::linalg::kernels::scan::{Pair, Rows, TILE, exact};
 use crate::linalg::{MatMut, MatRef, matmul_here};
@@ -19,7 +20,7 @@ pub(super) fn limits(
     same_ids: bool,
     k: usize,
 ) -> Result<Vec<f64>> {
-    let sample = right.map(|right| (right, spread(right.len(), TILE)));
+    let sample = right.map(|right| (right, spread_ids(right.len(), TILE)));
     let tiles: Vec<_> = runs(left.len(), TILE).collect();
     let limits = ctx.try_map(tiles.len(), |t| {
         let ids = &left.order[tiles[t].clone()];
