@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::knn::KnnGraph;
-use crate::random::{Purpose, below, generator, shuffled};
+use crate::random::{Purpose, below, generator, shuffled, subset};
 
 /// For each anchor the rows it may be paired with, as one flat list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,23 @@ impl Pairs {
         Self { anchors, starts: (0..=rows.len()).collect(), partners, n_rows: rows.len() }
     }
 
+    /// At most `most` of the anchors, drawn by `seed`, with their lists.
+    pub(crate) fn some(self, seed: u64, most: usize) -> Self {
+        if self.len() <= most {
+            return self;
+        }
+        let numbers = subset(&mut generator(seed, Purpose::Anchors, 1), self.len(), most);
+        let (anchors, partners) = (Vec::with_capacity(most), Vec::new());
+        let mut some = Self { anchors, starts: vec![0], partners, n_rows: self.n_rows };
+        for number in numbers {
+            let (anchor, list) = self.list(number as usize);
+            some.anchors.push(anchor);
+            some.partners.extend_from_slice(list);
+            some.starts.push(some.partners.len());
+        }
+        some
+    }
+
     /// The number of rows that train, anchors or not.
     pub(crate) fn n_rows(&self) -> usize {
         self.n_rows
@@ -133,6 +150,23 @@ mod tests {
         assert_eq!((pairs.len(), pairs.list(0)), (1, (7, &[0][..])));
         let error = Pairs::of_queries(&[4], &[3, 3], 2, 3, |row| row != 3).unwrap_err().to_string();
         assert!(error.starts_with("queries: expected at least one with a row"), "{error}");
+    }
+
+    #[test]
+    fn some_anchors_keep_their_lists_and_all_rows() {
+        let indices: Vec<i64> = (0..50).flat_map(|i| [(i + 1) % 50, (i + 2) % 50]).collect();
+        let graph = KnnGraph::from_indices(50, &indices).unwrap();
+        let all = Pairs::from_graph(&graph, 2, |_| true).unwrap();
+        let some = all.clone().some(3, 20);
+        assert_eq!((some.len(), some.n_rows()), (20, 50));
+        assert!(some.anchors.is_sorted_by(|a, b| a < b));
+        for i in 0..20 {
+            let (anchor, list) = some.list(i);
+            assert_eq!(list, [(anchor + 1) % 50, (anchor + 2) % 50]);
+        }
+        assert_eq!(some, all.clone().some(3, 20));
+        assert_ne!(some, all.clone().some(4, 20));
+        assert_eq!(all.clone(), all.some(3, 50));
     }
 
     #[test]

@@ -177,9 +177,9 @@ impl Params {
         changed
     }
 
-    /// How many of `n_rows` rows a fit is made on, where no graph of them is given: with loss KL
-    /// 202,000 at most, a sample drawn by the seed. Lists of neighbours and steps are then bounded,
-    /// however many rows there are.
+    /// How many of `n_rows` rows a fit is made on, where no graph of them is given, and how many are
+    /// anchors where one is: with loss KL 202,000 at most, a sample drawn by the seed. Lists of
+    /// neighbours and steps are then bounded, however many rows there are.
     #[must_use]
     pub fn n_fitted(&self, n_rows: usize) -> usize {
         if self.is_listed() { n_rows.min(MOST_ROWS) } else { n_rows }

@@ -43,6 +43,8 @@ pub(crate) struct FitPlan {
     n_rows: usize,
     /// Rows that it is made on: all, or a sample.
     n_fitted: usize,
+    /// Rows whose lists are learned from.
+    n_anchors: usize,
     dim: usize,
     n_components: usize,
     epochs: usize,
@@ -68,13 +70,14 @@ impl FitPlan {
     pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Self {
         let FitSizes { n_rows: n, dim, has_graph, n_held_out, n_queries } = sizes;
         let n_fitted = if has_graph { n } else { params.n_fitted(n) };
+        let n_anchors = params.n_fitted(n_fitted.saturating_sub(n_held_out));
         let d = params.n_components;
         let listed = params.is_listed();
         let most = if listed && params.batch_by_default { n_fitted.div_ceil(4) } else { n_fitted };
         let batch = params.batch_size.min(most).max(1);
         let (epochs, steps) = match params.solver {
             Solver::Sgd => {
-                let length = Length::new(params, n_fitted.saturating_sub(n_held_out) / batch);
+                let length = Length::new(params, n_anchors / batch);
                 (length.epochs, length.steps())
             }
             Solver::Spectral | Solver::Pca => (0, 0),
@@ -122,6 +125,7 @@ impl FitPlan {
         Self {
             n_rows: n,
             n_fitted,
+            n_anchors,
             dim,
             n_components: d,
             epochs,
@@ -198,6 +202,9 @@ impl fmt::Display for FitPlan {
         write!(f, "fit of {n_rows} rows, {dim} → {n_components} dimensions: ")?;
         if n_fitted < n_rows {
             write!(f, "on a sample of {n_fitted}, ")?;
+        }
+        if self.n_anchors + self.n_held_out < *n_fitted {
+            write!(f, "by the lists of {} of them, ", self.n_anchors)?;
         }
         match self.n_queries {
             0 => {}

@@ -71,6 +71,8 @@ impl Stages<'_> {
             Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
             None => Pairs::selves(&split.training),
         };
+        let n_anchors = params.n_fitted(pairs.len());
+        let pairs = pairs.some(params.seed, n_anchors);
         let queries = self.queries.map(|queries| {
             let trains = |id| split.trains(id);
             clock.time(Stage::Knn, || {
