@@ -75,14 +75,21 @@ class WithGraph(Parameters):
         return self
 
     def get_knn(self) -> NDArray[np.int64] | None:
-        """The graph of the last `fit`, `compute_knn` or `load_knn`: int64, n_samples × k."""
+        """The graph of the last `fit`, `compute_knn` or `load_knn`: int64, n_samples × k.
+
+        None after a fit of a sample of the rows (more than 202,000 with loss KL) or one that needed
+        no neighbours.
+        """
         return getattr(self, "_knn", None)
 
     def save_knn(self, path: Path_) -> None:
         """Write the graph as .npy; an older file stays until the new one is whole."""
         graph = self.get_knn()
         if graph is None:
-            raise TwinlearnError("knn_graph: expected one that was computed, got none")
+            raise TwinlearnError(
+                "knn_graph: expected one of all rows, which compute_knn makes, got none (a fit of a "
+                "sample of many rows, or one that needs no neighbours, keeps none)"
+            )
         content = io.BytesIO()
         np.save(content, graph)
         _twinlearn.write_file(path, content.getvalue())
