@@ -20,39 +20,30 @@ import numpy as np
 from common import fashion_mnist, machine
 
 D = 64
-KL = ["--loss", "KL"]
+BT = ["--loss", "BT"]
 VARIANTS: dict[str, list[str]] = {
     "default": [],
-    "pca_power 0": ["--pca-power", "0"],
-    "pca_power 0.5": ["--pca-power", "0.5"],
-    "pca_power 1": ["--pca-power", "1"],
-    "init spectral": ["--init", "spectral"],
+    "n_neighbors 16": ["-k", "16"],
+    "n_neighbors 32": ["-k", "32"],
+    "n_neighbors 128": ["-k", "128"],
+    "batch_size 64": ["--batch-size", "64"],
+    "batch_size 256": ["--batch-size", "256"],
+    "epochs 4": ["--epochs", "4"],
+    "epochs 16": ["--epochs", "16"],
+    "learning_rate 0.04": ["--learning-rate", "0.04"],
+    "learning_rate 0.16": ["--learning-rate", "0.16"],
+    "init pca": ["--init", "pca"],
     "init random": ["--init", "random"],
-    "init random, 40 epochs": ["--init", "random", "--epochs", "40"],
-    "n_neighbors 10": ["-k", "10"],
     "gaussian": ["--gaussian"],
-    "batch_size 128": ["--batch-size", "128"],
-    "batch_size 2048": ["--batch-size", "2048"],
-    "epochs 20": ["--epochs", "20"],
-    "learning_rate 0.05": ["--learning-rate", "0.05"],
-    "learning_rate 0.8": ["--learning-rate", "0.8"],
-    "optimizer adamw": ["--optimizer", "adamw"],
-    "lambd 0.0005": ["--lambd", "0.0005"],
-    "lambd 0.03": ["--lambd", "0.03"],
-    "projector none": ["--projector", "none"],
-    "projector mlp-1-64": ["--projector", "mlp-1-64"],
-    "projector mlp-1-1024": ["--projector", "mlp-1-1024"],
-    "projector mlp-2-256": ["--projector", "mlp-2-256"],
-    "loss KL": KL,
-    "loss KL, tau 0.03": [*KL, "--tau", "0.03"],
-    "loss KL, tau 0.1": [*KL, "--tau", "0.1"],
-    "loss KL, batch_size 512": [*KL, "--batch-size", "512"],
-    "loss KL, learning_rate 0.003": [*KL, "--learning-rate", "0.003"],
-    "loss KL, epochs 20": [*KL, "--epochs", "20"],
-    "loss KL, init random": [*KL, "--init", "random"],
-    "loss KL, gaussian": [*KL, "--gaussian"],
-    "loss KL, encoder mlp-1-1024": [*KL, "--encoder", "mlp-1-1024"],
-    "loss auto": ["--loss", "auto"],
+    "centre_target": ["--centre-target"],
+    "whiten 0.5": ["--whiten", "0.5"],
+    "encoder mlp-1-512": ["--encoder", "mlp-1-512"],
+    "loss BT": BT,
+    "loss BT, projector mlp-1-64": ["--projector", "mlp-1-64"],
+    "loss BT, projector mlp-1-1024": ["--projector", "mlp-1-1024"],
+    "loss BT, batch_size 2048": [*BT, "--batch-size", "2048"],
+    "loss BT, init pca, pca_power 0.5": [*BT, "--pca-power", "0.5"],
+    "loss BT, init random, 40 epochs": [*BT, "--init", "random", "--epochs", "40"],
     "loss MSE, projector linear": ["--loss", "MSE", "--projector", "linear"],
 }
 
@@ -80,7 +71,7 @@ def main() -> None:
             if name == "Fashion-MNIST":
                 x = folder / "x.npy"
                 np.save(x, fashion_mnist("train")[0])
-            knn = [binary, "knn", str(x), "-k", "5", "-o", str(folder / "knn.npy")]
+            knn = [binary, "knn", str(x), "-k", "64", "-o", str(folder / "knn.npy")]
             subprocess.run(knn, check=True, capture_output=True)
             sets[name] = {}
             for variant, extra in VARIANTS.items():

@@ -1,6 +1,6 @@
 """What reduced vectors keep, beside the best linear map with a closed form.
 
-    python benchmarks/quality.py BINARY WORDNET_FOLDER RESULTS [--quick] [--reference]
+    python benchmarks/quality.py BINARY WORDNET_FOLDER RESULTS [--quick] [--reference] [--set NAME]
 
 WORDNET_FOLDER holds train_x.npy, test_x.npy (sentence embeddings), queries_x.npy and qrels.npy
 (query row, row of train_x, relevance); Fashion-MNIST is the Debian package dataset-fashion-mnist.
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--quick", action="store_true", help="d = 64 alone, one seed")
     parser.add_argument("--reference", action="store_true", help="the paper's recipe anew")
+    parser.add_argument("--set", choices=DIMENSIONS, help="this set alone; the other's cells stay")
     args = parser.parse_args()
     binary = str(args.binary.resolve())
     version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
@@ -128,11 +130,15 @@ def main() -> None:
         "versions": {"twinlearn": version.stdout.split()[-1], "numpy": np.__version__},
         "reference": before.get("reference"),
         "ranking": RANKING,
-        "sets": {},
+        "sets": before["sets"] if args.set else {},
     }
-    for make in (lambda f: WordNet(binary, args.wordnet, f), lambda f: Fashion(binary, f)):
+    makers: dict[str, Callable[[Path], Set]] = {
+        "WordNet": lambda folder: WordNet(binary, args.wordnet, folder),
+        "Fashion-MNIST": lambda folder: Fashion(binary, folder),
+    }
+    for make in [makers[args.set]] if args.set else makers.values():
         with tempfile.TemporaryDirectory() as name:
-            data: Set = make(Path(name))
+            data = make(Path(name))
             data.run("knn", "train.npy", "-k", "10", "-o", "lists.npy")
             forms = ClosedForms(data.arrays["train"], np.load(data.folder / "lists.npy"))
             raw = means(data.scores(data.arrays.__getitem__))

@@ -200,7 +200,7 @@ def defaults() -> str:
         "graph given.\n"
     )
     sets = record["sets"]
-    of = [("plain PCA, centred or not", "pca_recall"), ("the default's start", "start_recall")]
+    of = [("the best closed form", "pca_recall")]
     rows = [
         [name, *(f"{cells['default'][key]:.3f}" for cells in sets.values()), ""] for name, key in of
     ]
