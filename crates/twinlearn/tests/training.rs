@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Context, Event, FileVectors, Fit, FitData, Init, KnnGraph, Loss, Matrix, Metric, NormLayer,
-    Observer, Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
+    Observer, Optimizer, Params, ParamsBuilder, Pca, Solver, Subset, Trainer, Vectors,
 };
 
 /// 4000 sentence embeddings of dimension 384.
@@ -186,7 +186,7 @@ fn a_pca_start_carries_over_to_hidden_layers() {
 }
 
 #[test]
-fn the_temperature_is_chosen_by_held_out_recall() {
+fn the_temperature_is_in_the_scale_of_the_rows() {
     let x = real();
     let params = || Params::builder().n_components(16).epochs(4);
     let chosen = fit(&x, params()).model;
@@ -200,6 +200,23 @@ fn the_temperature_is_chosen_by_held_out_recall() {
     // It is in the scale of the rows' own similarities, and better than one that is far off.
     let recall = |params: ParamsBuilder| fit(&x, params).report.validation.unwrap().recall;
     assert!(recall(params()) > recall(params().tau(2.0)) + 0.01);
+}
+
+#[test]
+fn lower_temperatures_are_tried_where_the_run_is_long_enough() {
+    let all = real();
+    let ids: Vec<u32> = (0..600).map(|i| 6 * i).collect();
+    let x = Subset::new(&all, &ids).unwrap();
+    let tau = |params: ParamsBuilder| {
+        let fit = fit(&x, params.n_components(4));
+        fit.model.params().tau.unwrap()
+    };
+    // A run of some steps takes the highest.
+    let highest = tau(Params::builder().epochs(1));
+    let chosen = tau(Params::builder());
+    let share = chosen / highest;
+    let tried = [1.0, 0.7, 0.5, 0.35, 0.25];
+    assert!(tried.iter().any(|t| (share - t).abs() < 1e-6), "{chosen} of {highest}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::params::Params;
 /// Steps of each that takes part, as a share of the run's and at most.
 const SHARE: usize = 10;
 const MOST: usize = 250;
+/// Fewer tell nothing: the highest temperature, which is learned soonest, is then taken.
+const LEAST: usize = 50;
 /// What is tried for τ, in turn: shares of how much nearer neighbours are than other rows.
 const TAUS: [f64; 5] = [0.1, 0.07, 0.05, 0.035, 0.025];
 /// How much recall a lower τ may lack, times r(1 − r) where r is the best.
@@ -58,10 +60,10 @@ impl Run<'_> {
             return Ok(Some(choice(tau)));
         }
         let taus = TAUS.map(|share| share * self.setting.gap());
-        if self.watch.is_none() {
+        let steps = (length.steps() / SHARE).min(MOST);
+        if self.watch.is_none() || steps < LEAST {
             return Ok(Some(choice(taus[0])));
         }
-        let steps = (length.steps() / SHARE).clamp(1, MOST);
         let epochs = steps.div_ceil(length.per_epoch);
         ctx.stage(Stage::Choose, taus.len() * steps, || {
             let mut lowest = choice(taus[0]);
