@@ -277,8 +277,8 @@ def main() -> None:
         "section names its command, machine and versions. The machine is shared: ratios travel, "
         "seconds do not. Bold is the best of a column, whoever's it is.\n"
     )
-    parts = [head, quality(), queries(), times(), peers(), defaults(), neighbours(), steps()]
-    parts.append(python())
+    sections = [quality, queries, times, peers, defaults, neighbours, steps, python]
+    parts = [head, *(section() for section in sections)]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
 

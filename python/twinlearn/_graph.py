@@ -87,8 +87,8 @@ class WithGraph(Parameters):
         graph = self.get_knn()
         if graph is None:
             raise TwinlearnError(
-                "knn_graph: expected one of all rows, which compute_knn makes, got none (a fit of a "
-                "sample of many rows, or one that needs no neighbours, keeps none)"
+                "knn_graph: expected one of all rows, which compute_knn makes, got none (a fit of "
+                "a sample of many rows, or one that needs no neighbours, keeps none)"
             )
         content = io.BytesIO()
         np.save(content, graph)
