@@ -39,10 +39,9 @@ class ClosedForms:
     def __init__(self, x: Rows, neighbours: NDArray[np.int64]) -> None:
         self.dim = x.shape[1]
         self.mean = x.mean(axis=0, dtype=np.float64)
-        raw = second_moment(x)
-        s = second_moment(unit(x))
-        # The covariance of differences within lists of neighbours.
         rows = unit(x)
+        raw, s = second_moment(x), second_moment(rows)
+        # The covariance of differences within lists of neighbours.
         differences = np.zeros_like(s)
         for rank in range(neighbours.shape[1]):
             differences += second_moment(rows - rows[neighbours[:, rank]])

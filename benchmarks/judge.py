@@ -1,4 +1,4 @@
-"""The sets that the quality benchmarks judge on, and what is told of reduced vectors."""
+"""The data sets of the quality benchmarks, and the scores of reduced vectors on them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,8 @@ class Set:
         self.binary, self.name, self.folder, self.arrays = binary, name, folder, arrays
         for key, rows in arrays.items():
             np.save(folder / f"{key}.npy", rows)
-        self.truth = {key: self.nearest(arrays["train"], arrays[key]) for key in self.judged()}
-
-    def judged(self) -> list[str]:
-        """The rows whose neighbours are looked for."""
-        return ["test"]
+        # By the name of rows their nearest training rows, by the full vectors.
+        self.truth = {"test": self.nearest(arrays["train"], arrays["test"])}
 
     def nearest(self, base: Rows, queries: Rows) -> Ids:
         """By cosine, exact."""
@@ -57,16 +54,16 @@ class Set:
         return lambda key: ((self.arrays[key] - mean) @ weight).astype(np.float32)
 
     def scores(self, reduce: Reduce) -> dict[str, Scores]:
-        """Of each judged row its recall@10, and of each row or query the second figure."""
+        """recall@10 row by row, for each set in `truth`, and the second figure row by row."""
         base = reduce("train")
         out = {}
-        found = {key: self.nearest(base, reduce(key)) for key in self.judged()}
+        found = {key: self.nearest(base, reduce(key)) for key in self.truth}
         for key, truth in self.truth.items():
             hits = [len(np.intersect1d(a, b)) for a, b in zip(truth, found[key], strict=True)]
             out["recall" if key == "test" else f"recall of {key}"] = np.array(hits) / K
-        return {**out, self.second: self.seconds(base, found, reduce)}
+        return {**out, self.second: self.second_scores(base, found, reduce)}
 
-    def seconds(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
+    def second_scores(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
         raise NotImplementedError
 
 
@@ -81,7 +78,7 @@ class WordNet(Set):
             self.relevant.setdefault(int(query), set()).add(int(document))
         super().__init__(binary, "WordNet", arrays, folder)
 
-    def seconds(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
+    def second_scores(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
         ranked = self.nearest(base, reduce("queries"))
         gains = 1 / np.log2(np.arange(K) + 2)
         scores = []
@@ -100,7 +97,7 @@ class Fashion(Set):
         arrays = {"train": train, "test": test}
         super().__init__(binary, "Fashion-MNIST", arrays, folder)
 
-    def seconds(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
+    def second_scores(self, base: Rows, found: dict[str, Ids], reduce: Reduce) -> Scores:
         votes = self.train_labels[found["test"]]
         label = np.array([np.bincount(row, minlength=10).argmax() for row in votes])
         return np.asarray(label == self.test_labels, np.float64)

@@ -40,7 +40,7 @@ from judge import Fashion, Scores, Set, WordNet, mean_scores, means, paired
 DIMENSIONS = {"WordNet": [16, 32, 64, 128, 192, 256], "Fashion-MNIST": [16, 64, 128, 256, 392]}
 MLP_DIMENSIONS = [16, 64, 128]
 REFERENCE_EPOCHS = 20
-# What ranks best; of each set one is told with three seeds, as the default is.
+# Settings that rank well. The one in RANKING is measured with three seeds, as the default is.
 RANKINGS = {
     "whiten 0.25": ["--whiten", "0.25"],
     "centre_target, whiten 0.5": ["--centre-target", "--whiten", "0.5"],
@@ -49,7 +49,7 @@ RANKING = {"WordNet": "whiten 0.25", "Fashion-MNIST": "centre_target, whiten 0.5
 
 
 class Cells:
-    """What is told of the methods at one dimension."""
+    """The figures of all methods at one dimension."""
 
     def __init__(self, data: Set, d: int, only: list[str]) -> None:
         self.data, self.d, self.only = data, d, only

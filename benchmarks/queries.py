@@ -48,11 +48,7 @@ class Halves(WordNet):
         self.arrays |= {"train_queries": queries[known], "queries": queries[unseen]}
         np.save(folder / "train_queries.npy", self.arrays["train_queries"])
         np.save(folder / "queries.npy", self.arrays["queries"])
-        train = self.arrays["train"]
-        self.truth = {key: self.nearest(train, self.arrays[key]) for key in ("test", "queries")}
-
-    def judged(self) -> list[str]:
-        return list(getattr(self, "truth", {"test": None}))
+        self.truth["queries"] = self.nearest(self.arrays["train"], self.arrays["queries"])
 
 
 def root(moment: Moments, power: float) -> Moments:

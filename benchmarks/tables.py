@@ -86,17 +86,18 @@ def peers() -> str:
     return "\n".join(out)
 
 
-# The rows of the quality table that are one method in several forms: told is the best form.
+# Methods that were measured in several forms, and how the names of those begin: the table shows the
+# best form.
 FORMS = {
-    "PCA, centred": ("PCA, γ",),
-    "PCA, without bias": ("PCA, no bias",),
-    "PCA, uncentred": ("PCA uncentred",),
-    "PCA with neighbours": ("PCA with neighbours",),
+    "PCA, centred": "PCA, γ",
+    "PCA, without bias": "PCA, no bias",
+    "PCA, uncentred": "PCA uncentred",
+    "PCA with neighbours": "PCA with neighbours",
 }
 
 
-def best_form(cells: dict[str, Any], prefixes: tuple[str, ...], key: str) -> float:
-    return max(float(cell[key]) for name, cell in cells.items() if name.startswith(prefixes))
+def best_form(cells: dict[str, Any], prefix: str, key: str) -> float:
+    return max(float(cell[key]) for name, cell in cells.items() if name.startswith(prefix))
 
 
 def plus_minus(told: dict[str, float]) -> str:
@@ -110,20 +111,20 @@ def quality() -> str:
         "Fitted on the training rows, told on test rows and queries, by cosine: recall@10, and "
         "nDCG@10 of queries (WordNet) or 10-NN accuracy (Fashion-MNIST). Of PCA the best power of "
         "σ is told, for each figure and dimension by itself and chosen on the rows that are told, "
-        "which nobody could do in practice. Means of three seeds for the default and for the "
-        "ranking setting: `whiten 0.5` on WordNet, with `centre_target` on Fashion-MNIST.\n"
+        "which nobody could do in practice. Means of three seeds for the default and for what "
+        "ranks best: "
+        + ", ".join(f"`{how}` on {name}" for name, how in record["ranking"].items())
+        + ".\n"
     )
     for name, cells in record["sets"].items():
         raw = cells["full vectors"]
         second = "ndcg" if "ndcg" in raw else "accuracy"
         dimensions = [d for d in cells if d.isdigit()]
         methods = list(dict.fromkeys(m for d in dimensions for m in cells[d]))
-        of_forms = tuple(prefix for prefixes in FORMS.values() for prefix in prefixes)
-        others = [method for method in methods if not method.startswith(of_forms)]
+        others = [m for m in methods if not m.startswith(tuple(FORMS.values()))]
         for key in ("recall", second):
             rows: list[list[float | None]] = [
-                [best_form(cells[d], prefixes, key) for d in dimensions]
-                for prefixes in FORMS.values()
+                [best_form(cells[d], prefix, key) for d in dimensions] for prefix in FORMS.values()
             ]
             rows += [[cells[d].get(method, {}).get(key) for d in dimensions] for method in others]
             full = f"{raw[key]:.3f} with the full vectors"
@@ -200,10 +201,8 @@ def defaults() -> str:
         "graph given.\n"
     )
     sets = record["sets"]
-    of = [("the best closed form", "pca_recall")]
-    rows = [
-        [name, *(f"{cells['default'][key]:.3f}" for cells in sets.values()), ""] for name, key in of
-    ]
+    closed = [f"{cells['default']['pca_recall']:.3f}" for cells in sets.values()]
+    rows = [["the best closed form", *closed, ""]]
     for setting in next(iter(sets.values())):
         told = [cells[setting] for cells in sets.values()]
         seconds = " / ".join(f"{cell['seconds']:.1f}" for cell in told)

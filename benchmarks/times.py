@@ -1,10 +1,10 @@
-"""How long fits take: beside the neighbourhood KL of before, and as rows grow.
+"""How long fits take: beside the older neighbourhood KL, and as rows grow.
 
     python benchmarks/times.py BINARY X.npy RESULTS [--before BINARY]
 
 - X.npy (WordNet's training rows) to 64 dimensions, in turn with the binary given by --before
-  (`fit --loss KL` of the commit before lists came in), five rounds; without --before what
-  results/times.json has stays.
+  (`fit --loss KL` of commit 17fe62b, which used no lists), five rounds; without --before the
+  figures in results/times.json stay.
 - 100,000, 300,000 and 1,000,000 rows of 384 numbers around those of X (`big_file.py`), to 64
   dimensions, three rounds in turn.
 

@@ -42,6 +42,11 @@ impl StoredRows {
     fn row_bytes(&self) -> usize {
         self.dim * self.dtype.size()
     }
+
+    /// The bytes of so many numbers, from row `start` on.
+    fn bytes_from(&self, start: usize, numbers: usize) -> &[u8] {
+        &self.bytes()[start * self.row_bytes()..][..numbers * self.dtype.size()]
+    }
 }
 
 impl Vectors for StoredRows {
@@ -54,16 +59,12 @@ impl Vectors for StoredRows {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let size = self.dtype.size();
-        let bytes = &self.bytes()[start * self.row_bytes()..][..out.len() * size];
-        self.dtype.widen(bytes, out);
+        self.dtype.widen(self.bytes_from(start, out.len()), out);
         Ok(())
     }
 
     fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
-        let size = self.dtype.size();
-        let bytes = &self.bytes()[start * self.row_bytes()..][..out.len() * size];
-        self.dtype.widen_from(bytes, origin, out);
+        self.dtype.widen_from(self.bytes_from(start, out.len()), origin, out);
         Ok(())
     }
 

@@ -158,7 +158,7 @@ pub(crate) fn graph_of_checked(
 ) -> Result<KnnGraph> {
     let &KnnParams { n_neighbors: k, metric, method, approximation, seed } = params;
     check_n_neighbors(k, x.n_rows())?;
-    let origin = origin(x, metric)?;
+    let origin = origin_of(x, metric)?;
     let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
     let x = centred.as_ref().map_or(x, |centred| centred);
     let quantised =
@@ -246,15 +246,16 @@ pub(crate) fn search_of_checked(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    let Some(origin) = origin(base, metric)? else {
+    let Some(origin) = origin_of(base, metric)? else {
         return exact::search(ctx, queries, base, k, metric, exact::Options::default());
     };
     let [queries, base] = [queries, base].map(|rows| Centred::new(rows, &origin));
     exact::search(ctx, &queries, &base, k, metric, exact::Options::default())
 }
 
-/// Distances do not depend on where the origin is; digits do, where it is far.
-fn origin(x: &dyn Vectors, metric: Metric) -> Result<Option<Vec<f64>>> {
+/// What is taken off rows before they are compared, in `f64`: under l2 distances do not depend on
+/// where the origin is, but digits do where it is far.
+pub(crate) fn origin_of(x: &dyn Vectors, metric: Metric) -> Result<Option<Vec<f64>>> {
     match metric {
         Metric::L2 => far_origin(x),
         _ => Ok(None),

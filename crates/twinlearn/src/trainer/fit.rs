@@ -10,9 +10,9 @@ use super::stages::Stages;
 use super::validation::ValidationReport;
 use super::{FitData, Trainer, queries};
 use crate::context::{Context, Event, Stage};
-use crate::data::{Centred, Subset, Vectors, check_vectors, copied, far_origin};
+use crate::data::{Centred, Subset, Vectors, check_vectors, copied};
 use crate::error::Result;
-use crate::knn::{KnnGraph, Metric};
+use crate::knn::{KnnGraph, Metric, origin_of};
 use crate::linalg::Matrix;
 use crate::model::{Model, TrainingRecord};
 use crate::params::Hyperparameters;
@@ -107,10 +107,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let keeper = checkpoints.as_ref().map(|options| Keeper::open(ctx, options, identity));
     let keeper = keeper.transpose()?;
 
-    let origin = match params.metric {
-        Metric::L2 => far_origin(x)?,
-        _ => None,
-    };
+    let origin = origin_of(x, params.metric)?;
     let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
     let seen: &dyn Vectors = centred.as_ref().map_or(x, |centred| centred);
     let chosen = sampled.then(|| sample_of(params.seed, x.n_rows()));
