@@ -1,10 +1,10 @@
-"""A file of half-precision vectors of any size, from real rows.
+"""A file of vectors of any size, from real rows.
 
 Each row lies between two rows of the given set, near the first, is turned to the dimension asked
 for by a random matrix, and has noise of a tenth of its length added: so it has the spectrum and
 the neighbourhoods of real embeddings, and no row occurs twice.
 
-    big_file.py X.npy out.npy --rows 520000 --dim 2048
+    big_file.py X.npy out.npy --rows 520000 --dim 2048 [--dtype float32]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 BLOCK = 8192
 
 
-def write(x: NDArray[np.float32], path: str, rows: int, dim: int, dtype: type = np.float16) -> None:
+def write(x: NDArray[np.float32], path: str, rows: int, dim: int, dtype: str = "float16") -> None:
     """Writes `rows` × `dim` values around the rows of `x`."""
     rng = np.random.default_rng(0)
     turn = rng.standard_normal((x.shape[1], dim), dtype=np.float32) / dim**0.5
@@ -40,8 +40,9 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--dim", type=int, required=True)
+    parser.add_argument("--dtype", default="float16")
     args = parser.parse_args()
-    write(np.load(args.x).astype(np.float32), args.out, args.rows, args.dim)
+    write(np.load(args.x).astype(np.float32), args.out, args.rows, args.dim, args.dtype)
 
 
 if __name__ == "__main__":

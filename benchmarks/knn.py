@@ -201,7 +201,7 @@ def growth(binary: str, x: Rows, folder: Path) -> dict[str, Any]:
     runs = []
     for n in GROWTH:
         path = folder / "growth.npy"
-        write(x, str(path), n, x.shape[1], np.float32)
+        write(x, str(path), n, x.shape[1], "float32")
         ours = Ours(binary, path, "cosine", folder)
         seconds = []
         for _ in range(REPEATS):

@@ -20,13 +20,13 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from big_file import write
 from common import machine
 
 D = 64
@@ -39,7 +39,7 @@ def fit(binary: str, x: str, *extra: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "told"), "w+") as told:
         command = [binary, "fit", x, "-o", f"{folder}/m.safetensors", "-d", str(D), *extra]
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
+        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         told.seek(0)
@@ -76,9 +76,12 @@ def beside(binary: str, before: str, x: str) -> dict[str, Any]:
 
 def growth(binary: str, x: str, folder: Path) -> dict[str, Any]:
     paths = {rows: str(folder / f"{rows}.npy") for rows in ROWS}
-    base = np.load(x).astype(np.float32)
+    dim = np.load(x, mmap_mode="r").shape[1]
+    script = Path(__file__).with_name("big_file.py")
     for rows, path in paths.items():
-        write(base, path, rows, base.shape[1], np.float32)
+        # In a process of its own: what this one has held counts as the peak of those it starts.
+        command = [sys.executable, str(script), x, path, "--dtype", "float32"]
+        subprocess.run([*command, "--rows", str(rows), "--dim", str(dim)], check=True)
     runs: dict[int, list[dict[str, Any]]] = {rows: [] for rows in ROWS}
     for _ in range(LARGE_ROUNDS):
         for rows, path in paths.items():

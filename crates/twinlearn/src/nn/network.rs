@@ -80,7 +80,12 @@ impl<T: Real> Network<T> {
         self.blocks[self.blocks.len() - 1].out_width()
     }
 
-    /// The weights that the input is multiplied by.
+    /// The weights that the input is multiplied by: the first of [`parameters`](Self::parameters).
+    pub(crate) fn first_weight(&self) -> &Matrix<T> {
+        &self.blocks[0].weight
+    }
+
+    /// The same, to be changed.
     pub(crate) fn first_weight_mut(&mut self) -> &mut Matrix<T> {
         &mut self.blocks[0].weight
     }

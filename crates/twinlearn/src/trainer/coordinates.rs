@@ -11,6 +11,10 @@
 //!
 //! Under cosine a linear encoder without a bias sees only directions, so its rows are brought to
 //! length 1 first, and rows of any length teach alike.
+//!
+//! Rows that there is room for are moved once. Of others a step would move every row that it reads, at
+//! D² multiplications each; instead its weights V, which are trained for y = A (x − mean), are turned
+//! to W = V A, which see x − mean, and the gradient G by W to G Aᵀ, that by V. That is the same training.
 
 use crate::context::Context;
 use crate::data::Vectors;
@@ -93,6 +97,29 @@ impl Coordinates {
         rows.zip(&self.lengths).map(along).collect()
     }
 
+    /// Turns first weights of y to those of x − mean.
+    pub(super) fn weights_of_rows(&self, ctx: &Context, weights: &mut [f32]) {
+        self.turn(ctx, weights, self.map().view());
+    }
+
+    /// Turns the gradient by first weights of x − mean to that by those of y.
+    pub(super) fn gradient_of_axes(&self, ctx: &Context, gradient: &mut [f32]) {
+        self.turn(ctx, gradient, self.map().view().t());
+    }
+
+    fn turn(&self, ctx: &Context, values: &mut [f32], by: MatRef<'_, f32>) {
+        let dim = self.lengths.len();
+        let given = values.to_vec();
+        let rows = values.len() / dim;
+        let into = MatMut::new(values, rows, dim);
+        matmul(ctx, 1.0, MatRef::new(&given, rows, dim), by, 0.0, into);
+    }
+
+    /// A.
+    fn map(&self) -> &Matrix {
+        self.forward.first_weight()
+    }
+
     /// The network of y that gives what `network` gives of x.
     pub(super) fn enter(&self, ctx: &Context, network: &mut Network<f32>) {
         network.shift_input(&self.mean, 1.0);
@@ -126,27 +153,36 @@ impl Coordinates {
     }
 }
 
-/// Rows in these coordinates, moved whenever they are read.
-pub(super) struct Moved<'a> {
+/// Rows as training reads them: at length 1 where only directions matter, and in these coordinates or
+/// less the mean.
+pub(super) struct Seen<'a> {
     pub(super) x: &'a dyn Vectors,
     pub(super) coordinates: Coordinates,
+    /// Whether they are moved to the coordinates.
+    pub(super) is_moved: bool,
 }
 
-impl Moved<'_> {
-    fn move_rows(&self, rows: &mut [f32], out: &mut [f32]) {
-        let dim = self.x.dim();
-        for (rows, out) in rows.chunks_mut(ROWS * dim).zip(out.chunks_mut(ROWS * dim)) {
-            if self.coordinates.to_unit {
-                rows.chunks_exact_mut(dim).for_each(|row| {
-                    scale_to_unit(row);
-                });
+impl Seen<'_> {
+    fn see(&self, rows: &mut [f32]) {
+        let (dim, Coordinates { forward, mean, to_unit, .. }) = (self.x.dim(), &self.coordinates);
+        if *to_unit {
+            rows.chunks_exact_mut(dim).for_each(|row| {
+                scale_to_unit(row);
+            });
+        }
+        if self.is_moved {
+            for rows in rows.chunks_mut(ROWS * dim) {
+                rows.copy_from_slice(forward.infer(rows).as_slice());
             }
-            out.copy_from_slice(self.coordinates.forward.infer(rows).as_slice());
+        } else {
+            for row in rows.chunks_exact_mut(dim) {
+                row.iter_mut().zip(mean).for_each(|(v, &m)| *v = (f64::from(*v) - m) as f32);
+            }
         }
     }
 }
 
-impl Vectors for Moved<'_> {
+impl Vectors for Seen<'_> {
     fn n_rows(&self) -> usize {
         self.x.n_rows()
     }
@@ -156,16 +192,14 @@ impl Vectors for Moved<'_> {
     }
 
     fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let mut rows = vec![0.0; out.len()];
-        self.x.read_rows(start, &mut rows)?;
-        self.move_rows(&mut rows, out);
+        self.x.read_rows(start, out)?;
+        self.see(out);
         Ok(())
     }
 
     fn gather(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        let mut rows = vec![0.0; out.len()];
-        self.x.gather(ids, &mut rows)?;
-        self.move_rows(&mut rows, out);
+        self.x.gather(ids, out)?;
+        self.see(out);
         Ok(())
     }
 }
@@ -198,7 +232,7 @@ mod tests {
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let rounding = moments.rounding(values[0].sqrt());
             let inside = Coordinates::new(&values, axes, rounding, mean.clone(), false).unwrap();
-            let y = Moved { x: &x, coordinates: inside.clone() };
+            let y = Seen { x: &x, coordinates: inside.clone(), is_moved: true };
             let mut y_rows = Matrix::zeros(500, DIM);
             y.read_rows(0, y_rows.as_mut_slice()).unwrap();
             let square: f64 = y_rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum();

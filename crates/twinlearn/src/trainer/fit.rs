@@ -147,6 +147,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         origin: origin.as_deref(),
         validation: validation.as_ref(),
         queries: asking.zip(queries).map(|(x, checksum)| (x, sizes.n_queries, checksum)),
+        moves: plan.moves(),
         keeps_moved: plan.keeps_moved(),
         keeps_queries: plan.keeps_queries(),
     };

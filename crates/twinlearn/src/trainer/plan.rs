@@ -19,8 +19,9 @@ use crate::pca::pca_bytes;
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
 /// moment, folded ones, and what is in the making.
 const COPIES: usize = 8;
-/// Bytes of copies of rows, at most; half of what there is is the other bound. Others are made batch
-/// by batch.
+/// Bytes of copies of rows, at most; half of what there is is the other bound. Others are read batch
+/// by batch. Rows of which a copy is larger are not moved to the coordinates of training: that
+/// depends on nothing but their number and dimension, so that the same fit gives the same bits.
 const COPIED: usize = 400_000_000;
 /// Matrices of a batch's width at each layer: outputs, normalised outputs, gradients of both.
 const TAPES: usize = 5;
@@ -91,9 +92,11 @@ impl FitPlan {
         let n_asking = n_queries.min(MOST_QUERIES);
         let lists = (n_fitted + n_asking) * (4 * (2 * params.n_neighbors + 2) + 24);
         let in_batch = if listed { (1 + PARTNERS) * batch } else { 2 * batch };
+        // Where rows are not copied a step turns its first weights, and their gradient.
+        let first = if listed { params.encoder.hidden().first().unwrap_or(&d) * dim } else { 0 };
         let step = match steps {
             0 => 0,
-            _ => weights * COPIES + in_batch * (4 * dim + TAPES * widths + 3 * batch),
+            _ => weights * COPIES + 2 * first + in_batch * (4 * dim + TAPES * widths + 3 * batch),
         };
         // The ranges of the output are of the same rows.
         let watch = n_fitted.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
@@ -107,7 +110,9 @@ impl FitPlan {
 
         // Forward and back, for all rows of a batch, and what anchors see of them.
         let seen = if listed { in_batch * batch * (dim + 3 * d) } else { 0 };
-        let training = steps as f64 * ((3 * in_batch) as f64 * weights as f64 + seen as f64);
+        let turning = if copy > COPIED { 2.0 * (first * dim) as f64 } else { 0.0 };
+        let layers = (3 * in_batch) as f64 * weights as f64;
+        let training = steps as f64 * (layers + seen as f64 + turning);
         let watching = (LOOKS.min(epochs) + 12) as f64
             * (cost::product((watch * dim) as f64) + cost::search(n_held_out / 2, n_fitted, d));
         let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
@@ -143,7 +148,12 @@ impl FitPlan {
         }
     }
 
-    /// Whether the rows are kept in the coordinates of training.
+    /// Whether rows are moved to the coordinates of training.
+    pub(super) fn moves(&self) -> bool {
+        self.copy <= COPIED
+    }
+
+    /// Whether they are kept there.
     pub(super) fn keeps_moved(&self) -> bool {
         self.copy <= COPIED.min(self.available / 2)
     }

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::check_beside;
-use super::setting::{Axes, Similarity, gap, moved};
+use super::setting::{Axes, Similarity, gap};
 use super::validation::Split;
 use crate::context::Context;
 use crate::data::{Subset, Vectors};
@@ -167,7 +167,7 @@ impl<'a> Queries<'a> {
         keeps: bool,
     ) -> Result<Asked<'b>> {
         let Self { x, pairs, share, .. } = self;
-        let x = moved(ctx, *x, &axes.coordinates, keeps)?;
+        let x = axes.seen(ctx, *x, keeps)?;
         let factors = axes.factors();
         let similarity = Similarity { metric, factors: &factors };
         let gap = gap(&*x, &*axes.rows, pairs, &similarity)?;

@@ -1,6 +1,6 @@
 //! What a loss is trained in: its objective, its coordinates, the rows in them.
 
-use super::coordinates::{Coordinates, Moved};
+use super::coordinates::{Coordinates, Seen};
 use super::feed::{Kind, Queries, Source};
 use super::queries::Asked;
 use super::run::optimiser;
@@ -21,10 +21,12 @@ const SAMPLE: usize = 512;
 /// Neighbours whose similarity is near.
 const NEAR: usize = 10;
 
-/// Rows in the coordinates of loss KL.
+/// Rows and the coordinates of loss KL.
 pub(super) struct Axes<'a> {
     pub(super) coordinates: Coordinates,
+    /// As batches hold them: in the coordinates, or less the mean alone.
     pub(super) rows: Box<dyn Vectors + 'a>,
+    pub(super) is_moved: bool,
     /// The root mean square length of what is compared.
     pub(super) length: f64,
     /// Whether lists are sorted, nearest first.
@@ -34,7 +36,30 @@ pub(super) struct Axes<'a> {
 impl Axes<'_> {
     /// What the numbers of rows are multiplied by, to be compared.
     pub(super) fn factors(&self) -> Vec<f32> {
-        self.scaled(self.coordinates.lengths())
+        match self.is_moved {
+            true => self.scaled(self.coordinates.lengths()),
+            false => self.scaled(&vec![1.0; self.rows.dim()]),
+        }
+    }
+
+    /// A point of X, as it is compared.
+    fn compared(&self, point: &[f64]) -> Vec<f32> {
+        let moved = point.iter().zip(self.coordinates.mean()).map(|(v, mean)| v - mean);
+        let moved: Vec<f64> = moved.collect();
+        match self.is_moved {
+            true => self.scaled(&self.coordinates.along(&moved)),
+            false => self.scaled(&moved.iter().map(|&v| v as f32).collect::<Vec<f32>>()),
+        }
+    }
+
+    /// Other rows as batches hold them, copied if they are to be kept.
+    pub(super) fn seen<'b>(
+        &self,
+        ctx: &Context,
+        x: &'b dyn Vectors,
+        keeps: bool,
+    ) -> Result<Box<dyn Vectors + 'b>> {
+        seen(ctx, x, &self.coordinates, self.is_moved, keeps)
     }
 
     fn scaled(&self, values: &[f32]) -> Vec<f32> {
@@ -58,7 +83,7 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The rows in the coordinates of training, but for a frame.
+    /// The rows as batches hold them, but for a frame.
     pub(super) fn rows(&self) -> &dyn Vectors {
         self.axes.map_or(self.x, |axes| &*axes.rows)
     }
@@ -105,10 +130,11 @@ impl Setting<'_> {
     ) -> Result<(Objective, Space)> {
         let ctx = self.ctx;
         let unbiased = encoder.as_linear().is_some() && !params.centre_target;
-        let space = Space::axes(ctx, &axes.coordinates, unbiased, encoder);
+        let within = (&axes.coordinates, axes.is_moved);
+        let space = Space::axes(ctx, within, unbiased, encoder);
         let rows = self.rows();
         let ids = spread_ids(rows.n_rows(), SAMPLE);
-        let inside = space.entered(ctx, encoder);
+        let inside = space.of_batches(ctx, encoder);
         let reduced = encode(ctx, &inside.folded(), &Subset::new(rows, &ids)?)?;
         let of = |width, share| Prefix { width, share, size: size(&reduced, width, params.metric) };
         let share = (NESTED / params.n_components as f64).min(MOST_NESTED);
@@ -119,16 +145,13 @@ impl Setting<'_> {
         let mut kinds = vec![(source.batch - queries, tau)];
         kinds.extend(self.queries.map(|asked| (queries, tau * asked.warmth)));
         let centre = match self.pca.filter(|_| params.centre_target) {
-            Some(pca) => {
-                let moved = pca.mean().iter().zip(axes.coordinates.mean()).map(|(m, o)| m - o);
-                axes.coordinates.along(&moved.collect::<Vec<f64>>())
-            }
+            Some(pca) => axes.compared(pca.mean()),
             None => vec![0.0; self.x.dim()],
         };
         let objective = Objective::Kl(Neighbourhoods {
             metric: params.metric,
             factors: axes.factors(),
-            centre: axes.scaled(&centre),
+            centre,
             kinds,
             rows: source.n_rows(),
             prefixes,
@@ -265,16 +288,98 @@ pub(super) fn gap(
     Ok(Some(gap).filter(|gap| *gap > 0.0 && gap.is_finite()))
 }
 
-/// Rows moved to the coordinates: once, where they may be kept, or whenever they are read.
-pub(super) fn moved<'a>(
+/// Rows as batches hold them: moved to the coordinates or not, copied or made whenever they are read.
+pub(super) fn seen<'a>(
     ctx: &Context,
     x: &'a dyn Vectors,
     coordinates: &Coordinates,
+    is_moved: bool,
     keeps: bool,
 ) -> Result<Box<dyn Vectors + 'a>> {
-    let moved = Moved { x, coordinates: coordinates.clone() };
-    if !keeps {
-        return Ok(Box::new(moved));
+    let seen = Seen { x, coordinates: coordinates.clone(), is_moved };
+    Ok(if keeps { Box::new(copied(ctx, &seen)?) } else { Box::new(seen) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::closed::ClosedForms;
+    use crate::knn::{KnnParams, knn_graph};
+    use crate::nn::NormLayer;
+    use crate::pca::Moments;
+    use crate::random::{Purpose, generator};
+
+    #[test]
+    fn turned_weights_learn_what_moved_rows_teach() {
+        const DIM: usize = 9;
+        let ctx = Context::with_threads(2).unwrap();
+        let wave = |i: usize| ((i * i * 31 % 9973) as f32 * 0.37).sin();
+        let size = |i: usize| 0.7_f32.powi((i % DIM) as i32);
+        let x = Matrix::new(300, DIM, (0..300 * DIM).map(|i| 0.5 + size(i) * wave(i)).collect());
+        let x = x.unwrap();
+        let graph = knn_graph(&ctx, &x, &KnnParams::new(8)).unwrap();
+        let pairs = Pairs::from_graph(&graph, 8, |_| true).unwrap();
+        let moments = Moments::of(&ctx, &x).unwrap();
+        for (encoder, metric, is_centred) in [
+            ("linear", Metric::Cosine, false),
+            ("linear", Metric::L2, true),
+            ("mlp-1-12", Metric::Cosine, true),
+        ] {
+            let forms = ClosedForms::new(&ctx, &moments, None, is_centred).unwrap();
+            let (values, directions) = forms.second();
+            let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
+            let to_unit = !is_centred;
+            let coordinates = Coordinates::new(&values, directions, 1e-6, mean, to_unit).unwrap();
+            let params = Params::builder()
+                .n_components(3)
+                .encoder(encoder.parse().unwrap())
+                .metric(metric)
+                .centre_target(is_centred && metric == Metric::Cosine);
+            let params = params.build().unwrap();
+            let mut rng = generator(3, Purpose::Init, 0);
+            let encoder = Network::random(&params.encoder, NormLayer::Batch, DIM, 3, &mut rng);
+            let trained = |is_moved| {
+                let rows = seen(&ctx, &x, &coordinates, is_moved, is_moved).unwrap();
+                let coordinates = coordinates.clone();
+                let axes = Axes { coordinates, rows, is_moved, length: 1.7, is_sorted: true };
+                let setting = Setting {
+                    ctx: &ctx,
+                    x: &x,
+                    pca: Some(forms.pca()),
+                    axes: Some(&axes),
+                    queries: None,
+                    nested: &[],
+                    gap: 1.0,
+                };
+                let kind = setting.kind(&params, &encoder, 20);
+                let rows = setting.rows();
+                let source = Source { ctx: &ctx, x: rows, pairs: &pairs, kind, batch: 20, seed: 1 };
+                let networks = Networks { encoder: encoder.clone(), projector: None };
+                let mut learner = setting.learner(&params, networks, &source).unwrap();
+                let losses = source.feed(0..1, |feed| {
+                    (0..source.steps_per_epoch())
+                        .map(|_| {
+                            let batch = feed.next()?;
+                            let loss = learner.step(&ctx, &batch, 1e-2).total;
+                            feed.give_back(batch);
+                            Ok(loss)
+                        })
+                        .collect::<Result<Vec<f64>>>()
+                });
+                (losses.unwrap(), learner.into_networks(&ctx).encoder)
+            };
+            let ((want, moved), (got, turned)) = (trained(true), trained(false));
+            for (want, got) in want.iter().zip(&got) {
+                assert!((want - got).abs() < 1e-3 * want, "{want} {got}");
+            }
+            let infer = |network: &Network<f32>| network.folded().infer(x.as_slice());
+            let [start, want, got] = [&encoder, &moved, &turned].map(infer);
+            let between = |a: &Matrix, b: &Matrix| {
+                let square = |(a, b): (&f32, &f32)| (a - b).powi(2);
+                a.as_slice().iter().zip(b.as_slice()).map(square).sum::<f32>().sqrt()
+            };
+            let (error, moved) = (between(&want, &got), between(&want, &start));
+            assert!(error < 1e-2 * moved, "{error} beside a move of {moved}");
+        }
     }
-    Ok(Box::new(copied(ctx, &moved)?))
 }

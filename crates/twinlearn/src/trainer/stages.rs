@@ -9,7 +9,7 @@ use super::learn::{Learned, Material, Reporting};
 use super::queries::Queries;
 use super::rows::Units;
 use super::run::Trained;
-use super::setting::{Axes, moved};
+use super::setting::{Axes, seen};
 use super::start::{BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, halves, whitened};
@@ -51,6 +51,8 @@ pub(super) struct Stages<'a> {
     pub(super) validation: Option<&'a Matrix>,
     /// Queries that are looked at, of how many, and by what all are known again.
     pub(super) queries: Option<(&'a dyn Vectors, usize, u32)>,
+    /// Whether rows are moved to the coordinates of training, and kept there.
+    pub(super) moves: bool,
     pub(super) keeps_moved: bool,
     pub(super) keeps_queries: bool,
 }
@@ -292,9 +294,10 @@ impl Stages<'_> {
         let mean = if centred { forms.pca().mean().to_vec() } else { vec![0.0; dim] };
         let coordinates = Coordinates::new(&values, axes, *rounding, mean, *to_unit)?;
         let length = values.iter().map(|v| v.max(0.0)).sum::<f64>().sqrt();
-        let rows = moved(&self.ctx, self.x, &coordinates, self.keeps_moved)?;
+        let is_moved = self.moves;
+        let rows = seen(&self.ctx, self.x, &coordinates, is_moved, self.keeps_moved)?;
         let is_sorted = graph.is_none_or(|graph| !graph.is_ragged());
-        Ok(Axes { coordinates, rows, length, is_sorted })
+        Ok(Axes { coordinates, rows, is_moved, length, is_sorted })
     }
 }
 

@@ -19,15 +19,27 @@ pub(super) enum Space {
     Own,
     /// X moved and scaled.
     Frame(InputFrame),
-    /// X along its axes. Whether the encoder has no bias there, and what its output is multiplied by.
-    Axes { coordinates: Coordinates, unbiased: bool, gain: f64 },
+    /// X along its axes.
+    Axes(Axes),
+}
+
+/// The coordinates along axes, for one encoder.
+#[derive(Clone, Debug)]
+pub(super) struct Axes {
+    coordinates: Coordinates,
+    /// Whether batches hold rows in the coordinates; others are less the mean alone.
+    is_moved: bool,
+    /// Whether the encoder has no bias here.
+    unbiased: bool,
+    /// What its output is multiplied by here.
+    gain: f64,
 }
 
 impl Space {
     /// The coordinates along axes, for this encoder.
     pub(super) fn axes(
         ctx: &Context,
-        coordinates: &Coordinates,
+        (coordinates, is_moved): (&Coordinates, bool),
         unbiased: bool,
         encoder: &Network<f32>,
     ) -> Self {
@@ -42,14 +54,26 @@ impl Space {
             }
             None => 1.0,
         };
-        Self::Axes { coordinates: coordinates.clone(), unbiased, gain }
+        Self::Axes(Axes { coordinates: coordinates.clone(), is_moved, unbiased, gain })
     }
 
-    /// An encoder in these coordinates.
-    pub(super) fn entered(&self, ctx: &Context, encoder: &Network<f32>) -> Network<f32> {
+    /// An encoder in these coordinates, for rows as batches hold them.
+    pub(super) fn of_batches(&self, ctx: &Context, encoder: &Network<f32>) -> Network<f32> {
         let mut networks = Networks { encoder: encoder.clone(), projector: None };
         self.enter(ctx, &mut networks);
+        if let Some(coordinates) = self.turning() {
+            let weight = networks.encoder.first_weight_mut();
+            coordinates.weights_of_rows(ctx, weight.as_mut_slice());
+        }
         networks.encoder
+    }
+
+    /// The coordinates that batches are not moved to, so that weights are turned.
+    fn turning(&self) -> Option<&Coordinates> {
+        match self {
+            Self::Axes(Axes { coordinates, is_moved: false, .. }) => Some(coordinates),
+            _ => None,
+        }
     }
 
     fn enter(&self, ctx: &Context, networks: &mut Networks) {
@@ -57,7 +81,7 @@ impl Space {
         match self {
             Self::Own => {}
             Self::Frame(frame) => frame.enter(encoder, projector.as_mut()),
-            Self::Axes { coordinates, unbiased, gain } => {
+            Self::Axes(Axes { coordinates, unbiased, gain, .. }) => {
                 coordinates.enter(ctx, encoder);
                 encoder.scale_output(*gain);
                 if *unbiased {
@@ -72,7 +96,7 @@ impl Space {
         match self {
             Self::Own => {}
             Self::Frame(frame) => frame.leave(encoder, projector.as_mut()),
-            Self::Axes { coordinates, unbiased, gain } => {
+            Self::Axes(Axes { coordinates, unbiased, gain, .. }) => {
                 if *unbiased {
                     encoder.restore_bias();
                 }
@@ -150,7 +174,7 @@ impl Learner {
                 Loss::BarlowTwins(BarlowTwins::new(lambda, scale, rows / 2, width, form))
             }
             Objective::Kl(of) => {
-                views = if matches!(space, Space::Axes { .. }) { 1 } else { 2 };
+                views = if matches!(space, Space::Axes(_)) { 1 } else { 2 };
                 let starts = of.initial_log_scales();
                 sizes.push(starts.len());
                 Loss::Kl(Box::new(NeighbourhoodKl::new(of, encoder.in_width())), starts)
@@ -227,6 +251,12 @@ impl Learner {
         let n_networks = self.gradients.len() - self.loss.n_parameters();
         let (of_networks, of_loss) = self.gradients.split_at_mut(n_networks);
         let (of_encoder, of_projector) = of_networks.split_at_mut(encoder.parameters().len());
+        let turned = self.space.turning().map(|coordinates| {
+            let weight = encoder.first_weight_mut().as_mut_slice();
+            let own = weight.to_vec();
+            coordinates.weights_of_rows(ctx, weight);
+            (coordinates, own)
+        });
         encoder.forward(ctx, input, views, &mut self.encoder_tape);
         let loss = match (projector, &mut self.projector_tape) {
             (Some(projector), Some(tape)) => {
@@ -241,6 +271,10 @@ impl Learner {
             _ => self.loss.gradient(ctx, batch, self.encoder_tape.out(), of_loss),
         };
         encoder.backward(ctx, input, &mut self.encoder_tape, of_encoder);
+        if let Some((coordinates, own)) = turned {
+            encoder.first_weight_mut().as_mut_slice().copy_from_slice(&own);
+            coordinates.gradient_of_axes(ctx, &mut of_encoder[0]);
+        }
         loss
     }
 
