@@ -126,7 +126,7 @@ pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
          accuracy: {K}-NN\nclassification into 41 classes (standard error at most {error:.3}); \
          bytes as f32; seconds: fit and transform.\n"
     ))?;
-    print(&verdict(&outcomes, &truth)?)?;
+    print(&verdict(&outcomes, &truth, args.seed)?)?;
     print(&neighbours(&data, &outcomes))
 }
 
@@ -193,19 +193,13 @@ fn table(outcomes: &[Outcome]) -> String {
 }
 
 /// The last method beside the one before it, by the neighbours of the same test rows.
-fn verdict(outcomes: &[Outcome], truth: &[u32]) -> Result<String> {
+fn verdict(outcomes: &[Outcome], truth: &[u32], seed: u64) -> Result<String> {
     let [.., other, ours] = outcomes else { return Ok(String::new()) };
     let of_each = |outcome: &Outcome| -> Result<Vec<f64>> {
         let rows = truth.chunks(K).zip(outcome.found.chunks(K));
         rows.map(|(truth, found)| recall_at_k(truth, found, K)).collect()
     };
-    let pairs = of_each(ours)?.into_iter().zip(of_each(other)?);
-    let gains: Vec<f64> = pairs.map(|(ours, other)| ours - other).collect();
-    let n = gains.len() as f64;
-    let value = gains.iter().sum::<f64>() / n;
-    let variance = gains.iter().map(|gain| (gain - value).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = 1.96 * (variance / n).sqrt();
-    let estimate = Estimate { value, low: value - half, high: value + half };
+    let estimate = Estimate::paired(&of_each(ours)?, &of_each(other)?, seed)?;
     Ok(format!("Recall of {}: {}.\n", ours.name, estimate.beside(other.name)))
 }
 

@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::random::{Purpose, below, generator};
 
 /// Resamples that an interval is taken from.
@@ -38,6 +38,32 @@ impl Estimate {
             let [low, high] = [low, high].map(|v| 100.0 * v);
             format!("no measurable difference from {other} (95 %: {low:+.1} to {high:+.1} points)")
         }
+    }
+
+    /// Of the mean of a − b, where `a` and `b` are two methods' scores of the same queries or rows, in
+    /// one order; resamples are drawn by `seed`.
+    ///
+    /// # Errors
+    /// When there are no scores, or not as many of the one as of the other.
+    ///
+    /// # Examples
+    /// ```
+    /// use twinlearn::Estimate;
+    ///
+    /// let gain = Estimate::paired(&[0.9, 0.5, 0.8, 0.7], &[0.8, 0.4, 0.7, 0.6], 0)?;
+    /// assert!((gain.value - 0.1).abs() < 1e-9 && (gain.low - 0.1).abs() < 1e-9);
+    /// assert!(Estimate::paired(&[0.9], &[0.8, 0.4], 0).is_err());
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    pub fn paired(a: &[f64], b: &[f64], seed: u64) -> Result<Self> {
+        if a.is_empty() {
+            return Err(Error::invalid("scores", "at least one", "none"));
+        }
+        if a.len() != b.len() {
+            let expected = format!("{} of either method", a.len());
+            return Err(Error::invalid("scores", expected, b.len()));
+        }
+        Ok(Self::of_difference(a, b, seed))
     }
 
     /// Of `statistic` over the numbers of the items it is taken from: once over all of them, then
