@@ -71,6 +71,9 @@ class Evaluation(_Found):
         What was measured on.
     unseen : bool
         Whether nothing was fitted on the queries, as far as is known. Only then is there a verdict.
+    rival : str or None
+        The baseline of the verdict, where the model's fit chose it by other rows that it held out;
+        with None it is the one that keeps most here.
     notes : list of str
         What was sampled, in words.
     """
@@ -84,6 +87,7 @@ class Evaluation(_Found):
     metric: str
     seed: int
     unseen: bool
+    rival: str | None
     notes: list[str]
 
     def __getitem__(self, name: str) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     verbose : int, default=0
         1 shows progress, 2 also prints what is done.
     random_state : int, RandomState or None, default=None
-        The seed. None is the seed 0: a fit repeats itself bit for bit unless asked otherwise.
+        The seed. None is the seed 0, or with ``init="model"`` that of the model: a fit repeats itself bit
+        for bit unless asked otherwise.
     writer : object with ``add_scalar(tag, value, step)`` or None, default=None
         Is told the loss and the learning rate of every step, as a TensorBoard writer.
     metric : {"cosine", "ip", "l2"} or None, default=None
@@ -99,7 +100,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         neighbours (best); one with hidden layers, where they are wide enough to carry it (``mlp``:
         2d), from the linear encoder that the same fit gives with loss KL (best), else from PCA
         (random). ``"model"`` goes on from the
-        model that this estimator has, fitted or loaded; what is None is then as that was made.
+        model that this estimator has, fitted or loaded; what is None is then as that was made, but
+        for the schedule (epochs, warmup_epochs, learning_rate), which is that of a new fit.
     recipe : {"default", "reference"}, default="default"
         What None stands for.
     solver : {"sgd", "pca", "spectral"}, default="sgd"
@@ -121,9 +123,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
-        The share of rows held out: a tenth, at most 2000; none below 100 rows. By half of them the
-        best moment is chosen, by the others it is judged. Of queries likewise; none of fewer than
-        20.
+        The share of rows held out: a tenth, at most 2000. By half of them the best moment is chosen,
+        by the others it is judged. Of queries likewise; none of fewer than 20. Below 100 rows none
+        is held out, and loss KL keeps the closed form that it would begin with; 0 trains on them.
     query_share : float or None, default=None
         The share of a step's anchors that are queries, where `fit` is given some: 0.5.
     nested : sequence of int, default=()
@@ -243,8 +245,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         ]:
             if value is not None:
                 own[name] = value
-        own["seed"] = self._seed()
         model = getattr(self, "_model", None) if self.init == "model" else None
+        # With None a model is gone on from with its own seed, which holds the same rows out.
+        own["seed"] = None if model and self.random_state is None else self._seed()
         if model is None:
             own["n_components"] = self._n_components(own, array.shape[1])
         given = Given(

@@ -80,7 +80,7 @@ pub(crate) struct FitArgs {
     /// lars or adamw [default: lars with loss BT, else adamw].
     #[arg(long, value_name = "OPTIMIZER")]
     pub(crate) optimizer: Option<String>,
-    /// Weight of the off-diagonal part of loss BT [default: 0.0039].
+    /// Weight of the off-diagonal part of loss BT [default: 0.0039]. Means loss BT where none is given.
     #[arg(long, value_name = "LAMBDA")]
     pub(crate) lambd: Option<f64>,
     /// Temperature of the targets of loss KL [default: chosen by a short race on held-out rows].
@@ -169,10 +169,12 @@ pub(crate) struct FitArgs {
     /// Keep the projector in the model file.
     #[arg(long)]
     pub(crate) retain_projector: bool,
-    /// Go on from this model: its architecture, loss and metric are the defaults.
+    /// Go on from this model: what it was made with are the defaults, its seed included, so that the
+    /// same rows are held out; --epochs, --warmup-epochs and --learning-rate are those of a new fit.
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["init", "recipe"])]
     pub(crate) from: Option<PathBuf>,
-    /// Keep the run in this folder: latest (to go on from), best and final model.
+    /// Keep the run in this folder: latest (to go on from), best (but with the reference recipe, which
+    /// chooses none) and final model.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output_folder: Option<PathBuf>,
     /// Epochs after which latest is written anew.

@@ -20,19 +20,27 @@ pub(crate) struct Logs<'a> {
     pub(crate) steps: Option<&'a Path>,
     /// A folder for event files.
     pub(crate) tensorboard: Option<&'a Path>,
+    /// The run's folder, which is made later: a log may lie in it.
+    pub(crate) folder: Option<&'a Path>,
 }
 
 impl Logs<'_> {
     pub(crate) fn open(self) -> Result<Vec<Box<dyn Log>>> {
         let mut logs: Vec<Box<dyn Log>> = Vec::new();
+        let make = |folder: &Path| {
+            let fail = |source| Error::Io { path: folder.to_owned(), action: "create", source };
+            std::fs::create_dir_all(folder).map_err(fail)
+        };
         if let Some(path) = self.steps {
+            if let Some(folder) = self.folder.filter(|folder| path.parent() == Some(folder)) {
+                make(folder)?;
+            }
             // An unwritable place is told now, not after the graph.
             drop(OutputFile::create(path)?);
             logs.push(Box::new(JsonLines(Growing::new(path))));
         }
         if let Some(folder) = self.tensorboard {
-            let fail = |source| Error::Io { path: folder.to_owned(), action: "create", source };
-            std::fs::create_dir_all(folder).map_err(fail)?;
+            make(folder)?;
             drop(OutputFile::create(folder.join("events"))?);
             logs.push(Box::new(Events(Growing::new(folder))));
         }

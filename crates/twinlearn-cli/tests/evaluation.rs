@@ -92,8 +92,12 @@ fn a_fit_has_a_page() {
         &texts,
     ]);
     let page = text(&folder.read("m.html"));
-    for part in ["m.safetensors: 384 → 8", "held-out recall", "all 200 queries", "learning_rate"]
-    {
+    for part in [
+        "m.safetensors: 384 → 8",
+        "held-out recall",
+        "200 rows that were held out",
+        "learning_rate",
+    ] {
         assert!(page.contains(part), "{part}");
     }
 }

@@ -157,6 +157,23 @@ fn bad_parameters_are_named() {
             &["--gaussian", "--save-knn", "g.npy"],
             "save_knn: expected no graph to save with gaussian pairs, got g.npy",
         ),
+        (
+            &["--solver", "pca", "--save-knn", "g.npy"],
+            "save_knn: expected no graph to save with solver pca, which looks for no neighbours, got \
+             g.npy",
+        ),
+        (
+            &["--solver", "pca", "--log", "l.jsonl"],
+            "log: expected none with solver pca, which does not train, got l.jsonl",
+        ),
+        (
+            &["--solver", "spectral", "--output-folder", "run", "--snapshot-every", "5"],
+            "snapshot_every: expected none with solver spectral, which does not train, got 5",
+        ),
+        (
+            &["--knn", "g.npy", "--knn-method", "pq"],
+            "knn_method: expected none beside --knn, a graph that is there, got pq",
+        ),
         (&["--solver", "svd"], "solver: expected sgd, spectral or pca, got \"svd\""),
         (&["--optimizer", "sgd"], "optimizer: expected lars or adamw, got \"sgd\""),
         (&["--whiten", "9"], "whiten: expected a number from 0 to 4, got 9"),
@@ -215,7 +232,33 @@ fn bad_queries_of_a_fit_are_named() {
         folder.ok(&["fit", "x.npy", "-o", "q.safetensors", "-d", "2", "--queries", "x.npy"]);
     assert!(out.contains("queries     54 trained on\n"), "{out}");
     assert!(out.contains("of 3 held-out queries kept"), "{out}");
-    assert!(out.contains("for queries ") && !out.contains("for rows "), "{out}");
+    assert!(out.contains("of held-out queries: ") && !out.contains("of held-out rows: "), "{out}");
+}
+
+#[test]
+fn models_of_several_metrics_are_judged_by_one_that_is_said() {
+    let folder = folder();
+    for metric in ["ip", "l2"] {
+        let model = format!("{metric}.safetensors");
+        folder.ok(&["fit", "x.npy", "-o", &model, "-d", "2", "--metric", metric]);
+    }
+    let both =
+        ["eval", "--original", "x.npy", "--model", "ip.safetensors", "--model", "l2.safetensors"];
+    assert_eq!(
+        folder.fails(&both),
+        "metric: expected one to judge by (--metric), as the models have several, got ip and l2"
+    );
+    let (out, _) = folder.ok(&[&both[..], &["--metric", "l2"]].concat());
+    assert!(out.contains("Neighbours by l2 of "), "{out}");
+}
+
+#[test]
+fn a_log_may_lie_in_the_folder_of_its_run() {
+    let folder = folder();
+    folder.npy("y.npy", 480, &small(480));
+    let fit = ["fit", "y.npy", "-d", "2", "--output-folder", "run", "--log", "run/log.jsonl"];
+    folder.ok(&[&fit[..], &["--epochs", "2"]].concat());
+    assert!(folder.read("run/log.jsonl").starts_with(b"{"));
 }
 
 #[test]

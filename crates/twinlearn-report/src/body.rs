@@ -52,6 +52,9 @@ pub(crate) fn body(report: &Report) -> String {
     if let Some(sentence) = headline(report) {
         let _ = writeln!(out, "<p class=\"headline\">{}</p>", escape(&sentence));
     }
+    for sentence in &report.queries {
+        let _ = writeln!(out, "<p>{}</p>", escape(sentence));
+    }
     if report.has_curves() {
         out.push_str(&chart(
             "quality",

@@ -18,7 +18,9 @@ mod body;
 mod map;
 mod page;
 
-use twinlearn::{Advice, Context, Error, Evaluation, Model, Pca, Result, Subset, Vectors};
+use twinlearn::{
+    Advice, Context, Error, Evaluation, Model, Pca, QueryReport, Result, Subset, Vectors,
+};
 
 use crate::map::{MAX_POINTS, Map};
 
@@ -35,6 +37,8 @@ pub struct Report {
     recalls: Vec<(usize, f64)>,
     evaluation: Option<Evaluation>,
     advice: Option<Advice>,
+    /// What a fit for queries was worth.
+    queries: Vec<String>,
     spectrum: Vec<f64>,
     map: Option<Map>,
     /// Headings, and under each names and values.
@@ -75,7 +79,8 @@ impl Report {
         self
     }
 
-    /// The hyper-parameters and what the training did.
+    /// The hyper-parameters and what the training did; what training on queries was worth, where it was
+    /// done.
     #[must_use]
     pub fn model(mut self, model: &Model) -> Self {
         let fields = |value: serde_json::Result<serde_json::Value>| match value {
@@ -84,6 +89,9 @@ impl Report {
             }
             _ => Vec::new(),
         };
+        let queries = model.training().queries.as_ref();
+        let told = queries.and_then(|queries| queries.validation.as_ref());
+        self.queries = told.map(QueryReport::sentences).unwrap_or_default();
         let shape = format!("{} → {}", model.n_features(), model.n_components());
         let mut training = vec![("dimensions".to_owned(), shape)];
         training.extend(fields(serde_json::to_value(model.training())));

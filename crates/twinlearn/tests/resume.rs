@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    CancelToken, Checkpoints, Context, Error, Event, FileVectors, Fit, Init, Loss, Matrix, Model,
-    NormLayer, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
+    CancelToken, Checkpoints, Context, Error, Event, FileVectors, Fit, Init, KnnMethod, Loss,
+    Matrix, Model, NormLayer, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
 };
 
 /// 1000 sentence embeddings of dimension 384.
@@ -208,13 +208,57 @@ fn a_model_is_gone_on_from() {
 fn what_a_model_was_made_with_is_gone_on_with() {
     let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
     let params = Params::builder().n_components(8).tau(0.03).centre_target(true).whiten(0.25);
-    let params = params.metric("l2".parse().unwrap()).epochs(1);
-    let model = Trainer::new(params.build().unwrap()).fit(&ctx, &x).unwrap().model;
+    let params = params.metric("l2".parse().unwrap()).epochs(1).seed(5).validation_fraction(0.2);
+    let params = params.n_neighbors(20).batch_size(64).knn_method("exact".parse().unwrap());
+    let first = Trainer::new(params.build().unwrap()).fit(&ctx, &x).unwrap();
+    let model = first.model;
     let next = model.fine_tune().build().unwrap();
+    assert_eq!((next.n_neighbors, next.batch_size, next.knn_method), (20, 64, KnnMethod::Exact));
+    assert_eq!((next.seed, next.validation_fraction), (5, Some(0.2)));
+    assert_eq!((next.epochs, next.warmup_epochs, next.learning_rate), (None, None, None));
     assert_eq!((next.tau, next.centre_target, next.whiten), (Some(0.03), true, 0.25));
     assert_eq!((next.metric, next.init), (model.params().metric, Init::Model));
     // Of another loss they mean nothing.
     let other = model.fine_tune().loss(Loss::BT).build().unwrap();
     assert_eq!((other.tau, other.centre_target, other.whiten), (None, false, 0.25));
     assert_eq!(other.projector.as_ref().unwrap().to_string(), "mlp-1-256");
+    assert_eq!((other.n_neighbors, other.batch_size, other.seed), (5, 512, 5));
+
+    // The same rows are held out, unless they are asked for otherwise: then it is said.
+    let go_on = |params: ParamsBuilder| {
+        let warnings = Arc::new(Warnings::default());
+        let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
+        let trainer = Trainer::new(params.epochs(1).build().unwrap()).warm_start(model.clone());
+        let held_out = trainer.fit(&ctx, &x).unwrap().held_out;
+        (held_out, warnings.0.lock().unwrap().clone())
+    };
+    assert_eq!(go_on(model.fine_tune()), (first.held_out.clone(), Vec::new()));
+    let (held_out, warnings) = go_on(model.fine_tune().seed(6));
+    assert_ne!(held_out, first.held_out);
+    assert_eq!(warnings.len(), 1);
+    let said =
+        "seed, validation_fraction: the model to go on from was made on these rows with seed 5 and";
+    assert!(warnings[0].starts_with(said), "{}", warnings[0]);
+}
+
+/// A list that is as long as there are other rows says nothing of a larger set.
+#[test]
+fn lists_of_few_rows_are_not_gone_on_with() {
+    let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
+    let few = Matrix::new(30, x.cols(), x.as_slice()[..30 * x.cols()].to_vec()).unwrap();
+    let params = Params::builder().n_components(4).build().unwrap();
+    let model = Trainer::new(params).fit(&ctx, &few).unwrap().model;
+    assert_eq!(model.params().n_neighbors, 29);
+    assert_eq!(model.fine_tune().build().unwrap().n_neighbors, 64);
+}
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Observer for Warnings {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push((*text).to_owned());
+        }
+    }
 }

@@ -293,3 +293,25 @@ fn whitened_output_has_equal_spreads() {
     assert!((spread(0.5) - plain.sqrt()).abs() < 0.01 * plain, "half the spread in logarithms");
     assert!((spread(1.0) - 1.0).abs() < 0.01);
 }
+
+#[test]
+fn few_rows_keep_the_closed_form() {
+    let x = real();
+    let some = |n: usize| {
+        let mut rows = vec![0.0; n * 384];
+        x.read_rows(0, &mut rows).unwrap();
+        Matrix::new(n, 384, rows).unwrap()
+    };
+    // None is held out, and rows that are trained on cannot tell what training does to others.
+    let few = some(99);
+    let (ours, pca) =
+        (fit(&few, Params::builder()), fit(&few, Params::builder().solver(Solver::Pca)));
+    assert_eq!((ours.report.training.steps, ours.held_out.len()), (0, 0));
+    let z =
+        |fit: &Fit| fit.model.transform(&Context::with_threads(2).unwrap(), &few, false).unwrap();
+    assert!(z(&ours) == z(&pca));
+    // Unless that is asked for.
+    let asked = fit(&few, Params::builder().validation_fraction(0.0).epochs(2));
+    assert!(asked.report.training.steps > 0);
+    assert!(fit(&some(100), Params::builder().epochs(2)).report.training.steps > 0);
+}

@@ -1,8 +1,8 @@
 //! `twinlearn eval`
 
 use twinlearn::{
-    EvaluationData, Metric, Model, OutputFile, Qrels, QrelsNames, Reduction, Result, VectorSource,
-    Vectors, evaluate,
+    Error, EvaluationData, Metric, Model, OutputFile, Qrels, QrelsNames, Reduction, Result,
+    VectorSource, Vectors, evaluate,
 };
 use twinlearn_report::Report;
 
@@ -16,10 +16,20 @@ use crate::ui::{Ui, print};
 pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let models = args.model.iter().map(Model::load).collect::<Result<Vec<_>>>()?;
-    let metric = match (&args.metric, models.first()) {
+    let metrics: Vec<Metric> = models.iter().map(|model| model.params().metric).collect();
+    let metric = match (&args.metric, &metrics[..]) {
         (Some(text), _) => text.parse()?,
-        (None, Some(model)) => model.params().metric,
-        (None, None) => Metric::default(),
+        (None, [first, rest @ ..]) => match rest.iter().find(|other| *other != first) {
+            Some(other) => {
+                return Err(Error::Invalid {
+                    name: "metric".to_owned(),
+                    expected: "one to judge by (--metric), as the models have several".to_owned(),
+                    actual: format!("{first} and {other}"),
+                });
+            }
+            None => *first,
+        },
+        (None, []) => Metric::default(),
     };
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.original)?;

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
     FitData, FitReport, KnnGraph, Loss, Metric, Model, NestedReport, NetworkSpec, OutputFile,
-    Params, QueryRecord, Reduction, Result, Solver, Subset, Trainer, VectorSource, Vectors,
-    evaluate, read_integers, sample_rows, write_npy_integers,
+    Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate, read_integers,
+    sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -20,14 +21,12 @@ use crate::ui::{Ui, lock, print, seconds};
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let model = args.from.as_deref().map(Model::load).transpose()?;
     let params = params(args, model.as_ref())?;
-    if let (true, Some(path)) = (params.gaussian, &args.save_knn) {
-        return Err(Error::Invalid {
-            name: "save_knn".to_owned(),
-            expected: "no graph to save with gaussian pairs".to_owned(),
-            actual: path.display().to_string(),
-        });
-    }
-    let logs = Logs { steps: args.log.as_deref(), tensorboard: args.tensorboard.as_deref() };
+    check_effects(args, &params)?;
+    let logs = Logs {
+        steps: args.log.as_deref(),
+        tensorboard: args.tensorboard.as_deref(),
+        folder: args.output_folder.as_deref(),
+    };
     let ctx = ui.context(&args.resources, logs)?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
@@ -103,6 +102,41 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     print(&format!("{place}\n{}", summary(&fit)))
 }
 
+/// Refuses what would do nothing.
+fn check_effects(args: &FitArgs, params: &Params) -> Result<()> {
+    let refuse = |name: &str, given: Option<String>, expected: String| match given {
+        Some(actual) => Err(Error::Invalid { name: name.to_owned(), expected, actual }),
+        None => Ok(()),
+    };
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    if params.gaussian {
+        refuse(
+            "save_knn",
+            path(&args.save_knn),
+            "no graph to save with gaussian pairs".to_owned(),
+        )?;
+    }
+    if params.solver == Solver::Pca && args.knn.is_none() {
+        let expected = "no graph to save with solver pca, which looks for no neighbours";
+        refuse("save_knn", path(&args.save_knn), expected.to_owned())?;
+    }
+    if params.solver != Solver::Sgd {
+        let expected = || format!("none with solver {}, which does not train", params.solver);
+        refuse("log", path(&args.log), expected())?;
+        refuse("tensorboard", path(&args.tensorboard), expected())?;
+        let every = Some(args.snapshot_every).filter(|&every| every != 1);
+        refuse("snapshot_every", every.map(|every| every.to_string()), expected())?;
+    }
+    if args.knn.is_some() {
+        for (name, given) in
+            [("knn_method", &args.knn_method), ("knn_approximation", &args.knn_approximation)]
+        {
+            refuse(name, given.clone(), "none beside --knn, a graph that is there".to_owned())?;
+        }
+    }
+    Ok(())
+}
+
 /// What is asked for; what is not said comes from the recipe, or from the model to go on from.
 fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
     let mut builder = model.map_or_else(Params::builder, Model::fine_tune);
@@ -156,16 +190,9 @@ fn page(
 ) -> Result<Report> {
     let model = &fit.model;
     let (metric, seed) = (model.params().metric, model.params().seed);
-    let trained = |id: &u32| fit.held_out.binary_search(id).is_err();
-    let trained: Vec<u32> = (0..x.n_rows() as u32).filter(trained).collect();
-    let (rows, judged) = (Subset::new(x, &trained)?, Subset::new(x, &fit.judged)?);
-    let data = if fit.judged.is_empty() {
-        EvaluationData::new(x)
-    } else {
-        EvaluationData::new(&rows).queries(&judged)
-    };
     let name = args.output.as_deref().map_or("TLDR".to_owned(), name);
     let params = EvaluationParams::default().metric(metric).seed(seed).curves(true);
+    let data = EvaluationData::new(x);
     let evaluation = evaluate(ctx, &data, &[(&name, Reduction::Model(model))], &params)?;
     let z = model.view(x, metric == Metric::Cosine)?;
     let facts = measured(&args.x, metric, evaluation.n_neighbors, seed);
@@ -211,7 +238,11 @@ fn summary(fit: &Fit) -> String {
         let _ = writeln!(text, "  loss        KL, tau {tau:.4}, start {}", params.init);
     }
     if let Some(step) = training.best_step.filter(|&step| step < training.steps) {
-        let _ = writeln!(text, "  best        step {step}: its weights are kept");
+        let what = match step {
+            0 => "training added nothing: the start is kept".to_owned(),
+            _ => format!("step {step}: its weights are kept"),
+        };
+        let _ = writeln!(text, "  best        {what}");
     }
     match &report.validation {
         Some(v) => {
@@ -223,7 +254,7 @@ fn summary(fit: &Fit) -> String {
             let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
             let _ = write!(text, " (PCA {pca})");
             if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
-                let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form));
+                let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form, &v.nested));
             }
         }
         None => text.push_str("  recall      not measured: no rows held out"),
@@ -231,8 +262,10 @@ fn summary(fit: &Fit) -> String {
     for nested in report.validation.iter().flat_map(|v| &v.nested) {
         let NestedReport { n_components, recall, .. } = nested;
         let _ = write!(text, "\n  first {n_components:<5} {recall:.3}");
-        if let (Some(pca), Some(form)) = (nested.pca_recall, &nested.closed_form) {
-            let _ = write!(text, " ({form}: {pca:.3})");
+        if let (Some(pca), Some(form), Some(gain)) =
+            (nested.pca_recall, &nested.closed_form, &nested.gain)
+        {
+            let _ = write!(text, ": {}", gain.beside(&format!("{form} ({pca:.3})")));
         }
     }
     if let Some(queries) = &training.queries {
@@ -248,31 +281,29 @@ fn of_queries(record: &QueryRecord) -> String {
         text.push_str("; recall not measured: none held out");
         return text;
     };
-    let (n, k, recall) = (v.n_queries, v.k, v.recall);
-    let _ = write!(
-        text,
-        "\n              {recall:.3} of the {k} nearest rows of {n} held-out queries kept"
-    );
-    if let Some(recall) = v.pca_recall {
-        let _ = write!(text, " (closed form: {recall:.3})");
-    }
-    if let Some(alone) = &v.rows_alone {
-        let other = format!("training on rows alone ({:.3})", alone.recall);
-        let _ = write!(text, "\n              for queries {}", alone.gain.beside(&other));
-        if let (Some(recall), Some(gain)) = (alone.row_recall, &alone.row_gain) {
-            let other = format!("it ({recall:.3})");
-            let _ = write!(text, "\n              for rows {}", gain.beside(&other));
-        }
+    for sentence in v.sentences() {
+        let _ = write!(text, "\n              {sentence}");
     }
     text
 }
 
 /// What training was worth, beside the best of what needs none.
-fn verdict(params: &Params, gain: &Estimate, form: &str) -> String {
+fn verdict(params: &Params, gain: &Estimate, form: &str, nested: &[NestedReport]) -> String {
     let beside = gain.beside(&format!("the best closed form, {form}"));
+    let gains = |nested: &&NestedReport| nested.gain.is_some_and(|gain| gain.low > 0.0);
+    let sizes: Vec<String> =
+        nested.iter().filter(gains).map(|nested| nested.n_components.to_string()).collect();
     match params.solver {
-        Solver::Sgd if gain.low <= 0.0 => {
+        Solver::Pca if (gain.low, gain.high) == (0.0, 0.0) => {
+            format!("{form} is the best closed form by other held-out rows")
+        }
+        Solver::Sgd if gain.low <= 0.0 && sizes.is_empty() => {
             format!("training did not help here: {beside}; --solver pca does without it")
+        }
+        Solver::Sgd if gain.low <= 0.0 => {
+            let d = params.n_components;
+            let sizes = sizes.join(", ");
+            format!("training helped the first {sizes}, not all {d}: {beside}")
         }
         _ => beside,
     }

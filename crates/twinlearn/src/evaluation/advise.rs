@@ -245,7 +245,9 @@ fn advice(
         ),
         Verdict::PcaIsEnough => format!(
             "PCA is enough here: {percent:.0} % of the neighbours stay with {pca_needs} of {dim} \
-                 dimensions; TLDR needs {ours_needs}."
+                 dimensions; TLDR needs {ours_needs}{}.",
+            // By the rule of the verdict.
+            if ours < pca && ours.is_some() { ", less than a tenth fewer" } else { "" }
         ),
         Verdict::Tldr => format!(
             "TLDR keeps {percent:.0} % of the neighbours with {ours_needs} of {dim} dimensions; \
@@ -306,7 +308,7 @@ mod tests {
                 Verdict::PcaIsEnough,
                 280,
                 "PCA is enough here: 90 % of the neighbours stay with 70 of 384 dimensions; TLDR \
-                 needs 64.",
+                 needs 64, less than a tenth fewer.",
             ),
             (
                 None,

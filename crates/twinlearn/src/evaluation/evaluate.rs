@@ -16,7 +16,7 @@ use crate::data::Subset;
 use crate::error::Result;
 use crate::knn::Metric;
 use crate::model::Model;
-use crate::trainer::{judged_queries, judged_rows};
+use crate::trainer::{held_out_rows, judged_queries};
 
 /// The name of the original vectors among the methods.
 pub(super) const FULL: &str = "full vectors";
@@ -73,6 +73,10 @@ pub struct Evaluation {
     /// Whether nothing was fitted on the queries, as far as is known: only then is there a verdict.
     #[serde(default)]
     pub unseen: bool,
+    /// The baseline that the verdict is about, where the fit of the first reduction chose it by other
+    /// rows that it held out; else it is the one that keeps most here.
+    #[serde(default)]
+    pub rival: Option<String>,
     /// Recall of the baselines against dimension, where it was asked for.
     #[serde(default)]
     pub curves: Vec<Curve>,
@@ -89,11 +93,14 @@ impl Evaluation {
         self.methods.iter().filter(|method| !method.is_baseline && method.name != FULL)
     }
 
-    /// The baseline that keeps most, where baselines were judged.
+    /// The baseline that the verdict is about, where baselines were judged: [`rival`](Self::rival), or
+    /// the one that keeps most.
     #[must_use]
     pub fn best_baseline(&self) -> Option<&MethodEvaluation> {
-        let baselines = self.methods.iter().filter(|method| method.is_baseline);
-        baselines.max_by(|a, b| a.recall.value.total_cmp(&b.recall.value))
+        let baselines = || self.methods.iter().filter(|method| method.is_baseline);
+        let chosen = self.rival.as_ref();
+        let chosen = chosen.and_then(|name| baselines().find(|method| method.name == *name));
+        chosen.or_else(|| baselines().max_by(|a, b| a.recall.value.total_cmp(&b.recall.value)))
     }
 
     /// How the first reduction does beside the best baseline, in one sentence; none without baselines,
@@ -126,8 +133,8 @@ pub(super) enum Unseen {
     Queries,
     /// Those of the given queries, for which models were made, that all models held out.
     SomeQueries(Vec<u32>),
-    /// Rows that all models held out.
-    Rows(Vec<u32>),
+    /// Rows that all models held out, and all rows that any held out.
+    Rows { judged: Vec<u32>, held_out: Vec<u32> },
 }
 
 fn unseen(
@@ -148,11 +155,31 @@ fn unseen(
             Some(some) => Unseen::SomeQueries(some),
         };
     }
-    let judged = |model: Option<&Model>| judged_rows(model?, data.x.n_rows(), checksums.rows);
-    match models.map(judged).collect::<Option<Vec<_>>>().and_then(|all| common(all.into_iter())) {
-        Some(rows) if !rows.is_empty() => Unseen::Rows(rows),
+    let held_out = |model: Option<&Model>| held_out_rows(model?, data.x.n_rows(), checksums.rows);
+    let Some(all) = models.map(held_out).collect::<Option<Vec<_>>>() else {
+        return Unseen::Unknown;
+    };
+    let mut held_out: Vec<u32> = all.iter().flat_map(|rows| rows.all.iter().copied()).collect();
+    held_out.sort_unstable();
+    held_out.dedup();
+    match common(all.into_iter().map(|rows| rows.judged)) {
+        Some(judged) if !judged.is_empty() => Unseen::Rows { judged, held_out },
         _ => Unseen::Unknown,
     }
+}
+
+/// How many rows the models may have held out of X, by what they say.
+fn may_be_held_out(
+    data: &EvaluationData<'_>,
+    reductions: &[(&str, Reduction<'_>)],
+) -> Option<usize> {
+    let counts = reductions.iter().map(|(_, reduction)| match reduction {
+        Reduction::Model(model) if model.training().n_rows == data.x.n_rows() => {
+            model.training().held_out.as_ref().map(|rows| rows.count).filter(|&count| count > 1)
+        }
+        _ => None,
+    });
+    counts.collect::<Option<Vec<usize>>>()?.into_iter().max()
 }
 
 /// What is in all of some rising lists.
@@ -194,7 +221,8 @@ pub fn evaluate(
     let d = reductions.first().map(|(_, reduction)| reduction.n_components());
     let d = d.filter(|&d| params.baselines && d <= data.x.dim());
     let widths: Vec<usize> = reductions.iter().map(|(_, r)| r.n_components()).collect();
-    let plan = EvaluationPlan::new(ctx, data, params, &widths, d)?;
+    let held_out = may_be_held_out(data, reductions);
+    let plan = EvaluationPlan::new(ctx, data, params, (&widths, d), held_out)?;
     let rest = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.to_string()));
     let checksums = data.check_values(ctx, params.metric)?;
@@ -241,6 +269,15 @@ pub fn evaluate(
                 .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
         }
         let nested = nested(quiet, &judge, reductions, baselines.as_ref(), params.seed)?;
+        let rival = match (&unseen, reductions.first()) {
+            (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) => {
+                model.training().validation.as_ref().and_then(|told| told.closed_form.clone())
+            }
+            _ => None,
+        };
+        if let Some(rival) = &rival {
+            notes.push(format!("{rival} was chosen by other rows that the fit held out."));
+        }
         Ok(Evaluation {
             n_rows: judge.sample.base.len(),
             n_features: data.x.dim(),
@@ -249,6 +286,7 @@ pub fn evaluate(
             metric: params.metric,
             seed: params.seed,
             unseen: !matches!(unseen, Unseen::Unknown),
+            rival,
             methods,
             curves,
             nested,

@@ -62,18 +62,19 @@ pub(super) struct EvaluationPlan {
 }
 
 impl EvaluationPlan {
-    /// Of reductions to the dimensions `widths`, and of baselines at `d` where there are any.
+    /// Of reductions to the dimensions `widths`, and of baselines at `d` where there are any; by rows
+    /// that a fit held out, where it did.
     pub(super) fn new(
         ctx: &Context,
         data: &EvaluationData<'_>,
         params: &EvaluationParams,
-        widths: &[usize],
-        d: Option<usize>,
+        (widths, d): (&[usize], Option<usize>),
+        held_out: Option<usize>,
     ) -> Result<Self> {
         let (n, dim) = (data.x.n_rows(), data.x.dim());
         // More is refused when the rows are drawn.
         let k = params.n_neighbors.min(n);
-        let [n_base, n_queries] = sizes(data, params);
+        let [n_base, n_queries] = sizes(data, params, held_out);
         let n_fitted = if d.is_some() { params.fit_rows.min(n_base) } else { 0 };
         let widest = widths.iter().copied().chain(d).max().unwrap_or(0);
 
@@ -159,7 +160,7 @@ impl AdvicePlan {
         n_tried: usize,
     ) -> Result<Self> {
         let dim = data.x.dim();
-        let mut common = EvaluationPlan::new(ctx, data, params, &[], Some(dim))?;
+        let mut common = EvaluationPlan::new(ctx, data, params, (&[], Some(dim)), None)?;
         let fit = |d| {
             let params = tldr(d, params.metric, params.seed)?;
             let sizes = FitSizes {

@@ -24,13 +24,19 @@ fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
 }
 
 /// Rows among which neighbours are looked for, and queries. With judgements all rows are taken;
-/// without queries of their own a quarter of the rows at most, so that most neighbours stay.
-pub(super) fn sizes(data: &EvaluationData<'_>, params: &EvaluationParams) -> [usize; 2] {
+/// without queries of their own half of those that a fit held out and the others, or else a quarter of
+/// the rows at most, so that most neighbours stay.
+pub(super) fn sizes(
+    data: &EvaluationData<'_>,
+    params: &EvaluationParams,
+    held_out: Option<usize>,
+) -> [usize; 2] {
     let n = data.x.n_rows();
     let most = if data.qrels.is_some() { usize::MAX } else { params.max_rows };
-    let (left, queries) = match data.queries {
-        Some(given) => (n, given.n_rows().min(params.n_queries)),
-        None => (n - params.n_queries.min(n / 4), params.n_queries.min(n / 4)),
+    let (left, queries) = match (data.queries, held_out) {
+        (Some(given), _) => (n, given.n_rows().min(params.n_queries)),
+        (None, Some(count)) => (n - count, params.n_queries.min(count / 2)),
+        (None, None) => (n - params.n_queries.min(n / 4), params.n_queries.min(n / 4)),
     };
     [left.min(most), queries]
 }
@@ -62,7 +68,12 @@ impl Sample {
             return Err(Error::invalid("n_queries", "at least 1", n_queries));
         }
         let n = data.x.n_rows();
-        let [n_base, n_queries] = sizes(data, params);
+        let held_out: &[u32] = match unseen {
+            Unseen::Rows { held_out, .. } => held_out,
+            _ => &[],
+        };
+        let count = Some(held_out.len()).filter(|&count| count > 0);
+        let [n_base, n_queries] = sizes(data, params, count);
         let (base, queries) = match data.queries {
             Some(given) => {
                 let queries = match unseen {
@@ -76,13 +87,15 @@ impl Sample {
             }
             None => {
                 let queries = match unseen {
-                    Unseen::Rows(rows) => {
-                        let places = drawn(seed, Draw::Queries, rows.len(), n_queries);
-                        places.into_iter().map(|i| rows[i as usize]).collect()
+                    Unseen::Rows { judged, .. } => {
+                        let places = drawn(seed, Draw::Queries, judged.len(), n_queries);
+                        places.into_iter().map(|i| judged[i as usize]).collect()
                     }
                     _ => drawn(seed, Draw::Queries, n, n_queries),
                 };
-                let is_left = |id: &u32| queries.binary_search(id).is_err();
+                let is_left = |id: &u32| {
+                    queries.binary_search(id).is_err() && held_out.binary_search(id).is_err()
+                };
                 let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
                 let kept = drawn(seed, Draw::Rows, left.len(), n_base);
                 (kept.into_iter().map(|i| left[i as usize]).collect(), queries)
@@ -94,7 +107,7 @@ impl Sample {
             let expected = format!("a number from 1 to {most} for {n} rows");
             return Err(Error::invalid("n_neighbors", expected, k));
         }
-        let note = note(seed, data, unseen, base.len(), queries.len());
+        let note = note(params, data, unseen, base.len(), queries.len());
         let source = data.queries.unwrap_or(data.x);
         let (from, among) = (Subset::new(source, &queries)?, Subset::new(data.x, &base)?);
         let truth = search_of_checked(ctx, &from, &among, k, metric)?;
@@ -109,7 +122,7 @@ impl Sample {
 }
 
 fn note(
-    seed: u64,
+    &EvaluationParams { metric, seed, .. }: &EvaluationParams,
     data: &EvaluationData<'_>,
     unseen: &Unseen,
     n_base: usize,
@@ -125,19 +138,21 @@ fn note(
         }
         Some(_) => format!("all {n_queries} queries"),
         None => match unseen {
-            Unseen::Rows(_) => format!("{n_queries} rows that were held out of the fit"),
+            Unseen::Rows { .. } => format!("{n_queries} rows that were held out of the fit"),
             _ => format!("{n_queries} of the {n} rows, drawn with seed {seed},"),
         },
     };
-    let (left, which) = match data.queries {
-        Some(_) => (n, "rows"),
-        None => (n - n_queries, "other rows"),
+    let (left, which) = match (data.queries, unseen) {
+        (Some(_), _) => (n, "rows"),
+        (None, Unseen::Rows { held_out, .. }) => (n - held_out.len(), "rows that were not"),
+        (None, _) => (n - n_queries, "other rows"),
     };
     if n_base < left {
         format!(
-            "Neighbours of {queries} were looked for among {n_base} of the {left} {which}, drawn too."
+            "Neighbours by {metric} of {queries} were looked for among {n_base} of the {left} {which}, \
+             drawn too."
         )
     } else {
-        format!("Neighbours of {queries} were looked for among all {left} {which}.")
+        format!("Neighbours by {metric} of {queries} were looked for among all {left} {which}.")
     }
 }

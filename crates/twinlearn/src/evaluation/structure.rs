@@ -66,10 +66,11 @@ impl Orders {
 /// Vetterli, 2007): between 1 and d.
 pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix, seed: u64) -> Result<Estimate> {
     let ctx = &ctx.quiet();
-    Estimate::resampled(rows.rows(), seed, RESAMPLES, |ids| {
+    let rank = Estimate::resampled(rows.rows(), seed, RESAMPLES, |ids| {
         let pca = Pca::fit(ctx, &Subset::new(rows, ids)?)?;
         let total: f64 = pca.std().iter().sum();
         let shares = pca.std().iter().map(|s| s / total).filter(|&p| p > 0.0);
         Ok(shares.map(|p| -p * p.ln()).sum::<f64>().exp())
-    })
+    })?;
+    Ok(rank.about_value())
 }

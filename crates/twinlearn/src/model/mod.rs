@@ -140,9 +140,11 @@ impl Model {
         (&self.encoder, self.projector.as_ref())
     }
 
-    /// A builder of parameters that begins with this model: its architecture and metric and, where the
-    /// loss stays, everything that it was told about it (τ, `centre_target`, λ, …) are the defaults;
-    /// so is `whiten`, and `init` is model.
+    /// A builder of parameters that begins with this model: what it was made with are the defaults, and
+    /// `init` is model. What belongs to a loss (τ, `centre_target`, λ, the optimizer, `n_neighbors`,
+    /// `batch_size`, …) stays where the loss stays. The schedule (`epochs`, `warmup_epochs`,
+    /// `learning_rate`) is that of a new fit. The seed stays, so that on the same rows the same ones are
+    /// held out: others, the model was trained on.
     #[must_use]
     pub fn fine_tune(&self) -> ParamsBuilder {
         ParamsBuilder::from_model(self)

@@ -20,8 +20,9 @@ macro_rules! builder {
         /// Parameters not yet checked; [`build`](Self::build) checks them.
         #[derive(Clone, Debug, Default)]
         pub struct ParamsBuilder {
-            /// The model to go on from: what it was made with stands for the recipe's defaults.
-            model: Option<Box<Hyperparameters>>,
+            /// The model to go on from: what it was made with stands for the recipe's defaults; and k,
+            /// where there were more rows.
+            model: Option<(Box<Hyperparameters>, Option<usize>)>,
             $($field: Option<$type>,)+
         }
 
@@ -110,8 +111,11 @@ builder! {
 impl ParamsBuilder {
     /// What is not given is as `model` was made.
     pub(crate) fn from_model(model: &Model) -> Self {
-        let model = Some(Box::new(Hyperparameters::clone(model.params())));
-        Self { model, ..Self::default() }
+        let own = Hyperparameters::clone(model.params());
+        // A list of all other rows may have been as long as there were rows.
+        let n_rows = model.training().n_rows;
+        let n_neighbors = (own.n_neighbors + 1 < n_rows).then_some(own.n_neighbors);
+        Self { model: Some((Box::new(own), n_neighbors)), ..Self::default() }
     }
 
     /// Whether this is about the Barlow Twins loss, though it does not say so.
@@ -131,7 +135,10 @@ impl ParamsBuilder {
     pub fn build(self) -> Result<Params> {
         let recipe = self.recipe.unwrap_or_default();
         let reference = recipe == Recipe::Reference;
-        let model = self.model.as_deref();
+        let (model, own_neighbors) = match &self.model {
+            Some((model, n_neighbors)) => (Some(&**model), *n_neighbors),
+            None => (None, None),
+        };
         let encoder = self.encoder.clone().or_else(|| model.map(|m| m.encoder.clone()));
         let encoder = encoder.unwrap_or_else(NetworkSpec::linear);
         let n_components = self.n_components.or(model.map(|m| m.n_components)).unwrap_or(32);
@@ -202,13 +209,18 @@ impl ParamsBuilder {
         nested.retain(|&size| size != n_components);
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
+        let alike = model_of_loss.filter(|m| m.solver == solver && m.gaussian == gaussian);
+        let n_neighbors = self.n_neighbors.or(own_neighbors.filter(|_| alike.is_some()));
+        let batch_size = self.batch_size.or(alike.map(|m| m.batch_size));
+        let knn_method = self.knn_method.or(model.map(|m| m.knn_method));
+        let approximation = model.and_then(|m| m.knn_approximation);
         let all = Hyperparameters {
             recipe,
             n_components,
-            n_neighbors: self.n_neighbors.unwrap_or(if listed { LIST } else { 5 }),
+            n_neighbors: n_neighbors.unwrap_or(if listed { LIST } else { 5 }),
             metric: metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
-            knn_method: self.knn_method.unwrap_or_default(),
-            knn_approximation: self.knn_approximation,
+            knn_method: knn_method.unwrap_or_default(),
+            knn_approximation: self.knn_approximation.or(approximation),
             init: self.init.unwrap_or(default_init),
             encoder,
             projector,
@@ -219,7 +231,7 @@ impl ParamsBuilder {
             }),
             epochs,
             warmup_epochs,
-            batch_size: self.batch_size.unwrap_or(match (recipe, loss) {
+            batch_size: batch_size.unwrap_or(match (recipe, loss) {
                 (Recipe::Reference, _) => 1024,
                 (Recipe::Default, Loss::BT) => 512,
                 (Recipe::Default, Loss::KL) if listed => 128,
@@ -239,11 +251,13 @@ impl ParamsBuilder {
             lambd: self.lambd.or(model_of_loss.map(|m| m.lambd)).unwrap_or(LAMBDA),
             scale_loss: self.scale_loss.or(model_of_loss.map(|m| m.scale_loss)).unwrap_or(SCALE),
             whiten: self.whiten.or(model.map(|m| m.whiten)).unwrap_or(0.0),
-            validation_fraction: self.validation_fraction,
+            validation_fraction: self
+                .validation_fraction
+                .or(model.and_then(|m| m.validation_fraction)),
             query_share: self.query_share,
             nested,
             retain_projector: self.retain_projector.unwrap_or(false),
-            seed: self.seed.unwrap_or(0),
+            seed: self.seed.or(model.map(|m| m.seed)).unwrap_or(0),
         };
         Ok(Params {
             batch_by_default: self.batch_size.is_none(),
@@ -298,6 +312,16 @@ impl ParamsBuilder {
             refuse(name, value, trains, with_solver())?;
         }
         if !trains {
+            let norm = given(&self.norm_layer, Some(NormLayer::default()));
+            refuse("norm_layer", norm, false, with_solver())?;
+            for (name, value) in [
+                ("n_neighbors", given(&self.n_neighbors, None)),
+                ("knn_method", given(&self.knn_method, None)),
+                ("knn_approximation", given(&self.knn_approximation, None)),
+            ] {
+                let needs = solver != Solver::Pca;
+                refuse(name, value, needs, "solver pca, which looks for no neighbours".to_owned())?;
+            }
             let init = given(&self.init, None).filter(|init| *init != solver.to_string());
             return refuse("init", init, false, format!("solver {solver}"));
         }

@@ -16,6 +16,8 @@ pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
 /// Rows that loss KL is fitted on, at most: 200,000 anchors and what is held out.
 pub(crate) const MOST_ROWS: usize = 202_000;
+/// Of fewer rows none is held out by default.
+const FEW_ROWS: usize = 100;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
 
@@ -190,9 +192,18 @@ impl Params {
     pub fn n_validation(&self, n_rows: usize) -> usize {
         match self.validation_fraction {
             Some(share) => (n_rows as f64 * share) as usize,
-            None if n_rows < 100 => 0,
+            None if n_rows < FEW_ROWS => 0,
             None => (n_rows / 10).min(2000),
         }
+    }
+
+    /// Whether the start is kept as it is: there are so few rows that none is held out, unless that
+    /// is asked for, and rows that are trained on cannot tell what training does to others.
+    pub(crate) fn keeps_start(&self, n_rows: usize) -> bool {
+        self.is_listed()
+            && self.init == Init::Best
+            && self.validation_fraction.is_none()
+            && n_rows < FEW_ROWS
     }
 
     /// How many of `n_queries` queries that a fit is for are held out of training.
@@ -290,6 +301,10 @@ impl TryFrom<Hyperparameters> for Params {
         {
             return Err(Error::invalid("query_share", "a share between 0 and 1", share));
         }
+        if h.solver != Solver::Sgd && h.encoder.kind() != NetworkKind::Linear {
+            let expected = format_args!("linear with solver {}", h.solver);
+            return Err(Error::invalid("encoder", expected, h.encoder));
+        }
         let carried = match h.init {
             Init::Pca | Init::Spectral => true,
             Init::Best => listed && h.encoder.kind() != NetworkKind::Linear,
@@ -323,10 +338,6 @@ impl TryFrom<Hyperparameters> for Params {
         if !fits {
             let expected = format_args!("that of solver {}", h.solver);
             return Err(Error::invalid("init", expected, h.init));
-        }
-        if h.solver != Solver::Sgd && h.encoder.kind() != NetworkKind::Linear {
-            let expected = format_args!("linear with solver {}", h.solver);
-            return Err(Error::invalid("encoder", expected, h.encoder));
         }
         Ok(Self { all: h, batch_by_default: false, neighbors_by_default: false })
     }

@@ -117,6 +117,22 @@ fn what_would_do_nothing_is_refused_by_name() {
         ),
         (b().noise(2.0), "noise: expected none with neighbours as pairs, got 2"),
         (
+            b().solver(Solver::Pca).n_neighbors(20),
+            "n_neighbors: expected none with solver pca, which looks for no neighbours, got 20",
+        ),
+        (
+            b().solver(Solver::Pca).knn_method(KnnMethod::Exact),
+            "knn_method: expected none with solver pca, which looks for no neighbours, got exact",
+        ),
+        (
+            spectral().norm_layer(NormLayer::Layer),
+            "norm_layer: expected none with solver spectral, which does not train, got LN",
+        ),
+        (
+            b().solver(Solver::Pca).encoder("mlp-1-64".parse().unwrap()),
+            "encoder: expected linear with solver pca, got mlp-1-64",
+        ),
+        (
             b().loss(Loss::Auto).tau(0.1),
             "tau: expected none with loss auto, which chooses it, got 0.1",
         ),

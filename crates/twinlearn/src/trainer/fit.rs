@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::knn::{KnnGraph, Metric, origin_of};
 use crate::linalg::Matrix;
 use crate::model::{Model, TrainingRecord};
-use crate::params::Hyperparameters;
+use crate::params::{Hyperparameters, Params};
 
 /// How long a stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,6 +93,9 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;
     let checked = |name, rows| check_vectors(&ctx.quiet(), name, rows, needs_direction);
     let queries = data.queries.map(|rows| checked("queries", rows)).transpose()?;
+    if let Some(model) = model.as_ref().filter(|_| held_out > 0) {
+        warn_of_seen_rows(ctx, &params, model, (x.n_rows(), rows, held_out));
+    }
     let watched = validation.as_ref().map(|rows| checked("validation_rows", rows));
     let identity = Identity {
         n_rows: x.n_rows(),
@@ -159,6 +162,26 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         }
     }
     Ok(fit)
+}
+
+/// Warns where `held_out` rows are held out that the model to go on from was trained on.
+fn warn_of_seen_rows(
+    ctx: &Context,
+    params: &Params,
+    model: &Model,
+    (n_rows, rows, held_out): (usize, u32, usize),
+) {
+    let (record, seed) = (model.training(), model.params().seed);
+    let Some(then) = record.held_out.as_ref() else { return };
+    let same_rows = record.n_rows == n_rows && then.rows == rows;
+    if same_rows && (then.count != held_out || seed != params.seed) {
+        ctx.warn(&format!(
+            "seed, validation_fraction: the model to go on from was made on these rows with seed {seed} \
+             and {} of them held out; with seed {} and {held_out} it has seen rows that are held out now, \
+             and recall is told too high",
+            then.count, params.seed
+        ));
+    }
 }
 
 /// Keeps how long each stage took in all.

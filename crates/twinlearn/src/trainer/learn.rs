@@ -99,6 +99,7 @@ impl Stages<'_> {
         let begins = networks.encoder.clone();
         let trained = match params.solver {
             Solver::Spectral | Solver::Pca => run.start(networks),
+            Solver::Sgd if self.keeps_start() => run.start(networks),
             Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
         };
         let trained = match params.nested.is_empty() {

@@ -77,6 +77,7 @@ impl FitPlan {
         let most = if listed && params.batch_by_default { n_fitted.div_ceil(4) } else { n_fitted };
         let batch = params.batch_size.min(most).max(1);
         let (epochs, steps) = match params.solver {
+            Solver::Sgd if n_held_out + n_queries == 0 && params.keeps_start(n_fitted) => (0, 0),
             Solver::Sgd => {
                 let length = Length::new(params, n_anchors / batch);
                 (length.epochs, length.steps())

@@ -75,6 +75,28 @@ pub struct RowsAlone {
     pub row_gain: Option<Estimate>,
 }
 
+impl QueryReport {
+    /// It in words: what is kept, and what training on queries added for them and for rows.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let Self { n_queries, k, recall, .. } = self;
+        let other = self.pca_recall.map_or(String::new(), |recall| format!(" (PCA {recall:.3})"));
+        let kept = format!(
+            "{recall:.3} of the {k} nearest rows of {n_queries} held-out queries kept{other}"
+        );
+        let mut all = vec![kept];
+        if let Some(alone) = &self.rows_alone {
+            let other = |recall: f64| format!("training on rows alone ({recall:.3})");
+            let gain = alone.gain.beside(&other(alone.recall));
+            all.push(format!("of held-out queries: {gain}"));
+            if let (Some(recall), Some(gain)) = (alone.row_recall, &alone.row_gain) {
+                all.push(format!("of held-out rows: {}", gain.beside(&other(recall))));
+            }
+        }
+        all
+    }
+}
+
 /// Refuses queries that a fit cannot be for, before any is read.
 pub(super) fn check_sizes(
     params: &Params,
@@ -115,7 +137,7 @@ pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> 
     }
     let (count, sample) = (record.held_out.count, sample_of(seed, n_queries));
     let split = Split::of_queries(seed, count, sample.as_ref().map_or(n_queries, Vec::len));
-    Some(split.judged_of(sample.as_deref()))
+    Some(split.places(sample.as_deref()).judged)
 }
 
 /// The queries of a fit.

@@ -1,6 +1,6 @@
 //! The rows that a fit is made on: a sample of many, seen from where they lie, brought to length 1.
 
-use super::validation::Split;
+use super::validation::{HeldOutRows, Split};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::linalg::scale_to_unit;
@@ -8,9 +8,9 @@ use crate::model::Model;
 use crate::params::MOST_ROWS;
 use crate::random::{Purpose, generator, subset};
 
-/// The rows that a model was judged by when it was made on these vectors, as places in them, rising;
-/// none where it was made on others or held no row out.
-pub(crate) fn judged_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<Vec<u32>> {
+/// The rows that a model held out when it was made on these vectors, as places in them; none where it
+/// was made on others or held no row out.
+pub(crate) fn held_out_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<HeldOutRows> {
     let (record, seed) = (model.training(), model.params().seed);
     let held_out = record.held_out.as_ref()?;
     if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 {
@@ -18,7 +18,7 @@ pub(crate) fn judged_rows(model: &Model, n_rows: usize, checksum: u32) -> Option
     }
     let sample = held_out.of_sample.then(|| sample_of(seed, n_rows));
     let split = Split::new(seed, held_out.count, sample.as_ref().map_or(n_rows, Vec::len));
-    Some(split.judged_of(sample.as_deref()))
+    Some(split.places(sample.as_deref()))
 }
 
 pub(super) fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
@@ -26,9 +26,9 @@ pub(super) fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
 }
 
 /// Rows, brought to length 1 where only their direction matters.
-pub(super) struct Units<'a> {
-    pub(super) x: &'a dyn Vectors,
-    pub(super) to_unit: bool,
+pub(crate) struct Units<'a> {
+    pub(crate) x: &'a dyn Vectors,
+    pub(crate) to_unit: bool,
 }
 
 impl Units<'_> {

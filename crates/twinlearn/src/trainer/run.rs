@@ -46,7 +46,7 @@ pub(super) struct Run<'a> {
     pub(super) finish: &'a Finish<'a>,
 }
 
-/// The best moment so far.
+/// The best moment so far; of the start, what another must keep more than.
 #[derive(Clone, Debug)]
 pub(super) struct Best {
     pub(super) networks: Networks,
@@ -168,9 +168,10 @@ impl Run<'_> {
         let length = Length::new(params, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
+        let margin = self.watch.map_or(0.0, Watch::margin);
         let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
             networks: self.kept(&start),
-            recall,
+            recall: recall + margin,
             step: 0,
             epoch: 0,
         });
@@ -189,6 +190,9 @@ impl Run<'_> {
             None => Params::clone(params),
         };
         let begins = Networks::clone(&start);
+        if let (Some(best), false) = (&best, restores) {
+            self.keep_best(&params, &progress, best, best.recall - margin)?;
+        }
         let mut learner = self.setting.learner(&params, start, &source)?;
         let mut mean = Mean::new(&learner, length.steps() / 2);
         if let (true, Some(keeper)) = (restores, self.keeper)
@@ -254,16 +258,17 @@ impl Run<'_> {
         ))
     }
 
-    /// Writes the model of the best moment.
+    /// Writes the model of the best moment, of this recall.
     pub(super) fn keep_best(
         &self,
         params: &Params,
         progress: &Progress,
         best: &Best,
+        recall: f64,
     ) -> Result<()> {
         let (Some(keeper), Some(watch)) = (self.keeper, self.watch) else { return Ok(()) };
         let mut record = self.record(self.batch(), progress, best.step);
-        record.validation = Some(watch.report(best.recall));
+        record.validation = Some(watch.report(recall));
         let Networks { encoder, projector } = best.networks.clone();
         let encoder = watch.whitened(self.ctx, encoder)?;
         let model = self.finish.model(self.ctx, params.clone(), encoder, projector, record)?;
@@ -374,7 +379,7 @@ impl Epochs<'_> {
             if found > best.recall {
                 is_best = true;
                 *best = Best { networks, recall: found, step: progress.steps, epoch };
-                run.keep_best(self.params, progress, best)?;
+                run.keep_best(self.params, progress, best, found)?;
             }
         }
         let broken_off = flow.is_break();

@@ -226,6 +226,12 @@ impl Stages<'_> {
         self.params.nested.iter().map(best).collect()
     }
 
+    /// Whether nothing is trained.
+    pub(super) fn keeps_start(&self) -> bool {
+        let told = self.validation.is_some() || self.queries.is_some();
+        !told && self.params.keeps_start(self.x.n_rows())
+    }
+
     /// Whether closed forms and coordinates are about the mean.
     fn is_centred(&self) -> bool {
         self.params.metric == Metric::L2 || self.params.centre_target

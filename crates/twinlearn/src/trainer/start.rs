@@ -22,7 +22,8 @@ pub(super) struct BestForm {
     pub(super) recall: Option<f64>,
 }
 
-/// The best closed form at d by `watch`; without one, or where several are alike, plain PCA.
+/// The best closed form at d by `watch`; without one, or where several are alike, the first of PCA.
+/// Others must keep more than that by the margin of few watched queries.
 pub(super) fn best_form(
     ctx: &Context,
     forms: &ClosedForms,
@@ -30,12 +31,17 @@ pub(super) fn best_form(
     watch: Option<&Watch<'_>>,
 ) -> Result<BestForm> {
     let mut best: Option<BestForm> = None;
+    let mut bar = None;
     let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
     for (name, map) in forms.maps(d, for_queries)? {
         let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
         let recall = recall.transpose()?;
         let recall = watch.zip(recall).map(|(watch, scores)| watch.mean(&scores));
-        if best.as_ref().is_none_or(|best| recall > best.recall) {
+        if best.is_none() {
+            bar = watch.zip(recall).map(|(watch, recall)| recall + watch.margin());
+            best = Some(BestForm { name, map, recall });
+        } else if recall > bar {
+            bar = recall;
             best = Some(BestForm { name, map, recall });
         }
     }

@@ -18,6 +18,11 @@ pub(super) const RECALL_K: usize = 10;
 /// The most training rows among which they are looked for: enough to tell encoders apart.
 pub(super) const MAX_WATCHED: usize = 100_000;
 
+/// Watched queries that are enough to take whatever keeps most of their neighbours.
+const ENOUGH: f64 = 200.0;
+/// About the standard deviation of the difference of two encoders' recall of one query.
+const SPREAD: f64 = 0.15;
+
 /// The rows of a set, split at random by the seed. All lists rise.
 pub(super) struct Split {
     pub(super) training: Vec<u32>,
@@ -54,18 +59,25 @@ impl Split {
         places.into_iter().map(|i| self.training[i as usize]).collect()
     }
 
-    /// The judged ones as places in what was split, or in what `sample` was drawn from.
-    pub(super) fn judged_of(self, sample: Option<&[u32]>) -> Vec<u32> {
-        match sample {
-            None => self.judged,
-            Some(sample) => self.judged.into_iter().map(|i| sample[i as usize]).collect(),
-        }
+    /// Those held out, as places in what was split, or in what `sample` was drawn from.
+    pub(super) fn places(self, sample: Option<&[u32]>) -> HeldOutRows {
+        let places = |ids: Vec<u32>| match sample {
+            None => ids,
+            Some(sample) => ids.into_iter().map(|i| sample[i as usize]).collect(),
+        };
+        HeldOutRows { all: places(self.held_out), judged: places(self.judged) }
     }
 
     /// Whether a row may be trained on.
     pub(super) fn trains(&self, id: u32) -> bool {
         self.held_out.binary_search(&id).is_err()
     }
+}
+
+/// Rows that a fit held out, and those of them by which nothing was chosen. All lists rise.
+pub(crate) struct HeldOutRows {
+    pub(crate) all: Vec<u32>,
+    pub(crate) judged: Vec<u32>,
 }
 
 /// Every second row from the first on, and the others.
@@ -228,6 +240,17 @@ impl<'a> Watch<'a> {
     pub(super) fn n_queries(&self, asking: Asking) -> usize {
         let of = self.groups.iter().filter(|group| group.asking == asking);
         of.map(|group| group.queries.n_rows()).sum()
+    }
+
+    /// By how much more than the first choice another must keep, to be taken in its place: of few
+    /// queries the best of many choices is often so by luck, and worse for others. About a standard
+    /// error of paired differences; 0 where there are queries enough.
+    pub(super) fn margin(&self) -> f64 {
+        let all: f64 = self.groups.iter().map(|group| group.share).sum();
+        let part = |group: &Group<'_>| (group.share / all).powi(2) / group.queries.n_rows() as f64;
+        // One over the number of queries that one kind of them would be as good as.
+        let noise: f64 = self.groups.iter().map(part).sum();
+        if noise * ENOUGH <= 1.0 { 0.0 } else { SPREAD * noise.sqrt() }
     }
 
     /// A report of a moment, without anything that it is compared with.
