@@ -53,9 +53,17 @@ def compared(
     return table(head, shown)
 
 
+# Of records that were not made anew since.
+BEFORE = (
+    "Measured before loss KL with lists became the default: the default here is Barlow Twins, and "
+    "KL the form without lists.\n"
+)
+
+
 def peers() -> str:
     record = load("peers")
     out = ["## Peers: quality, time, memory, size\n", source(record, "peers")]
+    out.append(BEFORE)
     out.append(
         "Recall is the share of each test row's 10 nearest training rows, by cosine, found again "
         "in the reduced space: by cosine, and by Euclidean distance, which is UMAP's own. Peak "
@@ -195,6 +203,7 @@ def times() -> str:
 def defaults() -> str:
     record = load("defaults")
     out = ["## Around the defaults\n", source(record, "defaults")]
+    out.append(BEFORE)
     out.append(
         f"Recall@10 on the trainer's own held-out rows (no test row is among them), d = "
         f"{record['n_components']}, one setting changed at a time; seconds of the fit alone, its "

@@ -110,6 +110,8 @@ impl Length {
 /// The least that a run of no given length has.
 const MIN_STEPS: usize = 1000;
 const MIN_EPOCHS: usize = 8;
+/// What the recall of one query differs by, about: on the whole training gains.
+const SPREAD: f64 = 0.1;
 
 impl Progress {
     pub(super) fn steps(&self) -> usize {
@@ -168,7 +170,7 @@ impl Run<'_> {
         let length = Length::new(params, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
-        let margin = self.watch.map_or(0.0, Watch::margin);
+        let margin = self.watch.map_or(0.0, |watch| watch.margin(SPREAD));
         let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
             networks: self.kept(&start),
             recall: recall + margin,

@@ -15,6 +15,10 @@ use crate::pca::LinearMap;
 use crate::random::{Purpose, generator};
 use crate::spectral::SharedAxes;
 
+/// By how much closed forms' recall of one query differs, about twice: on the whole none of them is
+/// ahead of another by much.
+const SPREAD: f64 = 0.2;
+
 /// The closed form that keeps most held-out neighbours, and how many.
 pub(super) struct BestForm {
     pub(super) name: String,
@@ -38,7 +42,7 @@ pub(super) fn best_form(
         let recall = recall.transpose()?;
         let recall = watch.zip(recall).map(|(watch, scores)| watch.mean(&scores));
         if best.is_none() {
-            bar = watch.zip(recall).map(|(watch, recall)| recall + watch.margin());
+            bar = watch.zip(recall).map(|(watch, recall)| recall + watch.margin(SPREAD));
             best = Some(BestForm { name, map, recall });
         } else if recall > bar {
             bar = recall;

@@ -20,8 +20,6 @@ pub(super) const MAX_WATCHED: usize = 100_000;
 
 /// Watched queries that are enough to take whatever keeps most of their neighbours.
 const ENOUGH: f64 = 200.0;
-/// About the standard deviation of the difference of two encoders' recall of one query.
-const SPREAD: f64 = 0.15;
 
 /// The rows of a set, split at random by the seed. All lists rise.
 pub(super) struct Split {
@@ -243,14 +241,15 @@ impl<'a> Watch<'a> {
     }
 
     /// By how much more than the first choice another must keep, to be taken in its place: of few
-    /// queries the best of many choices is often so by luck, and worse for others. About a standard
-    /// error of paired differences; 0 where there are queries enough.
-    pub(super) fn margin(&self) -> f64 {
+    /// queries the best of many choices is often so by luck, and worse for others. It is `spread`,
+    /// about the standard deviation of a query's difference, by the root of their number; 0 where there
+    /// are queries enough.
+    pub(super) fn margin(&self, spread: f64) -> f64 {
         let all: f64 = self.groups.iter().map(|group| group.share).sum();
         let part = |group: &Group<'_>| (group.share / all).powi(2) / group.queries.n_rows() as f64;
         // One over the number of queries that one kind of them would be as good as.
         let noise: f64 = self.groups.iter().map(part).sum();
-        if noise * ENOUGH <= 1.0 { 0.0 } else { SPREAD * noise.sqrt() }
+        if noise * ENOUGH <= 1.0 { 0.0 } else { spread * noise.sqrt() }
     }
 
     /// A report of a moment, without anything that it is compared with.
