@@ -81,8 +81,8 @@ def pca(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Principal components, the baseline: reduced vectors are ``X @ weight.T + bias``.
 
-    They are float32: take a common offset that is large beside the differences between rows off ``X``
-    first, or use ``TLDR(solver="pca", metric="l2")``, whose models carry it.
+    They are float32: take a common offset that is large beside the differences between rows off
+    ``X`` first, or use ``TLDR(solver="pca", metric="l2")``, whose models carry it.
 
     Parameters
     ----------

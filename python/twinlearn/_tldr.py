@@ -89,8 +89,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     verbose : int, default=0
         1 shows progress, 2 also prints what is done.
     random_state : int, RandomState or None, default=None
-        The seed. None is the seed 0, or with ``init="model"`` that of the model: a fit repeats itself bit
-        for bit unless asked otherwise.
+        The seed. None is the seed 0, or with ``init="model"`` that of the model: a fit repeats
+        itself bit for bit unless asked otherwise.
     writer : object with ``add_scalar(tag, value, step)`` or None, default=None
         Is told the loss and the learning rate of every step, as a TensorBoard writer.
     metric : {"cosine", "ip", "l2"} or None, default=None
@@ -123,9 +123,10 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
-        The share of rows held out: a tenth, at most 2000. By half of them the best moment is chosen,
-        by the others it is judged. Of queries likewise; none of fewer than 20. Below 100 rows none
-        is held out, and loss KL keeps the closed form that it would begin with; 0 trains on them.
+        The share of rows held out: a tenth, at most 2000. By half of them the best moment is
+        chosen, by the others it is judged. Of queries likewise; none of fewer than 20. Below 100
+        rows none is held out, and loss KL keeps the closed form that it would begin with; 0 trains
+        on them.
     query_share : float or None, default=None
         The share of a step's anchors that are queries, where `fit` is given some: 0.5.
     nested : sequence of int, default=()
