@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Of the Debian package dataset-fashion-mnist.
+# The folder of the Debian package dataset-fashion-mnist.
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 

@@ -53,7 +53,7 @@ def compared(
     return table(head, shown)
 
 
-# Of records that were not made anew since.
+# The note on records that are older than the present default.
 BEFORE = (
     "Measured before loss KL with lists became the default: the default here is Barlow Twins, and "
     "KL the form without lists.\n"

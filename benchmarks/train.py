@@ -34,7 +34,7 @@ CASES = [
 
 
 def flops(dim: int, d: int, projector: str, batch: int) -> float:
-    """Of the products of a step: encoder and projector forward and backward, and the loss."""
+    """Flops of a step's products: encoder and projector, forward and backward, and the loss."""
     rows = 2 * batch
     total = 2 * 2 * rows * dim * d
     if projector == "none":

@@ -99,9 +99,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Where the encoder starts: a linear one from the closed form that keeps most held-out
         neighbours (best); one with hidden layers, where they are wide enough to carry it (``mlp``:
         2d), from the linear encoder that the same fit gives with loss KL (best), else from PCA
-        (random). ``"model"`` goes on from the
-        model that this estimator has, fitted or loaded; what is None is then as that was made, but
-        for the schedule (epochs, warmup_epochs, learning_rate), which is that of a new fit.
+        (random). ``"model"`` goes on from the model that this estimator has, fitted or loaded; what
+        is None is as that was made, but epochs, warmup_epochs and learning_rate as in a new fit.
     recipe : {"default", "reference"}, default="default"
         What None stands for.
     solver : {"sgd", "pca", "spectral"}, default="sgd"
@@ -125,8 +124,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     validation_fraction : float or None, default=None
         The share of rows held out: a tenth, at most 2000. By half of them the best moment is
         chosen, by the others it is judged. Of queries likewise; none of fewer than 20. Below 100
-        rows none is held out, and loss KL keeps the closed form that it would begin with; 0 trains
-        on them.
+        rows none is held out and loss KL keeps its closed form; 0 trains on them.
     query_share : float or None, default=None
         The share of a step's anchors that are queries, where `fit` is given some: 0.5.
     nested : sequence of int, default=()

@@ -1,6 +1,6 @@
 //! Training as files that grow while it goes on: JSON lines, and events for TensorBoard.
 //!
-//! A write that fails is told once, and training goes on without the log.
+//! A write that fails is reported once, and training goes on without the log.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -35,7 +35,7 @@ impl Logs<'_> {
             if let Some(folder) = self.folder.filter(|folder| path.parent() == Some(folder)) {
                 make(folder)?;
             }
-            // An unwritable place is told now, not after the graph.
+            // An unwritable place fails now, not after the graph.
             drop(OutputFile::create(path)?);
             logs.push(Box::new(JsonLines(Growing::new(path))));
         }

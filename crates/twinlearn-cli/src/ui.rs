@@ -51,8 +51,8 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Routes Ctrl-C into a cancel token. `shows_plans`: whether the way a search is done is told
-    /// on stdout before it is.
+    /// Routes Ctrl-C into a cancel token. `shows_plans`: whether the plan of a search is printed
+    /// to stdout before it.
     pub(crate) fn new(shows_plans: bool) -> Result<Self> {
         let cancel = CancelToken::default();
         let token = cancel.clone();

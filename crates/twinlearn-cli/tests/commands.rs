@@ -193,7 +193,7 @@ fn knn_by_every_method() {
         assert_eq!(shape, [4000, 10]);
         (lines[0].to_owned(), ids.iter().map(|&id| id as u32).collect::<Vec<_>>())
     };
-    // The plan is told before the work: method, cost, memory.
+    // The plan is printed before the work: method, cost, memory.
     let (plan, exact) = knn("exact.npy", &["--method", "exact", "--memory", "64M"]);
     assert!(plan.starts_with("exact search of 4000 rows among 4000 of dimension 384"), "{plan}");
     assert!(plan.ends_with(" MB of working memory, about a second"), "{plan}");

@@ -35,7 +35,7 @@ fn large_file(folder: &Folder) {
 }
 
 /// Runs with two threads where the kernel refuses more than the bound; returns the plan, which is
-/// told first.
+/// printed first.
 fn bounded(folder: &Folder, megabytes: usize, args: &[&str]) -> String {
     let kilobytes = (megabytes * 1_000_000 / 1024).to_string();
     let output = Command::new("sh")

@@ -1,4 +1,4 @@
-//! Runs that are killed, taken up again, gone on from and logged.
+//! Runs that are killed, resumed, fine-tuned and logged.
 
 mod support;
 

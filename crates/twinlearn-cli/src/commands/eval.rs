@@ -47,7 +47,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         }
         _ => None,
     };
-    // Before the long work, so that a folder that cannot be written to is told at once.
+    // Before the long work, so that a folder that cannot be written to fails at once.
     let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
     let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
 

@@ -44,7 +44,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         });
     }
     let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
-    // Before the long work, so that a folder that cannot be written to is told at once.
+    // Before the long work, so that a folder that cannot be written to fails at once.
     let output = args.output.as_deref().map(OutputFile::create).transpose()?;
     let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
     let html = args.html.as_deref().map(OutputFile::create).transpose()?;
@@ -173,7 +173,7 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
     builder.retain_projector(args.retain_projector).build()
 }
 
-/// What training told: (step, loss) and (step, held-out recall).
+/// The course of training: (step, loss) and (step, held-out recall).
 #[derive(Default)]
 struct Run {
     losses: Mutex<Vec<(usize, f64)>>,

@@ -3,12 +3,12 @@
 use crate::closed::{ClosedForms, differences};
 use crate::context::Context;
 use crate::data::Vectors;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
 use crate::pairs::Pairs;
 use crate::pca::{LinearMap, Moments, Pca};
 use crate::spectral::SharedAxes;
-use crate::trainer::Units;
+use crate::trainer::{Units, of_units};
 
 /// The powers of σ by which the columns of centred PCA are divided, beside the closed forms that a
 /// fit begins with: 0 is plain PCA, 1 whitens and ranks best.
@@ -27,8 +27,8 @@ pub(crate) struct Baselines {
     dim: usize,
     /// Of rows of length 1 under cosine, as in a fit.
     forms: ClosedForms,
-    /// Of the rows as they are.
-    pca: Pca,
+    /// Those of the rows as they are, where the forms are of others.
+    own: Option<Pca>,
     shared: SharedAxes,
     metric: Metric,
     seed: u64,
@@ -55,20 +55,22 @@ impl Baselines {
         seed: u64,
     ) -> Result<Self> {
         let pairs = Pairs::from_graph(graph, GRAPH_K, |_| true)?;
-        let moments = Moments::of(ctx, rows)?;
-        let shared = SharedAxes::of(ctx, rows, &pairs, &moments.mean)?;
         let forms = |to_unit| {
             let units = Units { x: rows, to_unit };
             let moments = Moments::of(ctx, &units)?;
             let l = differences(ctx, &units, &pairs, seed)?;
             ClosedForms::new(ctx, &moments, Some(&l), metric == Metric::L2)
         };
-        let forms = match forms(metric == Metric::Cosine) {
-            // All rows have one direction: what differs are their lengths.
-            Err(Error::Invalid { .. }) => forms(false)?,
-            forms => forms?,
-        };
-        Ok(Self { dim: rows.dim(), forms, pca: Pca::of(ctx, &moments)?, shared, metric, seed })
+        let (forms, are_units) = of_units(metric == Metric::Cosine, forms)?;
+        let own = if are_units { Some(Pca::fit(ctx, rows)?) } else { None };
+        let mean = own.as_ref().unwrap_or(forms.pca()).mean();
+        let shared = SharedAxes::of(ctx, rows, &pairs, mean)?;
+        Ok(Self { dim: rows.dim(), forms, own, shared, metric, seed })
+    }
+
+    /// The principal components of the rows as they are.
+    fn pca(&self) -> &Pca {
+        self.own.as_ref().unwrap_or(self.forms.pca())
     }
 
     /// Every baseline at d ≤ D, by name.
@@ -82,7 +84,7 @@ impl Baselines {
             let name = if power == 0.0 { "PCA".to_owned() } else { format!("PCA γ={power}") };
             // Under l2 some of the closed forms are these.
             if forms.iter().all(|(form, _)| *form != name) {
-                all.push((name, self.pca.projection(d, power)?));
+                all.push((name, self.pca().projection(d, power)?));
             }
         }
         all.extend(forms);

@@ -15,14 +15,17 @@ const LAMBDA: f64 = 3.9e-3;
 /// s of loss BT.
 const SCALE: f64 = 1.0 / 32.0;
 
+fn default_neighbors(is_listed: bool) -> usize {
+    if is_listed { LIST } else { 5 }
+}
+
 macro_rules! builder {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
         /// Parameters not yet checked; [`build`](Self::build) checks them.
         #[derive(Clone, Debug, Default)]
         pub struct ParamsBuilder {
-            /// The model to go on from: what it was made with stands for the recipe's defaults; and k,
-            /// where there were more rows.
-            model: Option<(Box<Hyperparameters>, Option<usize>)>,
+            /// The model to go on from: what it was made with stands for the recipe's defaults.
+            model: Option<Box<Hyperparameters>>,
             $($field: Option<$type>,)+
         }
 
@@ -111,11 +114,12 @@ builder! {
 impl ParamsBuilder {
     /// What is not given is as `model` was made.
     pub(crate) fn from_model(model: &Model) -> Self {
-        let own = Hyperparameters::clone(model.params());
-        // A list of all other rows may have been as long as there were rows.
-        let n_rows = model.training().n_rows;
-        let n_neighbors = (own.n_neighbors + 1 < n_rows).then_some(own.n_neighbors);
-        Self { model: Some((Box::new(own), n_neighbors)), ..Self::default() }
+        let mut own = Hyperparameters::clone(model.params());
+        // A list of all other rows may be shorter than it was to be: that says nothing of larger sets.
+        if own.n_neighbors + 1 >= model.training().n_rows {
+            own.n_neighbors = default_neighbors(own.is_listed());
+        }
+        Self { model: Some(Box::new(own)), ..Self::default() }
     }
 
     /// Whether this is about the Barlow Twins loss, though it does not say so.
@@ -135,10 +139,7 @@ impl ParamsBuilder {
     pub fn build(self) -> Result<Params> {
         let recipe = self.recipe.unwrap_or_default();
         let reference = recipe == Recipe::Reference;
-        let (model, own_neighbors) = match &self.model {
-            Some((model, n_neighbors)) => (Some(&**model), *n_neighbors),
-            None => (None, None),
-        };
+        let model = self.model.as_deref();
         let encoder = self.encoder.clone().or_else(|| model.map(|m| m.encoder.clone()));
         let encoder = encoder.unwrap_or_else(NetworkSpec::linear);
         let n_components = self.n_components.or(model.map(|m| m.n_components)).unwrap_or(32);
@@ -210,14 +211,14 @@ impl ParamsBuilder {
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
         let alike = model_of_loss.filter(|m| m.solver == solver && m.gaussian == gaussian);
-        let n_neighbors = self.n_neighbors.or(own_neighbors.filter(|_| alike.is_some()));
+        let n_neighbors = self.n_neighbors.or(alike.map(|m| m.n_neighbors));
         let batch_size = self.batch_size.or(alike.map(|m| m.batch_size));
         let knn_method = self.knn_method.or(model.map(|m| m.knn_method));
         let approximation = model.and_then(|m| m.knn_approximation);
         let all = Hyperparameters {
             recipe,
             n_components,
-            n_neighbors: n_neighbors.unwrap_or(if listed { LIST } else { 5 }),
+            n_neighbors: n_neighbors.unwrap_or(default_neighbors(listed)),
             metric: metric.unwrap_or(if reference { Metric::Ip } else { Metric::Cosine }),
             knn_method: knn_method.unwrap_or_default(),
             knn_approximation: self.knn_approximation.or(approximation),

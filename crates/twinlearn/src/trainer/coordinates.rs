@@ -16,10 +16,11 @@
 //! D² multiplications each; instead its weights V, which are trained for y = A (x − mean), are turned
 //! to W = V A, which see x − mean, and the gradient G by W to G Aᵀ, that by V. That is the same training.
 
+use super::rows::Units;
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
-use crate::linalg::{MatMut, MatRef, Matrix, matmul, scale_to_unit};
+use crate::linalg::{MatMut, MatRef, Matrix, matmul};
 use crate::nn::Network;
 
 /// Eigenvalues below this share of the largest are taken for it.
@@ -156,20 +157,20 @@ impl Coordinates {
 /// Rows as training reads them: at length 1 where only directions matter, and in these coordinates or
 /// less the mean.
 pub(super) struct Seen<'a> {
-    pub(super) x: &'a dyn Vectors,
-    pub(super) coordinates: Coordinates,
+    x: Units<'a>,
+    coordinates: Coordinates,
     /// Whether they are moved to the coordinates.
-    pub(super) is_moved: bool,
+    is_moved: bool,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    pub(super) fn new(x: &'a dyn Vectors, coordinates: &Coordinates, is_moved: bool) -> Self {
+        let to_unit = coordinates.to_unit;
+        Self { x: Units { x, to_unit }, coordinates: coordinates.clone(), is_moved }
+    }
+
     fn see(&self, rows: &mut [f32]) {
-        let (dim, Coordinates { forward, mean, to_unit, .. }) = (self.x.dim(), &self.coordinates);
-        if *to_unit {
-            rows.chunks_exact_mut(dim).for_each(|row| {
-                scale_to_unit(row);
-            });
-        }
+        let (dim, Coordinates { forward, mean, .. }) = (self.x.dim(), &self.coordinates);
         if self.is_moved {
             for rows in rows.chunks_mut(ROWS * dim) {
                 rows.copy_from_slice(forward.infer(rows).as_slice());
@@ -232,7 +233,7 @@ mod tests {
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let rounding = moments.rounding(values[0].sqrt());
             let inside = Coordinates::new(&values, axes, rounding, mean.clone(), false).unwrap();
-            let y = Seen { x: &x, coordinates: inside.clone(), is_moved: true };
+            let y = Seen::new(&x, &inside, true);
             let mut y_rows = Matrix::zeros(500, DIM);
             y.read_rows(0, y_rows.as_mut_slice()).unwrap();
             let square: f64 = y_rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum();

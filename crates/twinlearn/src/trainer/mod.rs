@@ -29,7 +29,7 @@ pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
 pub use queries::{QueryRecord, QueryReport, RowsAlone};
-pub(crate) use rows::{Units, held_out_rows};
+pub(crate) use rows::{Units, held_out_rows, of_units};
 pub use validation::{NestedReport, ValidationReport};
 
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::validation::{HeldOutRows, Split};
 use crate::data::Vectors;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::linalg::scale_to_unit;
 use crate::model::Model;
 use crate::params::MOST_ROWS;
@@ -29,6 +29,15 @@ pub(super) fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
 pub(crate) struct Units<'a> {
     pub(crate) x: &'a dyn Vectors,
     pub(crate) to_unit: bool,
+}
+
+/// What `make` gives of rows at length 1 where `to_unit` asks for that, and whether they were; where all
+/// rows have one direction, so that what differs are their lengths, of rows as they are.
+pub(crate) fn of_units<R>(to_unit: bool, make: impl Fn(bool) -> Result<R>) -> Result<(R, bool)> {
+    match make(to_unit) {
+        Err(Error::Invalid { .. }) if to_unit => Ok((make(false)?, false)),
+        made => Ok((made?, to_unit)),
+    }
 }
 
 impl Units<'_> {

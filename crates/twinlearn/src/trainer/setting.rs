@@ -296,7 +296,7 @@ pub(super) fn seen<'a>(
     is_moved: bool,
     keeps: bool,
 ) -> Result<Box<dyn Vectors + 'a>> {
-    let seen = Seen { x, coordinates: coordinates.clone(), is_moved };
+    let seen = Seen::new(x, coordinates, is_moved);
     Ok(if keeps { Box::new(copied(ctx, &seen)?) } else { Box::new(seen) })
 }
 

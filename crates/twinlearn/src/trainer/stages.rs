@@ -7,7 +7,7 @@ use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
 use super::learn::{Learned, Material, Reporting};
 use super::queries::Queries;
-use super::rows::Units;
+use super::rows::{Units, of_units};
 use super::run::Trained;
 use super::setting::{Axes, seen};
 use super::start::{BestForm, best_form};
@@ -254,12 +254,8 @@ impl Stages<'_> {
         pairs: &Pairs,
         queries: Option<&Queries<'_>>,
     ) -> Result<Forms> {
-        let to_unit = self.to_unit();
-        match self.forms_of(split, pairs, queries, to_unit) {
-            // All rows have one direction: what differs are their lengths.
-            Err(Error::Invalid { .. }) if to_unit => self.forms_of(split, pairs, queries, false),
-            forms => forms,
-        }
+        let forms = |to_unit| self.forms_of(split, pairs, queries, to_unit);
+        Ok(of_units(self.to_unit(), forms)?.0)
     }
 
     fn forms_of(

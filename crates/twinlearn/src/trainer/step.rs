@@ -20,12 +20,12 @@ pub(super) enum Space {
     /// X moved and scaled.
     Frame(InputFrame),
     /// X along its axes.
-    Axes(Axes),
+    Axes(AxesSpace),
 }
 
 /// The coordinates along axes, for one encoder.
 #[derive(Clone, Debug)]
-pub(super) struct Axes {
+pub(super) struct AxesSpace {
     coordinates: Coordinates,
     /// Whether batches hold rows in the coordinates; others are less the mean alone.
     is_moved: bool,
@@ -54,7 +54,7 @@ impl Space {
             }
             None => 1.0,
         };
-        Self::Axes(Axes { coordinates: coordinates.clone(), is_moved, unbiased, gain })
+        Self::Axes(AxesSpace { coordinates: coordinates.clone(), is_moved, unbiased, gain })
     }
 
     /// An encoder in these coordinates, for rows as batches hold them.
@@ -71,7 +71,7 @@ impl Space {
     /// The coordinates that batches are not moved to, so that weights are turned.
     fn turning(&self) -> Option<&Coordinates> {
         match self {
-            Self::Axes(Axes { coordinates, is_moved: false, .. }) => Some(coordinates),
+            Self::Axes(AxesSpace { coordinates, is_moved: false, .. }) => Some(coordinates),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ impl Space {
         match self {
             Self::Own => {}
             Self::Frame(frame) => frame.enter(encoder, projector.as_mut()),
-            Self::Axes(Axes { coordinates, unbiased, gain, .. }) => {
+            Self::Axes(AxesSpace { coordinates, unbiased, gain, .. }) => {
                 coordinates.enter(ctx, encoder);
                 encoder.scale_output(*gain);
                 if *unbiased {
@@ -96,7 +96,7 @@ impl Space {
         match self {
             Self::Own => {}
             Self::Frame(frame) => frame.leave(encoder, projector.as_mut()),
-            Self::Axes(Axes { coordinates, unbiased, gain, .. }) => {
+            Self::Axes(AxesSpace { coordinates, unbiased, gain, .. }) => {
                 if *unbiased {
                     encoder.restore_bias();
                 }
