@@ -405,3 +405,45 @@ fn damaged_checkpoints_are_always_noticed() {
         assert_eq!(folder.files(), ["latest.safetensors", "small.npy"], "{what}");
     });
 }
+
+/// Outputs that are there already: a FIFO is written through (so is `/dev/null`, which a rename
+/// would make a plain file for everybody), a link stays a link, a file keeps its mode.
+#[test]
+fn what_an_output_is_stays_what_it_is() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let folder = Folder::new();
+    folder.npy("x.npy", 60, &small(60));
+    folder.ok(&["knn", "x.npy", "-k", "3", "-o", "graph.npy"]);
+    let wanted = folder.read("graph.npy");
+    let knn = |output: &str| folder.ok(&["knn", "x.npy", "-k", "3", "-o", output]);
+    let mode = |name: &str| folder.path(name).metadata().unwrap().permissions().mode() & 0o777;
+
+    assert!(Command::new("mkfifo").arg(folder.path("fifo")).status().unwrap().success());
+    let reader =
+        Command::new("cat").arg(folder.path("fifo")).stdout(Stdio::piped()).spawn().unwrap();
+    knn("fifo");
+    assert_eq!(reader.wait_with_output().unwrap().stdout, wanted);
+    assert!(folder.path("fifo").metadata().unwrap().file_type().is_fifo());
+
+    std::fs::create_dir(folder.path("elsewhere")).unwrap();
+    std::fs::write(folder.path("elsewhere/old.npy"), "old").unwrap();
+    std::fs::set_permissions(
+        folder.path("elsewhere/old.npy"),
+        std::fs::Permissions::from_mode(0o640),
+    )
+    .unwrap();
+    for (link, target) in [("link.npy", "old.npy"), ("dangling.npy", "new.npy")] {
+        symlink(Path::new("elsewhere").join(target), folder.path(link)).unwrap();
+        knn(link);
+        assert!(folder.path(link).symlink_metadata().unwrap().file_type().is_symlink());
+        assert_eq!(folder.read(&format!("elsewhere/{target}")), wanted, "{link}");
+    }
+    assert_eq!(mode("elsewhere/old.npy"), 0o640);
+
+    // Standard output gets all bytes, after the plan.
+    folder.ok(&["fit", "x.npy", "-o", "m", "-d", "2", "--solver", "pca"]);
+    let model = folder.read("m");
+    let fit = ["fit", "x.npy", "-d", "2", "--solver", "pca", "-o", "/dev/stdout"];
+    let out = folder.run(&fit).stdout;
+    assert!(out.windows(model.len()).any(|bytes| bytes == model));
+}

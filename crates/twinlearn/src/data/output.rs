@@ -1,5 +1,6 @@
 //! Writing files so that nobody ever sees half of one.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,23 +12,42 @@ use crate::linalg::Matrix;
 use crate::names::named;
 
 /// A file under construction: it takes its name only in [`commit`](Self::commit), and is removed
-/// when dropped before.
+/// when dropped before. What exists and is no regular file (`/dev/null`, `/dev/stdout`, a FIFO) is
+/// written through instead: it cannot be replaced, only written to.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
-    temp: std::io::BufWriter<NamedTempFile>,
+    destination: std::io::BufWriter<Destination>,
 }
 
-impl OutputFile {
-    /// Starts a file that will be called `path`, beside it in the same folder.
-    ///
-    /// # Errors
-    /// When the folder cannot be written to, or `path` is a folder.
-    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        if path.is_dir() {
-            return Err(Error::file(path, "the name of a file to write", "a folder"));
+#[derive(Debug)]
+enum Destination {
+    /// Written beside `target`, which it replaces in the end.
+    Replacing { temp: NamedTempFile, target: PathBuf },
+    /// Written to as it comes.
+    Stream(File),
+}
+
+impl Destination {
+    /// What `path` leads to.
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let there = std::fs::metadata(path).ok();
+        let is_file = there.as_ref().is_some_and(std::fs::Metadata::is_file);
+        // Also a regular file, where it is somebody's standard output.
+        let descriptors = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"]
+            .iter()
+            .any(|descriptor| path.starts_with(descriptor));
+        if there.is_some() && (descriptors || !is_file) {
+            let file = File::options().write(true).truncate(is_file).open(path)?;
+            return Ok(Self::Stream(file));
         }
+        // Links are followed: the file that they lead to is replaced, not they.
+        let target = match std::fs::read_link(path) {
+            Ok(_) if is_file => path.canonicalize()?,
+            // It leads to what does not exist yet.
+            Ok(link) => folder_of(path).join(link),
+            Err(_) => path.to_owned(),
+        };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".twinlearn-").suffix(".part");
         #[cfg(unix)]
@@ -36,10 +56,44 @@ impl OutputFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temp = builder
-            .tempfile_in(folder_of(path))
-            .map_err(|e| Error::io(path, "write", without_path(e)))?;
-        Ok(Self { path: path.to_owned(), temp: std::io::BufWriter::with_capacity(1 << 16, temp) })
+        let temp = builder.tempfile_in(folder_of(&target)).map_err(without_path)?;
+        if let Some(there) = there {
+            temp.as_file().set_permissions(there.permissions())?;
+        }
+        Ok(Self::Replacing { temp, target })
+    }
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Replacing { temp, .. } => temp.write(bytes),
+            Self::Stream(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Replacing { temp, .. } => temp.flush(),
+            Self::Stream(file) => file.flush(),
+        }
+    }
+}
+
+impl OutputFile {
+    /// Starts a file that will be called `path`, beside it in the same folder. An older one keeps
+    /// its mode, and a link leads where it did.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, or `path` is a folder.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if path.is_dir() {
+            return Err(Error::file(path, "the name of a file to write", "a folder"));
+        }
+        let destination = Destination::of(path).map_err(|e| Error::io(path, "write", e))?;
+        let destination = std::io::BufWriter::with_capacity(1 << 16, destination);
+        Ok(Self { path: path.to_owned(), destination })
     }
 
     /// Appends bytes.
@@ -47,7 +101,7 @@ impl OutputFile {
     /// # Errors
     /// When they cannot be written, e.g. on a full disk.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        self.temp.write_all(bytes).map_err(|e| Error::io(&self.path, "write", e))
+        self.destination.write_all(bytes).map_err(|e| Error::io(&self.path, "write", e))
     }
 
     /// Flushes everything to the disk and gives the file its name, replacing an older one.
@@ -55,23 +109,27 @@ impl OutputFile {
     /// # Errors
     /// When that fails; the older file is then untouched.
     pub fn commit(self) -> Result<()> {
-        let Self { path, temp } = self;
+        let Self { path, destination } = self;
         let fail = |e| Error::io(&path, "write", e);
-        let temp = temp.into_inner().map_err(|e| fail(e.into_error()))?;
-        temp.as_file().sync_all().map_err(fail)?;
-        temp.persist(&path).map_err(|e| fail(e.error))?;
-        sync_folder(&path);
+        match destination.into_inner().map_err(|e| fail(e.into_error()))? {
+            Destination::Replacing { temp, target } => {
+                temp.as_file().sync_all().map_err(fail)?;
+                temp.persist(&target).map_err(|e| fail(e.error))?;
+                sync_folder(&target);
+            }
+            Destination::Stream(mut file) => file.flush().map_err(fail)?,
+        }
         Ok(())
     }
 }
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.temp.write(bytes)
+        self.destination.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.temp.flush()
+        self.destination.flush()
     }
 }
 
@@ -93,7 +151,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Makes a new name last through a loss of power, where the system can be asked to.
 fn sync_folder(path: &Path) {
     #[cfg(unix)]
-    if let Ok(folder) = std::fs::File::open(folder_of(path)) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         // The file is whole by now, and named: some file systems just do not do this.
         let _ = folder.sync_all();
     }
