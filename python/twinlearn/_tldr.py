@@ -97,9 +97,10 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         How near two rows are: cosine (ip). Cosine refuses rows of zeros.
     init : {"best", "pca", "spectral", "random", "model"} or None, default=None
         Where the encoder starts: a linear one from the closed form that keeps most held-out
-        neighbours (best); one with hidden layers, where they are wide enough to carry it (``mlp``:
-        2d), from the linear encoder that the same fit gives with loss KL (best), else from PCA
-        (random). ``"model"`` goes on from the model that this estimator has, fitted or loaded; what
+        neighbours (best); one with hidden layers, where they can carry it (an ``mlp``: 2d units,
+        batch norm), from the linear encoder that the same fit gives with loss KL (best), else from
+        PCA; others at random: with loss KL that linear encoder takes their place if it keeps more.
+        ``"model"`` goes on from the model that this estimator has, fitted or loaded; what
         is None is as that was made, but epochs, warmup_epochs and learning_rate as in a new fit.
     recipe : {"default", "reference"}, default="default"
         What None stands for.

@@ -186,6 +186,19 @@ fn a_pca_start_carries_over_to_hidden_layers() {
 }
 
 #[test]
+fn encoders_that_cannot_begin_linear_give_way_to_one_that_keeps_more() {
+    let x = real();
+    let params = || Params::builder().n_components(32).epochs(4);
+    let plain = fit(&x, params()).model;
+    for (encoder, norm) in [("mlp-1-16", NormLayer::Batch), ("mlp-1-256", NormLayer::Layer)] {
+        let hidden = params().encoder(encoder.parse().unwrap()).norm_layer(norm);
+        let model = fit(&x, hidden).model;
+        assert_eq!(model.params().encoder, linear(), "{encoder}");
+        assert_eq!(model.arrays()[0].2, plain.arrays()[0].2, "{encoder}");
+    }
+}
+
+#[test]
 fn the_temperature_is_in_the_scale_of_the_rows() {
     let x = real();
     let params = || Params::builder().n_components(16).epochs(4);

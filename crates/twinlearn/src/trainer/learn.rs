@@ -49,6 +49,12 @@ pub(super) struct Learned {
     pub(super) trained: Trained,
 }
 
+/// A linear encoder, trained.
+struct Linear {
+    map: LinearMap,
+    trained: Trained,
+}
+
 impl Stages<'_> {
     pub(super) fn learn(
         &self,
@@ -106,6 +112,12 @@ impl Stages<'_> {
             true => trained,
             false => clock.time(Stage::Nest, || nested(&run, trained))?,
         };
+        let trained = match watch.filter(|_| forms.is_some() && self.cannot_begin_linear()) {
+            Some(watch) => {
+                clock.time(Stage::Linear, || self.or_linear(trained, material, forms, watch))?
+            }
+            None => trained,
+        };
         Ok(Learned { best, begins, trained })
     }
 
@@ -120,14 +132,10 @@ impl Stages<'_> {
         let Material { pairs, watch, .. } = *material;
         let (all_forms, forms) = (forms, forms.map(|forms| &forms.forms));
         let d = params.n_components;
-        if params.is_listed()
-            && params.init == Init::Random
-            && !params.encoder.carries(d, params.norm_layer)
-        {
+        if self.cannot_begin_linear() {
             ctx.warn(&format!(
                 "encoder: {} with norm_layer {} cannot begin as a linear encoder to {d} dimensions \
-                 (an mlp needs batch norm and {} units in each hidden layer): it begins at random \
-                 and may keep fewer neighbours than a linear one",
+                 (an mlp needs batch norm and {} units in each hidden layer): it begins at random",
                 params.encoder,
                 params.norm_layer,
                 2 * d
@@ -140,7 +148,8 @@ impl Stages<'_> {
         let map = match (params.init, params.encoder.hidden().is_empty()) {
             (Init::Best, true) => best.as_ref().map(|best| best.map.clone()),
             (Init::Best, false) => {
-                Some(clock.time(Stage::Linear, || self.linear(material, all_forms))?)
+                let linear = || self.linear(material, all_forms, &[]);
+                Some(clock.time(Stage::Linear, || Ok::<_, Error>(linear()?.map))?)
             }
             _ => None,
         };
@@ -153,12 +162,50 @@ impl Stages<'_> {
         Ok((best, networks))
     }
 
-    /// The linear encoder that the same fit gives, for one with hidden layers to begin with.
-    fn linear(&self, material: &Material<'_>, forms: Option<&Forms>) -> Result<LinearMap> {
+    /// Whether the encoder has hidden layers that cannot carry a linear map, and begins at random.
+    fn cannot_begin_linear(&self) -> bool {
+        let params = &self.params;
+        params.is_listed()
+            && params.init == Init::Random
+            && !params.encoder.carries(params.n_components, params.norm_layer)
+    }
+
+    /// What was trained from a random start, or the linear encoder of the same fit where that keeps
+    /// more of the watched rows' neighbours.
+    fn or_linear(
+        &self,
+        trained: Trained,
+        material: &Material<'_>,
+        forms: Option<&Forms>,
+        watch: &Watch<'_>,
+    ) -> Result<Trained> {
+        let linear = self.linear(material, forms, &self.params.nested)?;
+        let recall = |encoder| watch.recall_of(&self.ctx, encoder);
+        let ours = recall(&trained.networks.encoder)?;
+        let others = recall(&linear.trained.networks.encoder)?;
+        if ours >= others {
+            return Ok(trained);
+        }
+        self.ctx.warn(&format!(
+            "encoder: {} kept {ours:.3} of the held-out neighbours, the linear encoder of the same \
+             fit {others:.3}: the linear one is the model",
+            self.params.encoder
+        ));
+        Ok(Trained { record: trained.record, ..linear.trained })
+    }
+
+    /// The linear encoder that the same fit gives.
+    fn linear(
+        &self,
+        material: &Material<'_>,
+        forms: Option<&Forms>,
+        nested: &[usize],
+    ) -> Result<Linear> {
         self.ctx.stage(Stage::Linear, 1, || {
             let params = self.params.changed(|p| {
                 p.encoder = NetworkSpec::linear();
-                p.nested.clear();
+                p.init = Init::Best;
+                p.nested = nested.to_vec();
             });
             let linear = self.with(params);
             // Linear encoders may see rows of length 1 where others see them as they are.
@@ -167,13 +214,14 @@ impl Stages<'_> {
                 false => Some(linear.forms(material.split, material.pairs, material.queries)?),
             };
             let (forms, mut clock) = (own.as_ref().or(forms), Clock::default());
-            let learned = linear.learn(material, forms, Reporting::default(), &mut clock)?;
-            let encoder = learned.trained.networks.encoder;
-            let Some((weight, bias)) = encoder.as_linear() else {
+            let Learned { trained, .. } =
+                linear.learn(material, forms, Reporting::default(), &mut clock)?;
+            let Some((weight, bias)) = trained.networks.encoder.as_linear() else {
                 return Err(Error::invalid("encoder", "a linear one", "another"));
             };
             let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
-            Ok(LinearMap { weight: weight.clone(), bias })
+            let map = LinearMap { weight: weight.clone(), bias };
+            Ok(Linear { map, trained })
         })
     }
 
