@@ -72,7 +72,7 @@ def test_classes_and_judgements_of_any_kind(fitted: TLDR) -> None:
 
 def test_baselines_are_beside_it(fitted: TLDR) -> None:
     found = evaluate(X, fitted, curves=True, n_queries=200)
-    names = {m["name"] for m in found.methods if m["is_baseline"]}
+    names = {m["name"] for m in found.methods if m["kind"] == "baseline"}
     assert {"truncation", "random projection", "PCA", "PCA uncentred γ=0.1", "spectral"} < names
     assert {curve["name"] for curve in found.curves} >= {"PCA", "spectral", "truncation"}
     assert found.metric == "cosine" and found.n_queries == 200

@@ -62,9 +62,9 @@ class Evaluation(_Found):
     ----------
     methods : list of dict
         One for the full vectors, for each reduction as given, and for each baseline: `name`,
-        `n_components`, `bytes_per_vector`, `is_baseline`, and as `Estimate` or None `recall`,
-        `recall_behind_first`, `accuracy`, `ndcg_at_10`, `average_precision`, `recall_at_100`,
-        `trustworthiness`, `continuity`, `effective_rank`.
+        `kind` (full, given or baseline), `n_components`, `bytes_per_vector`, and as `Estimate` or
+        None `recall`, `recall_behind_first`, `accuracy`, `ndcg_at_10`, `average_precision`,
+        `recall_at_100`, `trustworthiness`, `continuity`, `effective_rank`.
     curves : list of dict
         The baselines' recall against dimension, where it was asked for.
     n_rows, n_queries, n_features, n_neighbors, metric, seed

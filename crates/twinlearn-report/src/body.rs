@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::Value;
-use twinlearn::{Estimate, Evaluation, MethodEvaluation};
+use twinlearn::{Estimate, Evaluation, MethodEvaluation, MethodKind};
 
 use crate::Report;
 
@@ -163,7 +163,7 @@ fn methods(evaluation: &Evaluation) -> String {
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for method in &evaluation.methods {
-        let class = if method.is_baseline { "" } else { " class=\"given\"" };
+        let class = if method.kind == MethodKind::Baseline { "" } else { " class=\"given\"" };
         let _ = write!(
             out,
             "<tr{class}><td>{}</td><td>{}</td><td>{}</td>",

@@ -62,17 +62,19 @@ mod trainer;
 pub use context::{CancelToken, Context, EpochReport, Event, Observer, Silent, Stage, StepReport};
 pub use data::{
     DenseVectors, Element, FileVectors, NpyWriter, OutputDtype, OutputFile, Subset, VectorSource,
-    Vectors, available_memory, read_integers, write_npy_integers,
+    Vectors, available_memory, check_output, read_integers, write_npy_integers,
 };
 pub use error::{Error, Result};
 pub use evaluation::{
     Advice, Curve, CurvePoint, Estimate, Evaluation, EvaluationData, EvaluationParams,
-    MethodEvaluation, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction, Verdict,
-    advise, evaluate, knn_accuracy, recall_at_k,
+    MethodEvaluation, MethodKind, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction,
+    Verdict, advise, evaluate, knn_accuracy, recall_at_k,
 };
 pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
 pub use linalg::{Matrix, share_one_heap};
-pub use model::{HeldOut, Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions};
+pub use model::{
+    HeldOut, MODEL_ENDING, Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions,
+};
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 pub use pca::{LinearMap, Pca};

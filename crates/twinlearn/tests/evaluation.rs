@@ -3,8 +3,8 @@
 use serde_json::Value;
 use twinlearn::{
     Context, Error, EvaluationData, EvaluationParams, FileVectors, LinearMap, Loss, Matrix,
-    MethodEvaluation, Metric, Params, Qrels, QrelsNames, Reduction, Subset, Trainer, Verdict,
-    advise, evaluate, read_integers,
+    MethodEvaluation, MethodKind, Metric, Params, Qrels, QrelsNames, Reduction, Subset, Trainer,
+    Verdict, advise, evaluate, read_integers,
 };
 
 fn context() -> Context {
@@ -120,7 +120,7 @@ fn a_map_a_model_and_their_rows_are_judged_alike() {
     let [paired, ours, theirs] = [behind, model.recall, pca.recall].map(|e| e.high - e.low);
     assert!(paired < ours.hypot(theirs), "{behind:?} {:?} {:?}", model.recall, pca.recall);
     assert!(model.accuracy.unwrap().value > 0.35);
-    assert_eq!(found.methods.iter().filter(|m| m.is_baseline).count(), 12);
+    assert_eq!(found.methods.iter().filter(|m| m.kind == MethodKind::Baseline).count(), 12);
     assert!(
         found.notes[0]
             .starts_with("Neighbours by cosine of 300 of the 1000 queries, drawn with seed 0,")
@@ -143,7 +143,7 @@ fn threads_and_runs_do_not_change_what_is_said() {
     assert_eq!(one, say(2, 5));
     assert_eq!(one, say(4, 5));
     assert_ne!(one, say(2, 6));
-    assert_eq!((one.n_queries, one.n_rows), (225, 675));
+    assert_eq!((one.n_queries, one.n_rows), (100, 800));
 }
 
 #[test]
@@ -352,4 +352,27 @@ fn what_does_not_fit_is_named() {
     cancelled.cancel();
     let error = advise(&context().cancel_token(cancelled), &x, 0.5, &params).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
+}
+
+#[test]
+fn what_collapsed_is_judged_and_names_do_not_decide() {
+    // The first columns are constant: the truncation to them has equal rows.
+    let value = |i: usize| if i % 12 < 4 { 0.0 } else { ((i * i % 7919) as f32 * 0.61).sin() };
+    let x = Matrix::new(400, 12, (0..400 * 12).map(value).collect()).unwrap();
+    let noise = Matrix::new(400, 2, (0..800).map(|i| ((i * 37) as f32).sin()).collect()).unwrap();
+    let equal = Matrix::new(400, 4, vec![1.0; 1600]).unwrap();
+    for metric in [Metric::L2, Metric::Cosine] {
+        let of = |x| Reduction::Reduced { x, queries: None };
+        let reductions =
+            [("equal", of(&equal)), ("full vectors", of(&noise)), ("equal", of(&noise))];
+        let params = EvaluationParams::default().metric(metric);
+        let found = evaluate(&context(), &EvaluationData::new(&x), &reductions, &params).unwrap();
+        let given: Vec<&MethodEvaluation> = found.given().collect();
+        let names: Vec<&str> = given.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["equal", "full vectors (2)", "equal (2)"]);
+        assert!(given.iter().all(|m| m.recall.value < 0.2), "{given:?}");
+        assert_eq!(given[0].effective_rank.unwrap().value, 1.0);
+        let cut = found.methods.iter().find(|m| m.name.starts_with("truncation")).unwrap();
+        assert_eq!(cut.effective_rank.unwrap().value, 1.0, "{cut:?}");
+    }
 }

@@ -1,13 +1,16 @@
 //! `twinlearn eval`
 
+use std::path::{Path, PathBuf};
+
 use twinlearn::{
-    Error, EvaluationData, Metric, Model, OutputFile, Qrels, QrelsNames, Reduction, Result,
-    VectorSource, Vectors, evaluate,
+    Error, EvaluationData, Metric, Model, Qrels, QrelsNames, Reduction, Result, VectorSource,
+    Vectors, evaluate,
 };
 use twinlearn_report::Report;
 
 use super::shared::{
-    Described, Memory, measured, name, read_labels, read_lines, write_html, write_json,
+    Described, Memory, check_outputs, create_html, create_json, measured, name, read_labels,
+    read_lines, write_html, write_json,
 };
 use crate::args::EvalArgs;
 use crate::logs::Logs;
@@ -47,9 +50,24 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         }
         _ => None,
     };
+    let (json, html) = args.measuring.outputs();
+    let files = [
+        &args.labels,
+        &args.query_labels,
+        &args.texts,
+        &args.qrels,
+        &args.query_ids,
+        &args.row_ids,
+    ];
+    let files = files.into_iter().map(Option::as_deref);
+    let of_models = args.model.iter().map(|path| Some(path.as_path()));
+    check_outputs(
+        &[json, html],
+        &[Some(&x), queries.as_ref(), reduced.as_ref(), reduced_queries.as_ref()],
+        &files.chain(of_models).collect::<Vec<_>>(),
+    )?;
     // Before the long work, so that a folder that cannot be written to fails at once.
-    let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
-    let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
+    let (json, html) = (json.map(create_json).transpose()?, html.map(create_html).transpose()?);
 
     let mut load =
         |source: Option<VectorSource>| source.map(|source| memory.load(&ctx, source)).transpose();
@@ -69,14 +87,21 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     if let Some(qrels) = &qrels {
         data = data.qrels(qrels);
     }
+    let paths: Vec<&Path> = args.model.iter().chain(&args.reduced).map(PathBuf::as_path).collect();
+    // Files of one name in several folders are told apart by these.
+    let name_of =
+        |path: &PathBuf| match paths.iter().filter(|other| name(other) == name(path)).count() {
+            1 => name(path),
+            _ => path.display().to_string(),
+        };
     let given: Vec<(String, Reduction<'_>)> = args
         .model
         .iter()
         .zip(&models)
-        .map(|(path, model)| (name(path), Reduction::Model(model)))
+        .map(|(path, model)| (name_of(path), Reduction::Model(model)))
         .chain(args.reduced.iter().zip(&reduced).map(|(path, z)| {
             let queries = reduced_queries.as_ref().map(|q| q as &dyn Vectors);
-            (name(path), Reduction::Reduced { x: z, queries })
+            (name_of(path), Reduction::Reduced { x: z, queries })
         }))
         .collect();
     let given: Vec<(&str, Reduction<'_>)> = given.iter().map(|(n, r)| (n.as_str(), *r)).collect();

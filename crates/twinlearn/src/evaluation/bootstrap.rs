@@ -75,32 +75,24 @@ impl Estimate {
     /// Of `statistic` over the numbers of the items it is taken from: once over all of them, then
     /// over each resample. Equal seeds and counts give equal resamples, so that methods are compared
     /// on the same ones.
-    pub(crate) fn resampled(
+    fn resampled(
         count: usize,
         seed: u64,
         resamples: u32,
-        mut statistic: impl FnMut(&[u32]) -> Result<f64>,
-    ) -> Result<Self> {
+        statistic: impl Fn(&[u32]) -> f64,
+    ) -> Self {
         let mut ids: Vec<u32> = (0..count as u32).collect();
-        let value = statistic(&ids)?;
-        let values: Result<Vec<f64>> = (0..resamples)
+        let value = statistic(&ids);
+        let mut values: Vec<f64> = (0..resamples)
             .map(|round| {
                 let mut rng = generator(seed, Purpose::Bootstrap, round);
                 draw(&mut rng, &mut ids);
                 statistic(&ids)
             })
             .collect();
-        let mut values = values?;
         values.sort_by(f64::total_cmp);
         let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
-        Ok(Self { value, low: at(0.025), high: at(0.975) })
-    }
-
-    /// The same where resamples, in which rows recur, have a smaller statistic than rows have: the
-    /// interval is moved so that its middle is the value.
-    pub(crate) fn about_value(self) -> Self {
-        let half = 0.5 * (self.high - self.low);
-        Self { low: self.value - half, high: self.value + half, ..self }
+        Self { value, low: at(0.025), high: at(0.975) }
     }
 
     /// Of the mean of a − b, item by item, which are not empty.
@@ -119,10 +111,9 @@ impl Estimate {
 
     /// Of the mean of `scores`, which are not empty.
     pub(crate) fn of_mean(scores: &[f64], seed: u64) -> Self {
-        let mean = |ids: &[u32]| {
-            Ok(ids.iter().map(|&id| scores[id as usize]).sum::<f64>() / ids.len() as f64)
-        };
-        Self::resampled(scores.len(), seed, RESAMPLES, mean).expect("a mean does not fail")
+        let mean =
+            |ids: &[u32]| ids.iter().map(|&id| scores[id as usize]).sum::<f64>() / ids.len() as f64;
+        Self::resampled(scores.len(), seed, RESAMPLES, mean)
     }
 }
 

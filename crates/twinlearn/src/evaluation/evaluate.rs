@@ -18,20 +18,30 @@ use crate::knn::Metric;
 use crate::model::Model;
 use crate::trainer::{held_out_rows, judged_queries};
 
-/// The name of the original vectors among the methods.
-pub(super) const FULL: &str = "full vectors";
+/// What a method is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MethodKind {
+    /// The original vectors.
+    Full,
+    /// A reduction that was given.
+    Given,
+    /// One of ours to compare with.
+    Baseline,
+}
 
 /// What a reduction keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MethodEvaluation {
-    /// As it was given, or the baseline's.
+    /// What it is.
+    pub kind: MethodKind,
+    /// As it was given, or the baseline's. One that another has too is followed by a number.
     pub name: String,
     /// d.
     pub n_components: usize,
     /// Of a reduced vector as `f32`.
     pub bytes_per_vector: usize,
-    /// Whether it is one of ours to compare with.
-    pub is_baseline: bool,
     /// recall@k of the original neighbours.
     pub recall: Estimate,
     /// The first reduction's recall minus this one's, query by query: an interval above 0 says that
@@ -90,14 +100,15 @@ pub struct Evaluation {
 impl Evaluation {
     /// The reductions that were given, in their order.
     pub fn given(&self) -> impl Iterator<Item = &MethodEvaluation> {
-        self.methods.iter().filter(|method| !method.is_baseline && method.name != FULL)
+        self.methods.iter().filter(|method| method.kind == MethodKind::Given)
     }
 
     /// The baseline that the verdict is about, where baselines were judged: [`rival`](Self::rival), or
     /// the one that keeps most.
     #[must_use]
     pub fn best_baseline(&self) -> Option<&MethodEvaluation> {
-        let baselines = || self.methods.iter().filter(|method| method.is_baseline);
+        let is_baseline = |method: &&MethodEvaluation| method.kind == MethodKind::Baseline;
+        let baselines = || self.methods.iter().filter(is_baseline);
         let chosen = self.rival.as_ref();
         let chosen = chosen.and_then(|name| baselines().find(|method| method.name == *name));
         chosen.or_else(|| baselines().max_by(|a, b| a.recall.value.total_cmp(&b.recall.value)))
@@ -121,6 +132,24 @@ impl Evaluation {
             self.n_features,
             gap.beside(&format!("{} ({:.1} %)", best.name, 100.0 * best.recall.value)),
         ))
+    }
+}
+
+/// Gives reductions whose name another method has, too, a name of their own.
+fn tell_apart(methods: &mut [MethodEvaluation]) {
+    for i in 0..methods.len() {
+        if methods[i].kind != MethodKind::Given {
+            continue;
+        }
+        let is_taken = |name: &str| {
+            let mut others = methods.iter().enumerate();
+            others
+                .any(|(j, other)| other.name == name && (j < i || other.kind != MethodKind::Given))
+        };
+        let own = methods[i].name.clone();
+        let numbered = (2..).map(|number| format!("{own} ({number})"));
+        let free = std::iter::once(own.clone()).chain(numbered).find(|name| !is_taken(name));
+        methods[i].name = free.unwrap_or(own);
     }
 }
 
@@ -174,9 +203,12 @@ fn may_be_held_out(
     reductions: &[(&str, Reduction<'_>)],
 ) -> Option<usize> {
     let counts = reductions.iter().map(|(_, reduction)| match reduction {
-        Reduction::Model(model) if model.training().n_rows == data.x.n_rows() => {
-            model.training().held_out.as_ref().map(|rows| rows.count).filter(|&count| count > 1)
-        }
+        Reduction::Model(model) if model.training().n_rows == data.x.n_rows() => model
+            .training()
+            .held_out
+            .as_ref()
+            .filter(|rows| rows.count > 1 && !rows.seen)
+            .map(|rows| rows.count),
         _ => None,
     });
     counts.collect::<Option<Vec<usize>>>()?.into_iter().max()
@@ -237,15 +269,14 @@ pub fn evaluate(
         let full = Reduction::Reduced { x: data.x, queries: data.queries };
         let mut methods = Vec::with_capacity(total);
         let mut add =
-            |judge: &mut Judge<'_>, name: &str, reduction: &Reduction<'_>, is_baseline| {
-                methods
-                    .push(MethodEvaluation { is_baseline, ..judge.judge(quiet, name, reduction)? });
+            |judge: &mut Judge<'_>, kind: MethodKind, name: &str, reduction: &Reduction<'_>| {
+                methods.push(judge.judge(quiet, (kind, name), reduction)?);
                 ctx.emit(&Event::StageProgress { stage: Stage::Evaluate, done: methods.len() });
                 Result::Ok(())
             };
-        add(&mut judge, FULL, &full, false)?;
+        add(&mut judge, MethodKind::Full, "full vectors", &full)?;
         for (name, reduction) in reductions {
-            add(&mut judge, name, reduction, false)?;
+            add(&mut judge, MethodKind::Given, name, reduction)?;
         }
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
         let mut baselines = None;
@@ -256,7 +287,7 @@ pub fn evaluate(
             let baselines =
                 baselines.insert(Baselines::new(quiet, &rows, &graph, params.metric, params.seed)?);
             for (name, baseline) in baselines.at(d)? {
-                add(&mut judge, &name, &Reduction::Map(&baseline), true)?;
+                add(&mut judge, MethodKind::Baseline, &name, &Reduction::Map(&baseline))?;
             }
             if params.curves {
                 let mut measured = Curves::new(quiet, *data, &judge.sample, baselines, params.seed);
@@ -268,6 +299,7 @@ pub fn evaluate(
             notes
                 .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
         }
+        tell_apart(&mut methods);
         let nested = nested(quiet, &judge, reductions, baselines.as_ref(), params.seed)?;
         let rival = match (&unseen, reductions.first()) {
             (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) => {

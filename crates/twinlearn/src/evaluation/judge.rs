@@ -2,7 +2,7 @@
 
 use super::bootstrap::Estimate;
 use super::data::{EvaluationData, Reduction};
-use super::evaluate::{FULL, MethodEvaluation, Unseen};
+use super::evaluate::{MethodEvaluation, MethodKind, Unseen};
 use super::neighbours::{accuracy_scores, recall_scores};
 use super::params::EvaluationParams;
 use super::ranking::{DEPTH, RankingScores};
@@ -75,11 +75,11 @@ impl<'a> Judge<'a> {
     pub(super) fn judge(
         &mut self,
         ctx: &Context,
-        name: &str,
+        (kind, name): (MethodKind, &str),
         reduction: &Reduction<'_>,
     ) -> Result<MethodEvaluation> {
         let (k, seed, metric) = (self.sample.k, self.seed, self.sample.metric);
-        let is_full = name == FULL;
+        let is_full = kind == MethodKind::Full;
         let base = reduction.rows(ctx, self.data.x, &self.sample.base)?;
         let found =
             if is_full { self.sample.truth.clone() } else { self.found(ctx, reduction, &*base)? };
@@ -91,7 +91,7 @@ impl<'a> Judge<'a> {
         } else {
             let paired = copied(ctx, &*reduction.rows(ctx, self.data.x, &self.paired)?)?;
             let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
-            (structure, Some(effective_rank(ctx, &paired, seed)?))
+            (structure, Some(effective_rank(ctx, &paired)?))
         };
         let estimate = |scores: &[f64]| Estimate::of_mean(scores, seed);
         let first = self.first.as_ref();
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
             name: name.to_owned(),
             n_components: base.dim(),
             bytes_per_vector: base.dim() * size_of::<f32>(),
-            is_baseline: false,
+            kind,
             recall: estimate(&recall),
             recall_behind_first: behind,
             accuracy: accuracy.as_deref().map(estimate),

@@ -22,7 +22,7 @@ pub use advise::{Advice, Verdict, advise};
 pub use bootstrap::Estimate;
 pub use curves::{Curve, CurvePoint};
 pub use data::{EvaluationData, Reduction};
-pub use evaluate::{Evaluation, MethodEvaluation, evaluate};
+pub use evaluate::{Evaluation, MethodEvaluation, MethodKind, evaluate};
 pub(crate) use neighbours::recall_scores;
 pub use neighbours::{knn_accuracy, recall_at_k};
 pub use nested::{NestedEvaluation, NestedMethod};

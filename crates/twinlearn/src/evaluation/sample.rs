@@ -23,9 +23,12 @@ fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
     sample(seed, what as u32, n, count)
 }
 
+/// Of rows that are their own queries as many are drawn at least, where there are four times as many.
+const LEAST_QUERIES: usize = 100;
+
 /// Rows among which neighbours are looked for, and queries. With judgements all rows are taken;
-/// without queries of their own half of those that a fit held out and the others, or else a quarter of
-/// the rows at most, so that most neighbours stay.
+/// without queries of their own half of those that a fit held out and the others, or else a tenth of
+/// the rows, as a fit holds out, but of few rows up to a quarter.
 pub(super) fn sizes(
     data: &EvaluationData<'_>,
     params: &EvaluationParams,
@@ -36,7 +39,10 @@ pub(super) fn sizes(
     let (left, queries) = match (data.queries, held_out) {
         (Some(given), _) => (n, given.n_rows().min(params.n_queries)),
         (None, Some(count)) => (n - count, params.n_queries.min(count / 2)),
-        (None, None) => (n - params.n_queries.min(n / 4), params.n_queries.min(n / 4)),
+        (None, None) => {
+            let share = (n / 10).max(LEAST_QUERIES.min(n / 4));
+            (n - params.n_queries.min(share), params.n_queries.min(share))
+        }
     };
     [left.min(most), queries]
 }
