@@ -3,12 +3,15 @@
 //! A write that fails is reported once, and training goes on without the log.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use tfrecord::{EventWriter, EventWriterConfig};
+use tfrecord::protobuf::SessionLog;
+use tfrecord::protobuf::event::What;
+use tfrecord::protobuf::session_log::SessionStatus;
+use tfrecord::{EventMeta, EventWriter, EventWriterConfig};
 use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
 
 use crate::ui::{lock, tell};
@@ -22,6 +25,8 @@ pub(crate) struct Logs<'a> {
     pub(crate) tensorboard: Option<&'a Path>,
     /// The run's folder, which is made later: a log may lie in it.
     pub(crate) folder: Option<&'a Path>,
+    /// Whether they go on from where a run was broken off.
+    pub(crate) resume: bool,
 }
 
 impl Logs<'_> {
@@ -37,12 +42,14 @@ impl Logs<'_> {
             }
             // An unwritable place fails now, not after the graph.
             drop(OutputFile::create(path)?);
-            logs.push(Box::new(JsonLines(Growing::new(path))));
+            let resume = self.resume;
+            logs.push(Box::new(JsonLines { file: Growing::new(path), resume }));
         }
         if let Some(folder) = self.tensorboard {
             make(folder)?;
             drop(OutputFile::create(folder.join("events"))?);
-            logs.push(Box::new(Events(Growing::new(folder))));
+            let resume = self.resume;
+            logs.push(Box::new(Events { file: Growing::new(folder), resume }));
         }
         Ok(logs)
     }
@@ -93,12 +100,41 @@ impl<W> Growing<W> {
     }
 }
 
-struct JsonLines(Growing<BufWriter<File>>);
+struct JsonLines {
+    file: Growing<BufWriter<File>>,
+    resume: bool,
+}
+
+/// Opens a log to go on with at a step: what there is of it and of later ones is made again.
+fn from_step(path: &Path, step: usize) -> io::Result<File> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        step: usize,
+    }
+    let text = std::fs::read(path).unwrap_or_default();
+    let is_before = |line: &&[u8]| {
+        let line: Option<Line> = serde_json::from_slice(line).ok();
+        line.is_some_and(|line| line.step < step)
+    };
+    let lines = text.split_inclusive(|&byte| byte == b'\n').take_while(is_before);
+    let kept: usize = lines.map(<[u8]>::len).sum();
+    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.set_len(kept as u64)?;
+    file.seek(io::SeekFrom::End(0))?;
+    Ok(file)
+}
 
 impl Log for JsonLines {
     fn step(&self, report: &StepReport) {
-        let open = |path: &Path| File::create(path).map(BufWriter::new);
-        self.0.write(open, |file| -> io::Result<()> {
+        let open = |path: &Path| {
+            // Only a file has something to go on from.
+            let file = match self.resume && path.is_file() {
+                true => from_step(path, report.step),
+                false => File::create(path),
+            };
+            file.map(BufWriter::new)
+        };
+        self.file.write(open, |file| -> io::Result<()> {
             serde_json::to_writer(&mut *file, report)?;
             file.write_all(b"\n")?;
             file.flush()
@@ -108,22 +144,35 @@ impl Log for JsonLines {
     fn epoch(&self, _: &EpochReport) {}
 }
 
-struct Events(Growing<EventWriter<BufWriter<File>>>);
+struct Events {
+    file: Growing<EventWriter<BufWriter<File>>>,
+    resume: bool,
+}
 
 impl Events {
     fn scalars(&self, step: usize, values: &[(&str, f64)]) {
         let open = |folder: &Path| {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             // TensorBoard knows its files by this name.
-            let name = format!("events.out.tfevents.{:010}.twinlearn", now.as_secs());
-            EventWriter::create(folder.join(name), EventWriterConfig::default())
+            let (now, id) = (now.as_secs(), std::process::id());
+            let name = format!("events.out.tfevents.{now:010}.twinlearn.{id}");
+            let mut events = EventWriter::create(folder.join(name), EventWriterConfig::default())?;
+            if self.resume {
+                // TensorBoard then drops what older files have of this step and later ones.
+                let start =
+                    SessionLog { status: SessionStatus::Start.into(), ..SessionLog::default() };
+                let mut event = EventMeta::with_step(step as i64).build_empty();
+                event.what = Some(What::SessionLog(start));
+                events.write_event(event)?;
+            }
+            Ok(events)
         };
         let write = |events: &mut EventWriter<_>| {
             values
                 .iter()
                 .try_for_each(|&(tag, value)| events.write_scalar(tag, step as i64, value as f32))
         };
-        self.0.write(open, write);
+        self.file.write(open, write);
     }
 }
 

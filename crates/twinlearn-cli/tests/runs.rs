@@ -76,10 +76,90 @@ fn a_run_killed_before_its_first_checkpoint_begins_anew() {
     assert!(first == folder.read("run/final.safetensors"));
     let other = [&args[..], &["--resume", "--tau", "0.1"]].concat();
     let error = folder.fails(&other);
-    assert!(error.ends_with("expected a run with tau 0.1, got none"), "{error}");
+    assert!(
+        error.ends_with(
+            "expected a run with tau 0.1 (options are given again, as for it), got none"
+        ),
+        "{error}"
+    );
     // The folder without what it is for is a usage error.
     let output = folder.run(&["fit", &x, "-o", "m.safetensors", "--resume"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_run_that_is_taken_up_goes_on_with_its_logs() {
+    let x = data("test_x.npy").display().to_string();
+    let folder = Folder::new();
+    let args = ["fit", &x, "-d", "8", "--epochs", "30", "--batch-size", "100"];
+    let run = ["--output-folder", "run", "--threads", "2", "--tensorboard", "events"];
+    let args = [&args[..], &run].concat();
+    killed(&folder, &args, 31);
+    folder.ok(&[&args[..], &["--log", "log.jsonl", "--resume"]].concat());
+    let step = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["step"].as_u64().unwrap()
+    };
+    let log = text(&folder.read("log.jsonl"));
+    let steps: Vec<u64> = log.lines().map(step).collect();
+    assert!(steps.iter().copied().eq(1..=steps.len() as u64), "{steps:?}");
+    assert!(steps.len() > 31);
+    // Two files of events, of which the second tells TensorBoard from where it counts.
+    assert_eq!(std::fs::read_dir(folder.path("events")).unwrap().count(), 2);
+    // Without --resume a log begins anew.
+    folder.ok(&["fit", &x, "-d", "8", "--epochs", "1", "-o", "m", "--log", "log.jsonl"]);
+    assert!(text(&folder.read("log.jsonl")).lines().count() < 31);
+}
+
+#[test]
+fn a_finished_run_can_be_lengthened() {
+    let x = data("test_x.npy").display().to_string();
+    let folder = Folder::new();
+    let args = ["fit", &x, "-d", "8", "--output-folder", "run", "--log", "log.jsonl", "--epochs"];
+    folder.ok(&[&args[..], &["3"]].concat());
+    let lines = || text(&folder.read("log.jsonl")).lines().count();
+    let before = lines();
+    let (_, told) = folder.ok(&[&args[..], &["4", "--resume"]].concat());
+    assert!(told.contains("warning: run: lengthened from 3 to 4 epochs"), "{told}");
+    assert_eq!(3 * lines(), 4 * before);
+    let error = folder.fails(&[&args[..], &["2", "--resume"]].concat());
+    assert!(
+        error.ends_with("expected a run with epochs 2 (options are given again, as for it), got 4"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_folder_has_one_run_at_a_time_and_its_graph_is_found_again() {
+    let x = data("test_x.npy").display().to_string();
+    let folder = Folder::new();
+    let base = ["fit", &x, "-d", "8", "--epochs", "400", "--batch-size", "100", "--threads", "1"];
+    folder.ok(&[&base[..], &["-o", "wanted"]].concat());
+    let args = [&base[..], &["--output-folder", "run", "--snapshot-every", "400"]].concat();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("twinlearn"))
+        .current_dir(folder.path("."))
+        .args(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !folder.path("run/run.json").exists() {
+        assert!(child.try_wait().unwrap().is_none());
+        yield_now();
+    }
+    let wanted = "run: expected a folder in which no run is going on, got one with a run";
+    assert_eq!(folder.fails(&[&args[..], &["--seed", "1"]].concat()), wanted);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // It was broken off before its first checkpoint, but the graph is there and is not looked for.
+    assert!(!folder.path("run/latest.safetensors").exists());
+    let (out, _) = folder.ok(&[&args[..], &["--resume"]].concat());
+    assert!(!out.contains("\n  knn "), "{out}");
+    assert!(folder.read("run/final.safetensors") == folder.read("wanted"));
+    // A run of other settings does not take it.
+    std::fs::remove_file(folder.path("run/latest.safetensors")).unwrap();
+    let (out, _) = folder.ok(&[&args[..], &["--resume", "--seed", "1"]].concat());
+    assert!(out.contains("\n  knn "), "{out}");
 }
 
 #[test]

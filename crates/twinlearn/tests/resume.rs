@@ -118,7 +118,10 @@ fn only_the_same_run_is_taken_up() {
         "{error}"
     );
     let error = refused(&params.clone().seed(1), &x, true);
-    assert!(error.ends_with("expected a run with seed 1, got 0"), "{error}");
+    assert!(
+        error.ends_with("expected a run with seed 1 (options are given again, as for it), got 0"),
+        "{error}"
+    );
     let mut other = x.clone();
     other.as_mut_slice()[70_000] += 0.25;
     let error = refused(&params, &other, true);

@@ -8,6 +8,7 @@ mod view;
 
 use std::ops::Range;
 
+pub use self::file::MODEL_ENDING;
 pub use self::files::TransformOptions;
 pub use self::quantiser::ScalarQuantiser;
 pub use self::view::ReducedView;
@@ -61,6 +62,9 @@ pub struct HeldOut {
     pub count: usize,
     /// Whether of a sample of the rows.
     pub of_sample: bool,
+    /// Whether the model that it was gone on from was trained on some of them: they judge nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
 }
 
 /// A fitted encoder.

@@ -2,9 +2,11 @@
 //!
 //! `latest.safetensors` holds everything that later steps depend on, as it was at the end of an
 //! epoch: networks, optimiser, the best moment so far. Random numbers need no state: each epoch
-//! has streams of its own. `knn.npy` is the graph, `best.safetensors` the model of the best moment,
-//! `final.safetensors` the model of the whole run.
+//! has streams of its own. `knn.npy` is the graph, and `run.json` says whose, for a run that is broken
+//! off before its first checkpoint. `best.safetensors` is the model of the best moment,
+//! `final.safetensors` the model of the whole run. While a run goes on it holds a lock of the folder.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,8 @@ pub(super) struct Keeper<'a> {
     pub(super) identity: Identity,
     /// What `latest` held when the run was taken up, and its bytes with the arrays.
     latest: Option<(State, Vec<u8>)>,
+    /// Held while the run goes on.
+    _lock: Option<File>,
 }
 
 impl<'a> Keeper<'a> {
@@ -129,7 +133,8 @@ impl<'a> Keeper<'a> {
     ) -> Result<Self> {
         let folder = &options.folder;
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
-        let mut keeper = Self { options, identity, latest: None };
+        let lock = lock(folder)?;
+        let mut keeper = Self { options, identity, latest: None, _lock: lock };
         let path = keeper.path("latest.safetensors");
         if !path.exists() {
             if options.resume {
@@ -152,6 +157,13 @@ impl<'a> Keeper<'a> {
         }
         let state = metadata.state;
         keeper.same(&path, &state.identity)?;
+        if let (Some(then), Some(now)) = keeper.lengthened(&state.identity) {
+            ctx.warn(&format!(
+                "{}: lengthened from {then} to {now} epochs: from here on the learning rate is that of \
+                 a run of {now}",
+                folder.display()
+            ));
+        }
         keeper.latest = Some((state, bytes));
         Ok(keeper)
     }
@@ -190,10 +202,14 @@ impl<'a> Keeper<'a> {
         {
             return fail("a run on this neighbour graph".into(), "one on another".into());
         }
+        let is_longer = self.lengthened(kept).1.is_some();
         let json = |h: &Hyperparameters| serde_json::to_value(h).unwrap_or_default();
         let (own, kept) = (json(&own.hyperparameters), json(&kept.hyperparameters));
         let names = [&own, &kept].into_iter().filter_map(|h| h.as_object()).flat_map(|h| h.keys());
         for name in names {
+            if name == "epochs" && is_longer {
+                continue;
+            }
             if own.get(name) != kept.get(name) {
                 let of = |v: &serde_json::Value| match v.get(name) {
                     Some(serde_json::Value::String(text)) => text.clone(),
@@ -201,36 +217,63 @@ impl<'a> Keeper<'a> {
                     Some(value) => value.to_string(),
                     None => "none".to_owned(),
                 };
-                return fail(format!("a run with {name} {}", of(&own)), of(&kept));
+                let (own, kept) = (of(&own), of(&kept));
+                let expected =
+                    format!("a run with {name} {own} (options are given again, as for it)");
+                return fail(expected, kept);
             }
         }
         Ok(())
     }
 
+    /// How many epochs the run in the folder was to have, and how many now, where these are more.
+    fn lengthened(&self, kept: &Identity) -> (Option<usize>, Option<usize>) {
+        let [now, then] = [&self.identity, kept].map(|of| of.hyperparameters.epochs);
+        (then, now.filter(|now| then.is_some_and(|then| *now > then)))
+    }
+
+    /// Whether the run that is taken up is to have more epochs than it had.
+    pub(super) fn is_lengthened(&self) -> bool {
+        let kept = self.latest.as_ref().map(|(state, _)| &state.identity);
+        kept.is_some_and(|kept| self.lengthened(kept).1.is_some())
+    }
+
     /// The graph of the run that is taken up, if it is there.
     pub(super) fn graph(&self) -> Result<Option<KnnGraph>> {
         let path = self.path("knn.npy");
-        if self.latest.is_none() || !path.exists() {
-            return Ok(None);
-        }
-        let (_, indices) = read_integers(&path)?;
-        KnnGraph::from_indices(self.identity.n_rows, &indices).map(Some)
+        let begun = match &self.latest {
+            Some((state, _)) => Some(state.identity.clone()),
+            None if self.options.resume => self.begun(),
+            None => None,
+        };
+        let Some(begun) = begun.filter(|_| path.exists()) else { return Ok(None) };
+        let (shape, indices) = read_integers(&path)?;
+        let graph = KnnGraph::from_indices(shape.first().copied().unwrap_or_default(), &indices)?;
+        // Another run may have written its own and ended before it said so.
+        Ok(Some(graph).filter(|graph| begun.graph == Some(checksum(graph))))
+    }
+
+    /// The run that found the graph in the folder, where it is this one and made no checkpoint.
+    fn begun(&self) -> Option<Identity> {
+        let text = std::fs::read(self.path("run.json")).ok()?;
+        let begun: Identity = serde_json::from_slice(&text).ok()?;
+        let own = Identity { graph: begun.graph, ..self.identity.clone() };
+        (own == begun).then_some(begun)
     }
 
     /// Takes note of the graph and, where it is the run's own, keeps it.
     pub(super) fn set_graph(&mut self, graph: &KnnGraph, given: bool) -> Result<()> {
-        let mut hasher = crc32fast::Hasher::new();
-        for row in 0..graph.n_rows() {
-            let list = graph.neighbors(row);
-            hasher.update(&(list.len() as u64).to_le_bytes());
-            hasher.update(bytemuck::cast_slice(list));
-        }
-        self.identity.graph = Some(hasher.finalize());
+        self.identity.graph = Some(checksum(graph));
         if let Some((state, _)) = &self.latest {
             self.same(&self.path("latest.safetensors"), &state.identity)?;
         } else if !given {
             let file = OutputFile::create(self.path("knn.npy"))?;
             write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
+            let fail = |e| Error::invalid("checkpoint", "values that can be stored", e);
+            let text = serde_json::to_vec_pretty(&self.identity).map_err(fail)?;
+            let mut file = OutputFile::create(self.path("run.json"))?;
+            file.write_all(&text)?;
+            file.commit()?;
         }
         Ok(())
     }
@@ -334,6 +377,29 @@ impl<'a> Keeper<'a> {
             .map(Some)
             .map_err(|(expected, actual)| Error::file(&path, expected, actual))
     }
+}
+
+/// Locks the folder for this run; the system lets go of it when the process ends, however it does.
+/// None where folders cannot be locked.
+fn lock(folder: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(folder) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::file(folder, "a folder in which no run is going on", "one with a run"))
+        }
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn checksum(graph: &KnnGraph) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for row in 0..graph.n_rows() {
+        let list = graph.neighbors(row);
+        hasher.update(&(list.len() as u64).to_le_bytes());
+        hasher.update(bytemuck::cast_slice(list));
+    }
+    hasher.finalize()
 }
 
 fn producer() -> String {

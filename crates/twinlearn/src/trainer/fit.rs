@@ -93,9 +93,8 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;
     let checked = |name, rows| check_vectors(&ctx.quiet(), name, rows, needs_direction);
     let queries = data.queries.map(|rows| checked("queries", rows)).transpose()?;
-    if let Some(model) = model.as_ref().filter(|_| held_out > 0) {
-        warn_of_seen_rows(ctx, &params, model, (x.n_rows(), rows, held_out));
-    }
+    let held = (x.n_rows(), rows, held_out);
+    let has_seen = model.as_ref().is_some_and(|model| has_seen_rows(ctx, &params, model, held));
     let watched = validation.as_ref().map(|rows| checked("validation_rows", rows));
     let identity = Identity {
         n_rows: x.n_rows(),
@@ -146,6 +145,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         n_rows: x.n_rows(),
         rows,
         is_sample: sampled,
+        has_seen,
         x: fitted,
         origin: origin.as_deref(),
         validation: validation.as_ref(),
@@ -164,24 +164,26 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     Ok(fit)
 }
 
-/// Warns where `held_out` rows are held out that the model to go on from was trained on.
-fn warn_of_seen_rows(
+/// Whether rows are held out that the model to go on from was trained on, which is warned of.
+fn has_seen_rows(
     ctx: &Context,
     params: &Params,
     model: &Model,
     (n_rows, rows, held_out): (usize, u32, usize),
-) {
+) -> bool {
     let (record, seed) = (model.training(), model.params().seed);
-    let Some(then) = record.held_out.as_ref() else { return };
+    let Some(then) = record.held_out.as_ref().filter(|_| held_out > 0) else { return false };
     let same_rows = record.n_rows == n_rows && then.rows == rows;
-    if same_rows && (then.count != held_out || seed != params.seed) {
+    let has_seen = same_rows && (then.seen || then.count != held_out || seed != params.seed);
+    if has_seen {
         ctx.warn(&format!(
             "seed, validation_fraction: the model to go on from was made on these rows with seed {seed} \
-             and {} of them held out; with seed {} and {held_out} it has seen rows that are held out now, \
-             and recall is told too high",
+             and {} of them held out; with seed {} and {held_out} it has seen rows that are held out now: \
+             recall is told too high, and there is no verdict",
             then.count, params.seed
         ));
     }
+    has_seen
 }
 
 /// Keeps how long each stage took in all.

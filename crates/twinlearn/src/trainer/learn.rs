@@ -15,6 +15,7 @@ use super::validation::{Asking, Split, Watch, whitened};
 use crate::context::Stage;
 use crate::data::Subset;
 use crate::error::{Error, Result};
+use crate::evaluation::Estimate;
 use crate::knn::KnnGraph;
 use crate::nn::{Network, NetworkSpec};
 use crate::pairs::Pairs;
@@ -52,7 +53,7 @@ pub(super) struct Learned {
 /// A linear encoder, trained.
 struct Linear {
     map: LinearMap,
-    trained: Trained,
+    learned: Learned,
 }
 
 impl Stages<'_> {
@@ -112,13 +113,11 @@ impl Stages<'_> {
             true => trained,
             false => clock.time(Stage::Nest, || nested(&run, trained))?,
         };
-        let trained = match watch.filter(|_| forms.is_some() && self.cannot_begin_linear()) {
-            Some(watch) => {
-                clock.time(Stage::Linear, || self.or_linear(trained, material, forms, watch))?
-            }
-            None => trained,
-        };
-        Ok(Learned { best, begins, trained })
+        let learned = Learned { best, begins, trained };
+        match forms.is_some() && self.cannot_begin_linear() {
+            true => clock.time(Stage::Linear, || self.or_linear(learned, material, forms)),
+            false => Ok(learned),
+        }
     }
 
     /// The best closed form, and the networks before training.
@@ -170,28 +169,38 @@ impl Stages<'_> {
             && !params.encoder.carries(params.n_components, params.norm_layer)
     }
 
-    /// What was trained from a random start, or the linear encoder of the same fit where that keeps
-    /// more of the watched rows' neighbours.
+    /// What was trained from a random start, where held-out rows say that it keeps more than the
+    /// linear encoder of the same fit, beyond their noise; else that.
     fn or_linear(
         &self,
-        trained: Trained,
+        learned: Learned,
         material: &Material<'_>,
         forms: Option<&Forms>,
-        watch: &Watch<'_>,
-    ) -> Result<Trained> {
+    ) -> Result<Learned> {
         let linear = self.linear(material, forms, &self.params.nested)?;
-        let recall = |encoder| watch.recall_of(&self.ctx, encoder);
-        let ours = recall(&trained.networks.encoder)?;
-        let others = recall(&linear.trained.networks.encoder)?;
-        if ours >= others {
-            return Ok(trained);
+        // Rows that were trained on say nothing.
+        let given = self.validation.is_some() || self.queries.is_some();
+        let watch = material.watch.filter(|_| given || !material.split.watched.is_empty());
+        let gain = watch.map(|watch| {
+            let [ours, theirs] = [&learned, &linear.learned].map(|learned| {
+                let scores = watch.scores_of(&self.ctx, &learned.trained.networks.encoder)?;
+                Result::Ok(scores.into_iter().flat_map(|(_, scores)| scores).collect::<Vec<f64>>())
+            });
+            Result::Ok(Estimate::of_difference(&ours?, &theirs?, self.params.seed))
+        });
+        let gain = gain.transpose()?;
+        if gain.is_some_and(|gain| gain.low > 0.0) {
+            return Ok(learned);
         }
-        self.ctx.warn(&format!(
-            "encoder: {} kept {ours:.3} of the held-out neighbours, the linear encoder of the same \
-             fit {others:.3}: the linear one is the model",
-            self.params.encoder
-        ));
-        Ok(Trained { record: trained.record, ..linear.trained })
+        let told = match gain {
+            Some(gain) => gain.beside("the linear encoder of the same fit"),
+            None => {
+                "no rows held out to compare with the linear encoder of the same fit".to_owned()
+            }
+        };
+        let encoder = &self.params.encoder;
+        self.ctx.warn(&format!("encoder: {encoder} keeps {told}: the linear one is the model"));
+        Ok(Learned { best: learned.best, ..linear.learned })
     }
 
     /// The linear encoder that the same fit gives.
@@ -214,14 +223,13 @@ impl Stages<'_> {
                 false => Some(linear.forms(material.split, material.pairs, material.queries)?),
             };
             let (forms, mut clock) = (own.as_ref().or(forms), Clock::default());
-            let Learned { trained, .. } =
-                linear.learn(material, forms, Reporting::default(), &mut clock)?;
-            let Some((weight, bias)) = trained.networks.encoder.as_linear() else {
+            let learned = linear.learn(material, forms, Reporting::default(), &mut clock)?;
+            let Some((weight, bias)) = learned.trained.networks.encoder.as_linear() else {
                 return Err(Error::invalid("encoder", "a linear one", "another"));
             };
             let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
             let map = LinearMap { weight: weight.clone(), bias };
-            Ok(Linear { map, trained })
+            Ok(Linear { map, learned })
         })
     }
 

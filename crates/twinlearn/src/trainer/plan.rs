@@ -224,6 +224,7 @@ impl fmt::Display for FitPlan {
         }
         match epochs {
             0 => f.write_str("a closed form")?,
+            1 => write!(f, "one epoch, {steps} steps of {batch} anchors")?,
             _ => write!(f, "at most {epochs} epochs, {steps} steps of {batch} anchors")?,
         }
         let mb = megabytes(self.bytes + self.copied());

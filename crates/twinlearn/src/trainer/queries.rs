@@ -81,9 +81,12 @@ impl QueryReport {
     pub fn sentences(&self) -> Vec<String> {
         let Self { n_queries, k, recall, .. } = self;
         let other = self.pca_recall.map_or(String::new(), |recall| format!(" (PCA {recall:.3})"));
-        let kept = format!(
+        let mut kept = format!(
             "{recall:.3} of the {k} nearest rows of {n_queries} held-out queries kept{other}"
         );
+        if let Some(gain) = &self.gain {
+            kept += &format!(": {}", gain.beside("the best closed form"));
+        }
         let mut all = vec![kept];
         if let Some(alone) = &self.rows_alone {
             let other = |recall: f64| format!("training on rows alone ({recall:.3})");
@@ -169,7 +172,8 @@ impl<'a> Queries<'a> {
         let lists = search_of_checked(ctx, &training, rows, k, params.metric)?;
         let pairs = Pairs::of_queries(&split.training, &lists, k, n_training, trains)?;
         let of_sample = n < n_queries;
-        let held_out = HeldOut { rows: checksum, count: split.held_out.len(), of_sample };
+        let count = split.held_out.len();
+        let held_out = HeldOut { rows: checksum, count, of_sample, seen: false };
         let record = QueryRecord { n_queries, n_trained: pairs.len(), held_out, validation: None };
         let share = params.query_share.unwrap_or(SHARE);
         Ok(Self { x, split, pairs, share, record })

@@ -13,7 +13,7 @@ use crate::random::{Purpose, generator, subset};
 pub(crate) fn held_out_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<HeldOutRows> {
     let (record, seed) = (model.training(), model.params().seed);
     let held_out = record.held_out.as_ref()?;
-    if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 {
+    if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 || held_out.seen {
         return None;
     }
     let sample = held_out.of_sample.then(|| sample_of(seed, n_rows));

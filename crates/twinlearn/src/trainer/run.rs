@@ -112,6 +112,8 @@ const MIN_STEPS: usize = 1000;
 const MIN_EPOCHS: usize = 8;
 /// What the recall of one query differs by, about: on the whole training gains.
 const SPREAD: f64 = 0.1;
+/// The same of an encoder with hidden layers, which moves farther from where it begins.
+const SPREAD_OF_HIDDEN: f64 = 0.3;
 
 impl Progress {
     pub(super) fn steps(&self) -> usize {
@@ -170,7 +172,8 @@ impl Run<'_> {
         let length = Length::new(params, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
-        let margin = self.watch.map_or(0.0, |watch| watch.margin(SPREAD));
+        let spread = if params.encoder.hidden().is_empty() { SPREAD } else { SPREAD_OF_HIDDEN };
+        let margin = self.watch.map_or(0.0, |watch| watch.margin(spread));
         let mut best = start_recall.filter(|_| chooses).map(|recall| Best {
             networks: self.kept(&start),
             recall: recall + margin,
@@ -180,6 +183,10 @@ impl Run<'_> {
         let resumed = self.keeper.map(Keeper::progress).transpose()?.flatten();
         let restores = resumed.is_some();
         let mut progress = match resumed {
+            // A run that is to be longer has not ended, and patience counts from here.
+            Some(progress) if self.keeper.is_some_and(Keeper::is_lengthened) => {
+                Progress { ended: false, peak_epoch: progress.epoch, ..progress }
+            }
             Some(progress) => progress,
             None => Progress {
                 choice: self.race(&source, &start, length)?,

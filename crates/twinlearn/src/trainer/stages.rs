@@ -45,6 +45,8 @@ pub(super) struct Stages<'a> {
     /// By which they are known again.
     pub(super) rows: u32,
     pub(super) is_sample: bool,
+    /// Whether the model that is gone on from was trained on rows that are held out.
+    pub(super) has_seen: bool,
     pub(super) x: &'a dyn Vectors,
     /// What was taken off the rows of x.
     pub(super) origin: Option<&'a [f64]>,
@@ -151,6 +153,7 @@ impl Stages<'_> {
             rows: self.rows,
             count: split.held_out.len(),
             of_sample: self.is_sample,
+            seen: self.has_seen,
         });
         let Networks { mut encoder, projector } = networks;
         if params.whiten > 0.0 {
@@ -165,7 +168,10 @@ impl Stages<'_> {
             })?,
             None => Judged::default(),
         };
-        record.validation = judged.rows;
+        record.validation = judged.rows.map(|rows| match self.has_seen {
+            true => rows.without_verdict(),
+            false => rows,
+        });
         record.queries = queries.map(|queries| queries.record(judged.queries));
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
@@ -179,6 +185,10 @@ impl Stages<'_> {
         let finish = Finish { x, origin: self.origin, base: &base_ids };
         let model = finish.model(ctx, params, encoder, projector, record)?;
         if let Some(keeper) = &keeper {
+            if model.params().encoder != self.params.encoder {
+                // Another took the place of what was watched.
+                keeper.save_model("best.safetensors", &model)?;
+            }
             keeper.save_model("final.safetensors", &model)?;
         }
         let Split { held_out, judged, .. } = split;
