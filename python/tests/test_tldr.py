@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,33 @@ def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
         TLDR(query_share=0.5).fit(x)
     with pytest.raises(TwinlearnError, match="queries: expected at least 1 row of dimension 384"):
         TLDR().fit(x, queries=queries[:, :5])
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
+    x = np.random.default_rng(0).standard_normal((300, 16)).astype("f4")
+    tldr = TLDR(n_components=4, epochs=1).fit(x)
+    before = tldr.transform(x[:3])
+    with pytest.raises(TwinlearnError):
+        tldr.fit(np.full((300, 8), np.nan))
+    assert tldr.n_features_in_ == 16
+    assert (tldr.transform(x[:3]) == before).all()
+
+
+def test_pickles_hold_the_model_but_not_the_graph_of_its_rows() -> None:
+    x = np.random.default_rng(0).standard_normal((1000, 8)).astype("f4")
+    tldr = TLDR(n_components=2, epochs=1).fit(x)
+    dumped = pickle.dumps(tldr)
+    assert len(dumped) < 50_000
+    assert (pickle.loads(dumped).transform(x) == tldr.transform(x)).all()
+    # One that was computed for the next fit goes along.
+    ahead = TLDR(n_neighbors=3).compute_knn(x)
+    assert (pickle.loads(pickle.dumps(ahead)).get_knn() == ahead.get_knn()).all()
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.npy", "m.PT"])
+def test_the_name_of_a_model_says_what_it_is(name: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((120, 8)).astype("f4")
+    tldr = TLDR(n_components=2, epochs=1).fit(x)
+    with pytest.raises(TwinlearnError, match=r"a name that ends in \.safetensors"):
+        tldr.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

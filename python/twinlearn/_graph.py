@@ -83,7 +83,10 @@ class WithGraph(Parameters):
         return getattr(self, "_knn", None)
 
     def save_knn(self, path: Path_) -> None:
-        """Write the graph as .npy; an older file stays until the new one is whole."""
+        """Write the graph as .npy; an older file stays until the new one is whole.
+
+        A name has the ending ``.npy``, or none.
+        """
         graph = self.get_knn()
         if graph is None:
             raise TwinlearnError(
@@ -92,7 +95,7 @@ class WithGraph(Parameters):
             )
         content = io.BytesIO()
         np.save(content, graph)
-        _twinlearn.write_file(path, content.getvalue())
+        _twinlearn.write_file(path, content.getvalue(), ["npy"])
 
     def load_knn(self, path: Path_) -> Self:
         """Read a graph (.npy), which the next `fit` uses."""

@@ -33,8 +33,11 @@ class Report:
         self.html = page
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page; an older file stays until the new one is whole."""
-        _twinlearn.write_file(path, self.html.encode())
+        """Write the page; an older file stays until the new one is whole.
+
+        A name has the ending ``.html`` or ``.htm``, or none.
+        """
+        _twinlearn.write_file(path, self.html.encode(), ["html", "htm"])
 
     def _repr_html_(self) -> str:
         # A frame keeps the page's style and script apart from the notebook's.

@@ -19,6 +19,7 @@ from ._job import Given, job, whole
 from ._progress import Progress
 from ._reports import Reports
 from ._twinlearn import TwinlearnError
+from ._whole import or_as_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Where the encoder starts: a linear one from the closed form that keeps most held-out
         neighbours (best); one with hidden layers, where they can carry it (an ``mlp``: 2d units,
         batch norm), from the linear encoder that the same fit gives with loss KL (best), else from
-        PCA; others at random: with loss KL that linear encoder takes their place if it keeps more.
+        PCA; others at random: with loss KL that encoder takes their place unless they keep more.
         ``"model"`` goes on from the model that this estimator has, fitted or loaded; what
         is None is as that was made, but epochs, warmup_epochs and learning_rate as in a new fit.
     recipe : {"default", "reference"}, default="default"
@@ -184,6 +185,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
 
     # -- fitting ---------------------------------------------------------------------------------
 
+    @or_as_before
     def fit(
         self,
         X: Any,
@@ -368,7 +370,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Parameters
         ----------
         path : path
-            An older file is replaced when the new one is whole.
+            A name that ends in ``.safetensors``, or without an ending. An older file is replaced
+            when the new one is whole.
 
         Raises
         ------
@@ -380,6 +383,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         check_is_fitted(self, "_model")
         self._model.save(Path(path))
 
+    @or_as_before
     def load(self, path: Path_, init: bool = False) -> TLDR:
         """Read a model.
 
@@ -492,6 +496,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         state: dict[str, Any] = dict(super().__getstate__())
         if "_model" in state:
             state["_model"] = state["_model"].to_bytes()
+        if not state.get("_knn_is_given"):
+            # The graph of the training rows is no part of the model.
+            state.pop("_knn", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
