@@ -1,9 +1,13 @@
 //! What can be asked for. Values that the library validates stay as they were typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use twinlearn::{EvaluationParams, Metric};
+use twinlearn::{
+    Error, EvaluationParams, Init, KnnApproximation, KnnMethod, Loss, Metric, NetworkSpec,
+    NormLayer, Optimizer, OutputDtype, Recipe, Solver,
+};
 
 /// Learn encoders that make embeddings smaller and keep neighbours together.
 #[derive(Debug, Parser)]
@@ -39,6 +43,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
@@ -60,25 +65,25 @@ pub(crate) struct FitArgs {
     #[arg(short = 'k', long, value_name = "K")]
     pub(crate) n_neighbors: Option<usize>,
     /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = encoder)]
     pub(crate) encoder: Option<String>,
     /// As --encoder, or none [default: none with loss KL, else mlp-1-256; reference recipe:
     /// mlp-2-2048]. Means loss BT where no loss is given. With loss MSE it gives back D dimensions.
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = projector)]
     pub(crate) projector: Option<String>,
     /// Normalisation in hidden layers: BN or LN [default: BN].
-    #[arg(long, value_name = "NORM")]
+    #[arg(long, value_name = "NORM", value_parser = choices(NormLayer::NAMES))]
     pub(crate) norm_layer: Option<String>,
     /// How the encoder is found: sgd; or without training by pca, the form of it that keeps most
     /// held-out neighbours, or spectral, the closed form of twin learning [default: sgd].
-    #[arg(long, value_name = "SOLVER")]
+    #[arg(long, value_name = "SOLVER", value_parser = choices(Solver::NAMES))]
     pub(crate) solver: Option<String>,
     /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL
     /// with nothing chosen by hand [default: KL; reference recipe, and with a projector: BT].
-    #[arg(long, value_name = "LOSS")]
+    #[arg(long, value_name = "LOSS", value_parser = choices(Loss::NAMES))]
     pub(crate) loss: Option<String>,
     /// lars or adamw [default: lars with loss BT, else adamw].
-    #[arg(long, value_name = "OPTIMIZER")]
+    #[arg(long, value_name = "OPTIMIZER", value_parser = choices(Optimizer::NAMES))]
     pub(crate) optimizer: Option<String>,
     /// Weight of the off-diagonal part of loss BT [default: 0.0039]. Means loss BT where none is given.
     #[arg(long, value_name = "LAMBDA")]
@@ -112,13 +117,13 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
-    #[arg(long, value_name = "METRIC")]
+    #[arg(long, value_name = "METRIC", value_parser = choices(Metric::NAMES))]
     pub(crate) metric: Option<String>,
     /// How neighbours are found: auto, exact, descent or pq [default: auto].
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", value_parser = choices(KnnMethod::NAMES))]
     pub(crate) knn_method: Option<String>,
     /// The level of product quantisation: low, medium or high.
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = choices(KnnApproximation::NAMES))]
     pub(crate) knn_approximation: Option<String>,
     /// A neighbour graph computed before (.npy of integers, N × at least k).
     #[arg(long, value_name = "GRAPH")]
@@ -130,7 +135,7 @@ pub(crate) struct FitArgs {
     /// layers and loss KL the linear encoder that the same fit gives), pca, spectral or random
     /// [default: best for linear encoders, and with loss KL where hidden layers are wide enough to
     /// carry it (mlp: 2d); with other losses then pca; else random].
-    #[arg(long, value_name = "INIT")]
+    #[arg(long, value_name = "INIT", value_parser = choices(Init::NAMES))]
     pub(crate) init: Option<String>,
     /// A PCA start, which this implies, or a spectral one divides each column by its standard deviation
     /// to this power [default: 0.25 with loss BT, else 0.5].
@@ -141,7 +146,7 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "GAMMA")]
     pub(crate) whiten: Option<f64>,
     /// The set of defaults: default or reference (the paper's).
-    #[arg(long, value_name = "RECIPE")]
+    #[arg(long, value_name = "RECIPE", value_parser = choices(Recipe::NAMES))]
     pub(crate) recipe: Option<String>,
     /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
@@ -203,6 +208,7 @@ pub(crate) struct FitArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn transform model.safetensors X.npy -o Z.npy
   twinlearn transform model.safetensors new.npy -o new_reduced.npy --l2-norm --dtype f16
@@ -224,7 +230,7 @@ pub(crate) struct TransformArgs {
     #[arg(long)]
     pub(crate) l2_norm: bool,
     /// f32, f16 or int8 (by the ranges in the model) [default: what the output's name says, else f32].
-    #[arg(long, value_name = "DTYPE")]
+    #[arg(long, value_name = "DTYPE", value_parser = choices(OutputDtype::NAMES))]
     pub(crate) dtype: Option<String>,
     /// The column of the reduced vectors in a table.
     #[arg(long, value_name = "NAME", default_value = "reduced")]
@@ -237,6 +243,7 @@ pub(crate) struct TransformArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn knn X.npy -k 10 -o knn.npy
   twinlearn knn X.npy -k 100 -o knn.npy --metric l2 --method descent
@@ -254,14 +261,14 @@ pub(crate) struct KnnArgs {
     #[arg(short, long, value_name = "KNN")]
     pub(crate) output: PathBuf,
     /// How near rows are: cosine, ip or l2.
-    #[arg(long, value_name = "METRIC", default_value = "cosine")]
+    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices(Metric::NAMES))]
     pub(crate) metric: String,
     /// How they are found: auto (exact while that takes minutes, else descent), exact, descent or
     /// pq (product quantisation).
-    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = choices(KnnMethod::NAMES))]
     pub(crate) method: String,
     /// The level of product quantisation: low (32 bytes a row), medium (16) or high (8).
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = choices(KnnApproximation::NAMES))]
     pub(crate) approximation: Option<String>,
     /// Seed of the approximate methods.
     #[arg(long, value_name = "S", default_value_t = 0)]
@@ -271,6 +278,7 @@ pub(crate) struct KnnArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn eval --original X.npy --model model.safetensors --queries Q.npy
   twinlearn eval --original X.npy --reduced Z.npy --labels y.npy --html report.html
@@ -313,7 +321,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FILE", requires = "html")]
     pub(crate) texts: Option<PathBuf>,
     /// How near rows are: cosine, ip or l2 [default: the model's, else cosine].
-    #[arg(long, value_name = "METRIC")]
+    #[arg(long, value_name = "METRIC", value_parser = choices(Metric::NAMES))]
     pub(crate) metric: Option<String>,
     /// Judge no baselines.
     #[arg(long)]
@@ -325,6 +333,7 @@ pub(crate) struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn advise X.npy
   twinlearn advise X.npy --keep 0.8 --html advice.html")]
@@ -335,7 +344,7 @@ pub(crate) struct AdviseArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) keep: f64,
     /// How near rows are: cosine, ip or l2.
-    #[arg(long, value_name = "METRIC", default_value = "cosine")]
+    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices(Metric::NAMES))]
     pub(crate) metric: String,
     /// Rows that everything is fitted on, at most.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
@@ -359,6 +368,7 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 #[command(after_help = "Example:
   twinlearn demo --data data")]
 pub(crate) struct DemoArgs {
@@ -399,6 +409,11 @@ pub(crate) struct Measuring {
 }
 
 impl Measuring {
+    /// Where JSON and the page go.
+    pub(crate) fn outputs(&self) -> (Option<&Path>, Option<&Path>) {
+        (self.json.as_deref(), self.html.as_deref())
+    }
+
     pub(crate) fn params(&self, metric: Metric) -> EvaluationParams {
         EvaluationParams::default()
             .metric(metric)
@@ -418,6 +433,24 @@ pub(crate) struct Resources {
     /// they are [default: half of what is free for the vectors, no bound for the rest].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
+}
+
+/// One of some names; their help says which.
+fn choices(names: &'static [&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(names)
+}
+
+/// What describes an encoder.
+fn encoder(text: &str) -> Result<String, Error> {
+    NetworkSpec::parse_named("encoder", text).map(|_| text.to_owned())
+}
+
+/// What describes a projector.
+fn projector(text: &str) -> Result<String, Error> {
+    match text {
+        "none" => Ok(text.to_owned()),
+        _ => NetworkSpec::parse_named("projector", text).map(|_| text.to_owned()),
+    }
 }
 
 /// A number of bytes, with K, M or G for thousands, millions or thousands of millions.

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use crate::context::Context;
+use crate::data::available_memory;
 use crate::error::{Error, Result};
 
 /// Multiplications of matrix products in `f32` in a second.
@@ -47,7 +48,7 @@ pub(crate) fn descent(n: usize, width: usize, kept: usize) -> f64 {
 /// An estimate of time.
 pub(crate) fn in_words(seconds: f64) -> String {
     match seconds {
-        s if s < 1.0 => "a second".to_owned(),
+        s if s < 1.5 => "a second".to_owned(),
         s if s < 100.0 => format!("{s:.0} seconds"),
         s if s < 6000.0 => format!("{:.0} minutes", s / 60.0),
         s => format!("{:.0} hours", s / 3600.0),
@@ -64,7 +65,14 @@ pub(crate) fn megabytes(bytes: usize) -> usize {
 /// # Errors
 /// When there is less than `bytes`; `what` names the work.
 pub(crate) fn beside(ctx: &Context, bytes: usize, what: &str) -> Result<Context> {
-    let Some(limit) = ctx.memory_limit() else { return Ok(ctx.clone()) };
+    let Some(limit) = ctx.memory_limit() else {
+        // Without a bound, what the system does not have is refused: it would end the process.
+        let free = available_memory();
+        return match bytes > free {
+            true => Err(too_little(bytes, free, format_args!("{what} beside the vectors"))),
+            false => Ok(ctx.clone()),
+        };
+    };
     match limit.checked_sub(bytes) {
         Some(left) => Ok(ctx.clone().memory(left)),
         None => Err(too_little(bytes, limit, format_args!("{what} beside the vectors"))),

@@ -4,6 +4,11 @@
 /// and what was expected.
 macro_rules! named {
     ($type:ty, $parameter:literal, $expected:literal, $($variant:ident = $name:literal),+) => {
+        impl $type {
+            /// The names, as they are typed.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self { $(Self::$variant => $name),+ })

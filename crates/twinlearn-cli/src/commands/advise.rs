@@ -1,9 +1,11 @@
 //! `twinlearn advise`
 
-use twinlearn::{Advice, Metric, OutputFile, Result, VectorSource, Verdict, advise};
+use twinlearn::{Advice, Metric, Result, VectorSource, Verdict, advise};
 use twinlearn_report::Report;
 
-use super::shared::{Memory, measured, name, write_html, write_json};
+use super::shared::{
+    Memory, check_outputs, create_html, create_json, measured, name, write_html, write_json,
+};
 use crate::args::AdviseArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
@@ -14,8 +16,9 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
-    let json = args.measuring.json.as_deref().map(OutputFile::create).transpose()?;
-    let html = args.measuring.html.as_deref().map(OutputFile::create).transpose()?;
+    let (json, html) = args.measuring.outputs();
+    check_outputs(&[json, html], &[Some(&x)], &[])?;
+    let (json, html) = (json.map(create_json).transpose()?, html.map(create_html).transpose()?);
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);
     let advice = advise(&ctx, &x, args.keep, &params)?;

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitData, FitReport, KnnGraph, Loss, Metric, Model, NestedReport, NetworkSpec, OutputFile,
-    Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate, read_integers,
-    sample_rows, write_npy_integers,
+    FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, NetworkSpec,
+    OutputFile, Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate,
+    read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
-use super::shared::{Described, Memory, measured, name, write_html};
+use super::shared::{Described, Memory, check_outputs, create_html, measured, name, write_html};
 use crate::args::FitArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, print, seconds};
@@ -26,6 +26,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         steps: args.log.as_deref(),
         tensorboard: args.tensorboard.as_deref(),
         folder: args.output_folder.as_deref(),
+        resume: args.resume,
     };
     let ctx = ui.context(&args.resources, logs)?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
@@ -44,10 +45,24 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
         });
     }
     let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
+    let [latest, best, last] = ["latest", "best", "final"].map(|name| {
+        let folder = args.output_folder.as_ref()?;
+        Some(folder.join(format!("{name}.{MODEL_ENDING}")))
+    });
+    // A run's own graph is read by the run.
+    let others = [&args.from, &args.knn, &args.labels, &args.texts];
+    let [output, save_knn, html, log] =
+        [&args.output, &args.save_knn, &args.html, &args.log].map(Option::as_deref);
+    check_outputs(
+        &[output, save_knn, html, log, latest.as_deref(), best.as_deref(), last.as_deref()],
+        &[Some(&x), queries.as_ref()],
+        &others.map(Option::as_deref),
+    )?;
     // Before the long work, so that a folder that cannot be written to fails at once.
-    let output = args.output.as_deref().map(OutputFile::create).transpose()?;
-    let save_knn = args.save_knn.as_deref().map(OutputFile::create).transpose()?;
-    let html = args.html.as_deref().map(OutputFile::create).transpose()?;
+    let create = |path, ending| OutputFile::create_as(path, &[ending]);
+    let output = output.map(|path| create(path, MODEL_ENDING)).transpose()?;
+    let save_knn = save_knn.map(|path| create(path, "npy")).transpose()?;
+    let html = html.map(create_html).transpose()?;
 
     let rows = args.fit_rows.filter(|&n| n < x.n_rows());
     let rows = rows.map(|n| sample_rows(params.seed, x.n_rows(), n));
@@ -254,7 +269,13 @@ fn summary(fit: &Fit) -> String {
             let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
             let _ = write!(text, " (PCA {pca})");
             if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
-                let _ = write!(text, "\n  verdict     {}", verdict(params, gain, form, &v.nested));
+                let queries = training.queries.as_ref().and_then(|q| q.validation.as_ref());
+                let verdict = match queries {
+                    // A fit for queries is judged by them, below.
+                    Some(_) => format!("rows: {}", gain.beside(&best_of(form))),
+                    None => verdict(params, gain, form, &v.nested),
+                };
+                let _ = write!(text, "\n  verdict     {verdict}");
             }
         }
         None => text.push_str("  recall      not measured: no rows held out"),
@@ -287,9 +308,13 @@ fn of_queries(record: &QueryRecord) -> String {
     text
 }
 
+fn best_of(form: &str) -> String {
+    format!("the best closed form, {form}")
+}
+
 /// What training was worth, beside the best of what needs none.
 fn verdict(params: &Params, gain: &Estimate, form: &str, nested: &[NestedReport]) -> String {
-    let beside = gain.beside(&format!("the best closed form, {form}"));
+    let beside = gain.beside(&best_of(form));
     let gains = |nested: &&NestedReport| nested.gain.is_some_and(|gain| gain.low > 0.0);
     let sizes: Vec<String> =
         nested.iter().filter(gains).map(|nested| nested.n_components.to_string()).collect();
@@ -297,6 +322,8 @@ fn verdict(params: &Params, gain: &Estimate, form: &str, nested: &[NestedReport]
         Solver::Pca if (gain.low, gain.high) == (0.0, 0.0) => {
             format!("{form} is the best closed form by other held-out rows")
         }
+        // Whitening gives up recall for ranking.
+        Solver::Sgd if params.whiten > 0.0 => beside,
         Solver::Sgd if gain.low <= 0.0 && sizes.is_empty() => {
             format!("training did not help here: {beside}; --solver pca does without it")
         }

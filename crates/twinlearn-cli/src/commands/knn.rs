@@ -6,7 +6,7 @@ use twinlearn::{
     KnnParams, OutputFile, Result, VectorSource, Vectors, knn_graph, knn_search, write_npy_integers,
 };
 
-use super::shared::Memory;
+use super::shared::{Memory, check_outputs};
 use crate::args::KnnArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
@@ -22,7 +22,8 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
     let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
-    let output = OutputFile::create(&args.output)?;
+    check_outputs(&[Some(&args.output)], &[Some(&x), queries.as_ref()], &[])?;
+    let output = OutputFile::create_as(&args.output, &["npy"])?;
     let queries = queries.map(|queries| memory.load(&ctx, queries)).transpose()?;
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use twinlearn::{
     Context, Error, FileVectors, Metric, OutputFile, Result, VectorSource, Vectors,
-    available_memory, read_integers,
+    available_memory, check_output, read_integers,
 };
 use twinlearn_report::Report;
 
@@ -69,6 +69,21 @@ impl Memory {
             None => ctx,
         }
     }
+}
+
+/// Refuses outputs that are inputs, or each other.
+pub(crate) fn check_outputs(
+    outputs: &[Option<&Path>],
+    sources: &[Option<&VectorSource>],
+    others: &[Option<&Path>],
+) -> Result<()> {
+    let mut taken: Vec<&Path> = sources.iter().flatten().flat_map(|x| x.files()).collect();
+    taken.extend(others.iter().flatten());
+    for output in outputs.iter().flatten() {
+        check_output(output, taken.iter().copied())?;
+        taken.push(output);
+    }
+    Ok(())
 }
 
 /// One number for each row, of a `.npy` file.
@@ -134,6 +149,14 @@ fn one_each<T>(path: &Path, found: Vec<T>, n_rows: usize) -> Result<Vec<T>> {
 /// The file name, for a heading.
 pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+pub(crate) fn create_json(path: &Path) -> Result<OutputFile> {
+    OutputFile::create_as(path, &["json"])
+}
+
+pub(crate) fn create_html(path: &Path) -> Result<OutputFile> {
+    OutputFile::create_as(path, &["html", "htm"])
 }
 
 pub(crate) fn write_json(file: Option<OutputFile>, value: &impl Serialize) -> Result<()> {

@@ -45,7 +45,14 @@ impl Destination {
         let target = match std::fs::read_link(path) {
             Ok(_) if is_file => path.canonicalize()?,
             // It leads to what does not exist yet.
-            Ok(link) => folder_of(path).join(link),
+            Ok(link) => {
+                let target = folder_of(path).join(link);
+                if target.is_symlink() {
+                    // It leads in a circle, or through another that leads nowhere.
+                    return Err(std::io::ErrorKind::NotFound.into());
+                }
+                target
+            }
             Err(_) => path.to_owned(),
         };
         let mut builder = tempfile::Builder::new();
@@ -94,6 +101,27 @@ impl OutputFile {
         let destination = Destination::of(path).map_err(|e| Error::io(path, "write", e))?;
         let destination = std::io::BufWriter::with_capacity(1 << 16, destination);
         Ok(Self { path: path.to_owned(), destination })
+    }
+
+    /// [`create`](Self::create) where the name of `path` ends in `.` and one of `endings`, or has no
+    /// ending: another would say that it is something else.
+    ///
+    /// # Errors
+    /// As `create`, and when the name ends otherwise.
+    pub fn create_as(path: impl AsRef<Path>, endings: &[&str]) -> Result<Self> {
+        let path = path.as_ref();
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        match ending {
+            // What follows the point of `model-v1.2` is no ending.
+            Some(ending)
+                if ending.contains(|c: char| !c.is_ascii_digit())
+                    && !endings.contains(&ending.as_str()) =>
+            {
+                let expected = format!("a name that ends in .{}", endings.join(" or ."));
+                Err(Error::file(path, expected, format_args!(".{ending}")))
+            }
+            _ => Self::create(path),
+        }
     }
 
     /// Appends bytes.

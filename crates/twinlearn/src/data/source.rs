@@ -91,6 +91,11 @@ impl VectorSource {
         Ok(Self { name: path.to_owned(), parts, n_rows, dim })
     }
 
+    /// The files, in order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
     /// The number of vectors, N.
     #[must_use]
     pub fn n_rows(&self) -> usize {

@@ -19,6 +19,9 @@ const SCHEMA_VERSION: u32 = 3;
 /// The first version with a checksum.
 const SEALED_VERSION: u32 = 2;
 
+/// What the names of models end in.
+pub const MODEL_ENDING: &str = "safetensors";
+
 /// What is read here.
 const MODEL: &str = "a twinlearn model (.safetensors)";
 
@@ -51,10 +54,11 @@ impl Model {
     /// bytes depend on nothing but the model.
     ///
     /// # Errors
-    /// When the file cannot be written; an older one is then untouched.
+    /// When the name of `path` has an ending other than `.safetensors`, or the file cannot be written;
+    /// an older one is then untouched.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let mut file = OutputFile::create(path)?;
+        let mut file = OutputFile::create_as(path, &[MODEL_ENDING])?;
         file.write_all(&self.to_bytes()?)?;
         file.commit()
     }
@@ -116,6 +120,10 @@ impl Model {
         let foreign = |actual: &dyn std::fmt::Display| (MODEL.to_owned(), actual.to_string());
         let mut arrays = Tensors::parse(bytes, MODEL)?;
         let broken = |e: serde_json::Error| foreign(&format_args!("metadata with {e}"));
+        let keys: Option<serde_json::Map<_, _>> = serde_json::from_str(&arrays.json).ok();
+        if keys.is_some_and(|keys| keys.contains_key("state")) {
+            return Err(foreign(&"a checkpoint, which a fit with resume goes on from"));
+        }
         let Version { schema_version } = serde_json::from_str(&arrays.json).map_err(broken)?;
         if schema_version > SCHEMA_VERSION {
             return Err((

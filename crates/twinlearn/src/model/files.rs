@@ -7,7 +7,7 @@ use half::f16;
 use super::{Model, ScalarQuantiser};
 use crate::context::{Context, Event, Stage};
 use crate::cost::{self, beside, in_words, megabytes};
-use crate::data::{OutputDtype, ReducedFile, VectorSource};
+use crate::data::{OutputDtype, ReducedFile, VectorSource, check_output};
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
 use crate::nn::encode_bytes;
@@ -65,7 +65,8 @@ impl Model {
     /// and `high`. Memory does not grow with N.
     ///
     /// # Errors
-    /// As [`transform`](Self::transform); when files cannot be read or written, or the extension is
+    /// As [`transform`](Self::transform); when `path` is one of the files of `source`; with f16 when a
+    /// number is beyond ±65504; when files cannot be read or written, or the extension is
     /// none of those; with int8 when the model has no ranges. An older file stays as it was.
     pub fn transform_file(
         &self,
@@ -75,6 +76,7 @@ impl Model {
         options: &TransformOptions,
     ) -> Result<()> {
         self.check_dim(source.dim())?;
+        check_output(path.as_ref(), source.files())?;
         let mut file = ReducedFile {
             path: path.as_ref(),
             n_components: self.n_components(),
@@ -106,6 +108,9 @@ impl Model {
                 self.transform_run(ctx, rows, run, first, options.l2_norm, block.as_mut_slice())?;
                 let done = first + rows.n_rows();
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
+                if dtype == OutputDtype::F16 {
+                    check_f16(&block, first)?;
+                }
                 Ok(to_bytes(&block, dtype, quantiser))
             })
         })
@@ -129,6 +134,24 @@ impl Model {
             megabytes(bytes),
             in_words(seconds)
         ))
+    }
+}
+
+/// Refuses what f16 would make infinite. `first` is the number of the first row.
+fn check_f16(rows: &Matrix, first: usize) -> Result<()> {
+    let infinite = |&v: &f32| f16::from_f32(v).is_infinite();
+    match rows.as_slice().iter().position(infinite) {
+        Some(at) => Err(Error::invalid(
+            "dtype",
+            "numbers within ±65504 for f16 (f32, or rows of length 1 by l2_norm, would hold them)",
+            format_args!(
+                "{:e} in row {}, column {} of the reduced vectors",
+                rows.as_slice()[at],
+                first + at / rows.cols(),
+                at % rows.cols()
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

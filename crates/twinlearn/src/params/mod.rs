@@ -232,6 +232,10 @@ impl TryFrom<Hyperparameters> for Params {
 
     fn try_from(h: Hyperparameters) -> Result<Self> {
         at_least("n_components", h.n_components, 1)?;
+        if h.n_components > MOST_COMPONENTS {
+            let expected = format_args!("at most {MOST_COMPONENTS}");
+            return Err(Error::invalid("n_components", expected, h.n_components));
+        }
         at_least("n_neighbors", h.n_neighbors, 1)?;
         check_method(h.knn_method, h.knn_approximation)?;
         at_least("epochs", h.epochs.unwrap_or(1), 1)?;
@@ -351,6 +355,9 @@ fn loss_of_before() -> Loss {
 fn default_noise() -> f64 {
     NOISE
 }
+
+/// Far more than anybody reduces to, and few enough for sizes to be multiplied.
+const MOST_COMPONENTS: usize = 1 << 20;
 
 fn at_least(name: &str, value: usize, least: usize) -> Result<()> {
     if value < least {

@@ -1,0 +1,68 @@
+//! Which files are the same, whatever they are called.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// By what a file is known.
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// One that exists: device and number.
+    #[cfg(unix)]
+    Inode(u64, u64),
+    /// One that does not exist yet, or where files have no numbers: folder and name.
+    Place(PathBuf, Option<OsString>),
+}
+
+/// Of a regular file, or of one that is not there yet: a FIFO or a device may be written to twice.
+fn identity(path: &Path) -> Option<Identity> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => None,
+        #[cfg(unix)]
+        Ok(found) => {
+            use std::os::unix::fs::MetadataExt;
+            Some(Identity::Inode(found.dev(), found.ino()))
+        }
+        #[cfg(not(unix))]
+        Ok(_) => Some(Identity::Place(path.canonicalize().ok()?, None)),
+        Err(_) => {
+            let folder = match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder,
+                _ => Path::new("."),
+            };
+            Some(Identity::Place(folder.canonicalize().ok()?, path.file_name().map(Into::into)))
+        }
+    }
+}
+
+/// Refuses an output that is one of `inputs`, or another output: writing it would lose them. Files
+/// are compared, not names.
+///
+/// # Errors
+/// When `output` is the same file as one of `inputs`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let x = folder.path().join("x.npy");
+/// std::fs::write(&x, "")?;
+/// assert!(twinlearn::check_output(folder.path().join("./x.npy"), [x.as_path()]).is_err());
+/// assert!(twinlearn::check_output(folder.path().join("z.npy"), [x.as_path()]).is_ok());
+/// # Ok(())
+/// # }
+/// ```
+pub fn check_output<'a>(
+    output: impl AsRef<Path>,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    let output = output.as_ref();
+    let Some(own) = identity(output) else { return Ok(()) };
+    match inputs.into_iter().find(|input| identity(input).as_ref() == Some(&own)) {
+        Some(input) => {
+            let expected = "an output that nothing else of this command reads or writes";
+            Err(Error::file(output, expected, format_args!("the file {}", input.display())))
+        }
+        None => Ok(()),
+    }
+}
