@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tracemalloc
 import types
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 import twinlearn
+from sklearn.neighbors import NearestNeighbors
 from twinlearn import TLDR, TwinlearnError
 from twinlearn._arrays import rows
 
@@ -68,6 +70,12 @@ KINDS: dict[str, Any] = {
     "polars lists": lambda x: pl.Series(x.tolist()),
     "arrow column": lambda x: pa.FixedSizeListArray.from_arrays(x.ravel(), x.shape[1]),
     "arrow slice": sliced_arrow,
+    "pandas frame of a column": lambda x: pd.DataFrame({"v": list(x)}),
+    "polars frame of a column": lambda x: pl.DataFrame({"v": x.tolist()}),
+    "polars lazy frame": lambda x: pl.LazyFrame({"v": x.tolist()}),
+    "polars lazy numbers": lambda x: pl.LazyFrame(x),
+    "arrow table of a column": lambda x: pa.table({"v": pa.array(x.tolist())}),
+    "arrow tensors": pa.FixedShapeTensorArray.from_numpy_ndarray,
     "arrow lists": lambda x: pa.array(x.tolist()),
     "arrow chunks": lambda x: pa.chunked_array(
         [pa.FixedSizeListArray.from_arrays(x[a : a + 150].ravel(), 24) for a in (0, 150, 300)]
@@ -177,3 +185,41 @@ def test_functions_take_the_same(x: Any) -> None:
         assert (twinlearn.knn_graph(KINDS[kind](x), k=3, metric="l2") == want).all()
         weight, bias = twinlearn.pca(KINDS[kind](x), 2)
         assert weight.shape == (2, 24) and bias.shape == (2,)
+
+
+def test_a_frame_with_vectors_among_other_columns_says_which_to_pass(x: Any) -> None:
+    pandas = pd.DataFrame({"id": range(400), "emb": list(x)})
+    tables = [pandas, pl.DataFrame({"id": range(400), "emb": x.tolist()})]
+    for frame in tables:
+        with pytest.raises(TwinlearnError, match=r"2 columns, of which 'emb' holds vectors"):
+            TLDR(n_components=4).fit(frame)
+
+
+def test_polars_needs_no_arrow(x: Any, fitted: TLDR, monkeypatch: Any) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pyarrow" else found(name)
+    )
+    for column in (pl.Series(x.tolist()), KINDS["polars column"](x)):
+        assert (fitted.transform(column) == fitted.transform(x)).all()
+    with pytest.raises(TwinlearnError, match="got none in row 1"):
+        fitted.transform(pl.Series([[1.0], None]))
+
+
+def test_graphs_as_other_libraries_give_them(x: Any) -> None:
+    search = NearestNeighbors(n_neighbors=6).fit(x)
+    distances, neighbors = search.kneighbors()
+    sparse = search.kneighbors_graph(mode="distance")
+    plain = TLDR(n_components=4, n_neighbors=6, metric="l2", epochs=1)
+    wanted = plain.fit(x, knn_graph=neighbors).transform(x)
+    for graph in [(distances, neighbors), (neighbors, distances), sparse, sparse.tocoo()]:
+        assert (plain.fit(x, knn_graph=graph).transform(x) == wanted).all()
+
+
+def test_a_generator_is_a_random_state(x: Any) -> None:
+    def fit(state: Any) -> Any:
+        return TLDR(n_components=4, epochs=1, random_state=state).fit(x).transform(x)
+
+    one, same, other = (fit(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()

@@ -431,3 +431,19 @@ def test_the_name_of_a_model_says_what_it_is(name: str, tmp_path: Path) -> None:
     with pytest.raises(TwinlearnError, match=r"a name that ends in \.safetensors"):
         tldr.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_originals_scripts_say() -> None:
+    x = np.random.default_rng(0).standard_normal((200, 8)).astype("f4")
+    z = TLDR(n_components=2, epochs=1).fit_transform(x, l2_norm=True)
+    assert np.allclose(np.linalg.norm(z, axis=1), 1)
+
+
+def test_a_model_is_saved_into_a_folder_that_is_made_and_loaded(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((200, 8)).astype("f4")
+    tldr = TLDR(n_components=2, encoder="mlp-1-8", epochs=1).fit(x)
+    path = tmp_path / "models" / "new" / "m.safetensors"
+    tldr.save(path)
+    loaded = twinlearn.load(path)
+    assert (loaded.transform(x) == tldr.transform(x)).all()
+    assert loaded.n_components == 2

@@ -11,6 +11,7 @@ An encoder that makes vectors smaller and keeps neighbours together, learned wit
 
 from ._evaluation import Advice, Estimate, Evaluation, advise, evaluate
 from ._functions import knn_graph, pca
+from ._load import load
 from ._page import Report
 from ._tldr import TLDR
 from ._twinlearn import TwinlearnError, __version__
@@ -26,5 +27,6 @@ __all__ = [
     "advise",
     "evaluate",
     "knn_graph",
+    "load",
     "pca",
 ]

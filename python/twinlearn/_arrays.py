@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import mmap
 import sys
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,11 @@ def from_columns(x: Any, name: str = "X") -> Any:
         # NumPy has no such type.
         return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     library = type(x).__module__.partition(".")[0]
+    if library in {"polars", "pandas", "pyarrow"}:
+        x = _one_column(x, library, name)
     if library == "polars" and type(x).__name__ == "Series" and x.dtype.is_nested():
+        if importlib.util.find_spec("pyarrow") is None:
+            return _from_polars(x, name)
         return _from_arrow(x.rechunk().to_arrow(), name)
     if library == "pandas" and type(x).__name__ == "Series":
         return _from_lists(x, name)
@@ -54,11 +59,56 @@ def from_columns(x: Any, name: str = "X") -> Any:
     return x
 
 
+def _one_column(x: Any, library: str, name: str) -> Any:
+    """The column of a frame that is one column of vectors; anything else as it is."""
+    kind = type(x).__name__
+    if kind == "LazyFrame":
+        x, kind = x.collect(), "DataFrame"
+    if kind == "Table" and library == "pyarrow":
+        columns = {field.name: hasattr(field.type, "value_type") for field in x.schema}
+    elif kind == "DataFrame" and library == "polars":
+        columns = {column: dtype.is_nested() for column, dtype in x.schema.items()}
+    elif kind == "DataFrame":
+        if all(dtype.kind in "fiub" for dtype in x.dtypes) or not x.columns.is_unique:
+            return x
+        columns = {column: _holds_vectors(x[column]) for column in x.columns}
+    else:
+        return x
+    vectors = [column for column, is_vectors in columns.items() if is_vectors]
+    if not vectors:
+        return x
+    if len(columns) == 1:
+        return x[vectors[0]]
+    column = vectors[0]
+    raise TwinlearnError(
+        f"{name}: expected columns of numbers or one column of vectors, "
+        f"got {len(columns)} columns, of which {column!r} holds vectors (pass that column: frame[{column!r}])"
+    )
+
+
+def _holds_vectors(column: Any) -> bool:
+    """Whether a column of pandas holds lists."""
+    if hasattr(column.dtype, "pyarrow_dtype"):
+        return hasattr(column.dtype.pyarrow_dtype, "value_type")
+    is_object = column.dtype == object
+    return bool(is_object and len(column) and isinstance(column.iloc[0], (list, tuple, np.ndarray)))
+
+
+def _from_polars(x: Any, name: str) -> Any:
+    """A column of lists or arrays, without arrow."""
+    if x.null_count():
+        row = int(np.flatnonzero(x.is_null().to_numpy())[0])
+        raise TwinlearnError(f"{name}: expected a vector in every row, got none in row {row}")
+    return _stacked(x.to_list(), name)
+
+
 def _from_arrow(x: Any, name: str) -> Any:
     if hasattr(x, "combine_chunks"):
         x = x.combine_chunks()
         if hasattr(x, "chunks"):  # older versions give one chunk, not an array
             x = x.chunk(0)
+    if hasattr(x, "storage"):  # tensors of one shape and other extensions
+        x = x.storage
     if x.null_count:
         row = int(np.flatnonzero(x.is_null().to_numpy(zero_copy_only=False))[0])
         raise TwinlearnError(f"{name}: expected a vector in every row, got none in row {row}")
@@ -84,6 +134,11 @@ def _from_arrow(x: Any, name: str) -> Any:
 def _from_lists(x: Any, name: str) -> Any:
     if hasattr(x.dtype, "pyarrow_dtype"):
         return _from_arrow(x.array.__arrow_array__(), name)
+    return _stacked(x, name)
+
+
+def _stacked(x: Any, name: str) -> Any:
+    """Lists of numbers, of one length."""
     rows = [np.asarray(row) for row in x]
     width = rows[0].shape if rows else (0,)
     for i, row in enumerate(rows):

@@ -113,6 +113,11 @@ def as_graph(graph: Any) -> tuple[NDArray[np.int64] | None, list[list[int]] | No
         return None, None
     if isinstance(graph, (str, os.PathLike)):
         graph = np.load(graph, allow_pickle=False)
+    if hasattr(graph, "tocsr"):
+        graph = _lists_of(graph.tocsr())
+    elif isinstance(graph, tuple) and len(graph) == 2 and _is_pair(*map(np.asarray, graph)):
+        # What a search gives beside the distances, on either side of them.
+        graph = next(a for a in map(np.asarray, graph) if a.dtype.kind in "iu")
     if isinstance(graph, (list, tuple)) and len({len(row) for row in graph}) > 1:
         return None, [[int(i) for i in row] for row in graph]
     array = np.asarray(graph)
@@ -122,3 +127,16 @@ def as_graph(graph: Any) -> tuple[NDArray[np.int64] | None, list[list[int]] | No
             f"got {array.dtype} of shape {array.shape}"
         )
     return np.ascontiguousarray(array, dtype=np.int64), None
+
+
+def _is_pair(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether these are neighbours and their distances, in either order."""
+    kinds = {a.dtype.kind in "iu", b.dtype.kind in "iu"}
+    return a.ndim == 2 and a.shape == b.shape and kinds == {True, False}
+
+
+def _lists_of(graph: Any) -> list[NDArray[Any]]:
+    """The neighbours of each row of a sparse graph, nearest first by the distances it holds."""
+    ends = zip(graph.indptr[:-1], graph.indptr[1:], strict=True)
+    order = [begin + np.argsort(graph.data[begin:end], kind="stable") for begin, end in ends]
+    return [graph.indices[places] for places in order]

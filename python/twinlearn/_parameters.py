@@ -170,6 +170,8 @@ class Parameters(BaseEstimator):
             return 0
         if isinstance(self.random_state, (int, np.integer)):
             return whole("random_state", self.random_state)
+        if isinstance(self.random_state, np.random.Generator):
+            return int(self.random_state.integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31))
 
     @staticmethod

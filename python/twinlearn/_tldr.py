@@ -58,7 +58,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     knn_approximation : {"low", "medium", "high"} or None, default=None
         Finds neighbours by product quantisation of this level.
     knn_graph : array of shape (n_samples, >= n_neighbors), list of lists, path or None
-        A graph computed before, instead of a search.
+        A graph computed before, instead of a search; also a pair of neighbours and distances, or
+        a sparse matrix of distances (scikit-learn's ``kneighbors_graph``).
     batch_size : int or None, default=None
         Anchors in a step: 128 with loss KL, 512 with BT, 256 with MSE (1024).
     scale_loss : float, default=1/32
@@ -89,7 +90,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Accepted for the original's sake: the best model is always kept in `output_folder`.
     verbose : int, default=0
         1 shows progress, 2 also prints what is done.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         The seed. None is the seed 0, or with ``init="model"`` that of the model: a fit repeats
         itself bit for bit unless asked otherwise.
     writer : object with ``add_scalar(tag, value, step)`` or None, default=None
@@ -345,9 +346,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         """`transform`, by the name that networks have for it."""
         return self.transform(X)
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+    def fit_transform(self, X: Any, y: Any = None, l2_norm: bool = False, **fit_params: Any) -> Any:
         """`fit`, then `transform` of the same rows."""
-        return self.fit(X, y, **fit_params).transform(X)
+        return self.fit(X, y, **fit_params).transform(X, l2_norm)
 
     def _validated(self, X: Any, reset: bool) -> NDArray[Any]:
         """Checks as scikit-learn wants them; values are checked by the engine, once."""
@@ -370,8 +371,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         Parameters
         ----------
         path : path
-            A name that ends in ``.safetensors``, or without an ending. An older file is replaced
-            when the new one is whole.
+            A name that ends in ``.safetensors``, or without an ending. Its folder is made where
+            there is none; an older file is replaced when the new one is whole.
 
         Raises
         ------
@@ -381,6 +382,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
             When the file cannot be written.
         """
         check_is_fitted(self, "_model")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._model.save(Path(path))
 
     @or_as_before

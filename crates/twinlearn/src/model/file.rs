@@ -54,11 +54,12 @@ impl Model {
     /// bytes depend on nothing but the model.
     ///
     /// # Errors
-    /// When the name of `path` has an ending other than `.safetensors`, or the file cannot be written;
+    /// When the name of `path` has an ending other than `.safetensors` (or `.pth`), or the file cannot be written;
     /// an older one is then untouched.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let mut file = OutputFile::create_as(path, &[MODEL_ENDING])?;
+        // The original's scripts say .pth.
+        let mut file = OutputFile::create_as(path, &[MODEL_ENDING, "pth"])?;
         file.write_all(&self.to_bytes()?)?;
         file.commit()
     }

@@ -157,7 +157,7 @@ impl<'a> Keeper<'a> {
         }
         let state = metadata.state;
         keeper.same(&path, &state.identity)?;
-        if let (Some(then), Some(now)) = keeper.lengthened(&state.identity) {
+        if let Some([then, now]) = keeper.lengthened(&state.identity) {
             ctx.warn(&format!(
                 "{}: lengthened from {then} to {now} epochs: from here on the learning rate is that of \
                  a run of {now}",
@@ -202,7 +202,7 @@ impl<'a> Keeper<'a> {
         {
             return fail("a run on this neighbour graph".into(), "one on another".into());
         }
-        let is_longer = self.lengthened(kept).1.is_some();
+        let is_longer = self.lengthened(kept).is_some();
         let json = |h: &Hyperparameters| serde_json::to_value(h).unwrap_or_default();
         let (own, kept) = (json(&own.hyperparameters), json(&kept.hyperparameters));
         let names = [&own, &kept].into_iter().filter_map(|h| h.as_object()).flat_map(|h| h.keys());
@@ -227,15 +227,15 @@ impl<'a> Keeper<'a> {
     }
 
     /// How many epochs the run in the folder was to have, and how many now, where these are more.
-    fn lengthened(&self, kept: &Identity) -> (Option<usize>, Option<usize>) {
-        let [now, then] = [&self.identity, kept].map(|of| of.hyperparameters.epochs);
-        (then, now.filter(|now| then.is_some_and(|then| *now > then)))
+    fn lengthened(&self, kept: &Identity) -> Option<[usize; 2]> {
+        let [then, now] = [kept, &self.identity].map(|of| of.hyperparameters.epochs);
+        Some([then?, now?]).filter(|[then, now]| now > then)
     }
 
     /// Whether the run that is taken up is to have more epochs than it had.
     pub(super) fn is_lengthened(&self) -> bool {
         let kept = self.latest.as_ref().map(|(state, _)| &state.identity);
-        kept.is_some_and(|kept| self.lengthened(kept).1.is_some())
+        kept.is_some_and(|kept| self.lengthened(kept).is_some())
     }
 
     /// The graph of the run that is taken up, if it is there.
