@@ -82,7 +82,8 @@ def _one_column(x: Any, library: str, name: str) -> Any:
     column = vectors[0]
     raise TwinlearnError(
         f"{name}: expected columns of numbers or one column of vectors, "
-        f"got {len(columns)} columns, of which {column!r} holds vectors (pass that column: frame[{column!r}])"
+        f"got {len(columns)} columns, of which {column!r} holds vectors "
+        f"(pass that column: frame[{column!r}])"
     )
 
 
