@@ -24,7 +24,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 # Their data have as few as 2 features.
 @pytest.mark.filterwarnings("ignore:n_components. lowered from 32 to")
-@pytest.mark.filterwarnings("ignore:encoder. mlp-1-16 with norm_layer BN (cannot begin|kept)")
+@pytest.mark.filterwarnings("ignore:encoder. mlp-1-16 (with norm_layer BN cannot begin|is not)")
 @parametrize_with_checks(
     expected_failed_checks=lambda estimator: (
         {}

@@ -193,13 +193,20 @@ impl Stages<'_> {
             return Ok(learned);
         }
         let told = match gain {
-            Some(gain) => gain.beside("the linear encoder of the same fit"),
-            None => {
-                "no rows held out to compare with the linear encoder of the same fit".to_owned()
+            Some(Estimate { low, high, .. }) => {
+                format!(
+                    "by held-out rows (95 %: {:+.1} to {:+.1} points)",
+                    100.0 * low,
+                    100.0 * high
+                )
             }
+            None => "as no rows were held out to tell".to_owned(),
         };
-        let encoder = &self.params.encoder;
-        self.ctx.warn(&format!("encoder: {encoder} keeps {told}: the linear one is the model"));
+        self.ctx.warn(&format!(
+            "encoder: {} is not ahead of the linear encoder of the same fit, {told}: the linear one is \
+             the model",
+            self.params.encoder
+        ));
         Ok(Learned { best: learned.best, ..linear.learned })
     }
 
