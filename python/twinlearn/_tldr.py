@@ -407,18 +407,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         OSError
             When it cannot be read.
 
-        Examples
+        See Also
         --------
-        >>> import tempfile
-        >>> import numpy as np
-        >>> from twinlearn import TLDR
-        >>> X = np.random.default_rng(0).standard_normal((100, 8))
-        >>> tldr = TLDR(n_components=2, loss="KL", batch_size=32).fit(X)
-        >>> with tempfile.NamedTemporaryFile() as file:
-        ...     tldr.save(file.name)
-        ...     other = TLDR().load(file.name, init=True)
-        >>> bool((other.transform(X) == tldr.transform(X)).all())
-        True
+        twinlearn.load : the same with ``init=True``, and an example.
         """
         model = _twinlearn.Model.load(Path(path))
         stored = json.loads(model.params())

@@ -1,8 +1,9 @@
-//! What can be asked for. Values that the library validates stay as they were typed.
+//! What can be asked for. Numbers are checked by the library.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use twinlearn::{
     Error, EvaluationParams, Init, KnnApproximation, KnnMethod, Loss, Metric, NetworkSpec,
@@ -66,25 +67,25 @@ pub(crate) struct FitArgs {
     pub(crate) n_neighbors: Option<usize>,
     /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
     #[arg(long, value_name = "SPEC", value_parser = encoder)]
-    pub(crate) encoder: Option<String>,
+    pub(crate) encoder: Option<NetworkSpec>,
     /// As --encoder, or none [default: none with loss KL, else mlp-1-256; reference recipe:
     /// mlp-2-2048]. Means loss BT where no loss is given. With loss MSE it gives back D dimensions.
     #[arg(long, value_name = "SPEC", value_parser = projector)]
-    pub(crate) projector: Option<String>,
+    pub(crate) projector: Option<Projector>,
     /// Normalisation in hidden layers: BN or LN [default: BN].
-    #[arg(long, value_name = "NORM", value_parser = choices(NormLayer::NAMES))]
-    pub(crate) norm_layer: Option<String>,
+    #[arg(long, value_name = "NORM", value_parser = choices::<NormLayer>(NormLayer::NAMES))]
+    pub(crate) norm_layer: Option<NormLayer>,
     /// How the encoder is found: sgd; or without training by pca, the form of it that keeps most
     /// held-out neighbours, or spectral, the closed form of twin learning [default: sgd].
-    #[arg(long, value_name = "SOLVER", value_parser = choices(Solver::NAMES))]
-    pub(crate) solver: Option<String>,
+    #[arg(long, value_name = "SOLVER", value_parser = choices::<Solver>(Solver::NAMES))]
+    pub(crate) solver: Option<Solver>,
     /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL
     /// with nothing chosen by hand [default: KL; reference recipe, and with a projector: BT].
-    #[arg(long, value_name = "LOSS", value_parser = choices(Loss::NAMES))]
-    pub(crate) loss: Option<String>,
+    #[arg(long, value_name = "LOSS", value_parser = choices::<Loss>(Loss::NAMES))]
+    pub(crate) loss: Option<Loss>,
     /// lars or adamw [default: lars with loss BT, else adamw].
-    #[arg(long, value_name = "OPTIMIZER", value_parser = choices(Optimizer::NAMES))]
-    pub(crate) optimizer: Option<String>,
+    #[arg(long, value_name = "OPTIMIZER", value_parser = choices::<Optimizer>(Optimizer::NAMES))]
+    pub(crate) optimizer: Option<Optimizer>,
     /// Weight of the off-diagonal part of loss BT [default: 0.0039]. Means loss BT where none is given.
     #[arg(long, value_name = "LAMBDA")]
     pub(crate) lambd: Option<f64>,
@@ -117,14 +118,14 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "R")]
     pub(crate) learning_rate: Option<f64>,
     /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
-    #[arg(long, value_name = "METRIC", value_parser = choices(Metric::NAMES))]
-    pub(crate) metric: Option<String>,
+    #[arg(long, value_name = "METRIC", value_parser = choices::<Metric>(Metric::NAMES))]
+    pub(crate) metric: Option<Metric>,
     /// How neighbours are found: auto, exact, descent or pq [default: auto].
-    #[arg(long, value_name = "METHOD", value_parser = choices(KnnMethod::NAMES))]
-    pub(crate) knn_method: Option<String>,
+    #[arg(long, value_name = "METHOD", value_parser = choices::<KnnMethod>(KnnMethod::NAMES))]
+    pub(crate) knn_method: Option<KnnMethod>,
     /// The level of product quantisation: low, medium or high.
-    #[arg(long, value_name = "LEVEL", value_parser = choices(KnnApproximation::NAMES))]
-    pub(crate) knn_approximation: Option<String>,
+    #[arg(long, value_name = "LEVEL", value_parser = choices::<KnnApproximation>(KnnApproximation::NAMES))]
+    pub(crate) knn_approximation: Option<KnnApproximation>,
     /// A neighbour graph computed before (.npy of integers, N × at least k).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) knn: Option<PathBuf>,
@@ -135,8 +136,8 @@ pub(crate) struct FitArgs {
     /// layers and loss KL the linear encoder that the same fit gives), pca, spectral or random
     /// [default: best for linear encoders, and with loss KL where hidden layers are wide enough to
     /// carry it (mlp: 2d); with other losses then pca; else random].
-    #[arg(long, value_name = "INIT", value_parser = choices(Init::NAMES))]
-    pub(crate) init: Option<String>,
+    #[arg(long, value_name = "INIT", value_parser = choices::<Init>(Init::NAMES))]
+    pub(crate) init: Option<Init>,
     /// A PCA start, which this implies, or a spectral one divides each column by its standard deviation
     /// to this power [default: 0.25 with loss BT, else 0.5].
     #[arg(long, value_name = "GAMMA")]
@@ -146,8 +147,8 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "GAMMA")]
     pub(crate) whiten: Option<f64>,
     /// The set of defaults: default or reference (the paper's).
-    #[arg(long, value_name = "RECIPE", value_parser = choices(Recipe::NAMES))]
-    pub(crate) recipe: Option<String>,
+    #[arg(long, value_name = "RECIPE", value_parser = choices::<Recipe>(Recipe::NAMES))]
+    pub(crate) recipe: Option<Recipe>,
     /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
     pub(crate) fit_rows: Option<usize>,
@@ -230,8 +231,8 @@ pub(crate) struct TransformArgs {
     #[arg(long)]
     pub(crate) l2_norm: bool,
     /// f32, f16 or int8 (by the ranges in the model) [default: what the output's name says, else f32].
-    #[arg(long, value_name = "DTYPE", value_parser = choices(OutputDtype::NAMES))]
-    pub(crate) dtype: Option<String>,
+    #[arg(long, value_name = "DTYPE", value_parser = choices::<OutputDtype>(OutputDtype::NAMES))]
+    pub(crate) dtype: Option<OutputDtype>,
     /// The column of the reduced vectors in a table.
     #[arg(long, value_name = "NAME", default_value = "reduced")]
     pub(crate) column: String,
@@ -261,15 +262,15 @@ pub(crate) struct KnnArgs {
     #[arg(short, long, value_name = "KNN")]
     pub(crate) output: PathBuf,
     /// How near rows are: cosine, ip or l2.
-    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices(Metric::NAMES))]
-    pub(crate) metric: String,
+    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices::<Metric>(Metric::NAMES))]
+    pub(crate) metric: Metric,
     /// How they are found: auto (exact while that takes minutes, else descent), exact, descent or
     /// pq (product quantisation).
-    #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = choices(KnnMethod::NAMES))]
-    pub(crate) method: String,
+    #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = choices::<KnnMethod>(KnnMethod::NAMES))]
+    pub(crate) method: KnnMethod,
     /// The level of product quantisation: low (32 bytes a row), medium (16) or high (8).
-    #[arg(long, value_name = "LEVEL", value_parser = choices(KnnApproximation::NAMES))]
-    pub(crate) approximation: Option<String>,
+    #[arg(long, value_name = "LEVEL", value_parser = choices::<KnnApproximation>(KnnApproximation::NAMES))]
+    pub(crate) approximation: Option<KnnApproximation>,
     /// Seed of the approximate methods.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -321,8 +322,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FILE", requires = "html")]
     pub(crate) texts: Option<PathBuf>,
     /// How near rows are: cosine, ip or l2 [default: the model's, else cosine].
-    #[arg(long, value_name = "METRIC", value_parser = choices(Metric::NAMES))]
-    pub(crate) metric: Option<String>,
+    #[arg(long, value_name = "METRIC", value_parser = choices::<Metric>(Metric::NAMES))]
+    pub(crate) metric: Option<Metric>,
     /// Judge no baselines.
     #[arg(long)]
     pub(crate) no_baselines: bool,
@@ -344,8 +345,8 @@ pub(crate) struct AdviseArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     pub(crate) keep: f64,
     /// How near rows are: cosine, ip or l2.
-    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices(Metric::NAMES))]
-    pub(crate) metric: String,
+    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices::<Metric>(Metric::NAMES))]
+    pub(crate) metric: Metric,
     /// Rows that everything is fitted on, at most.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) fit_rows: usize,
@@ -409,11 +410,6 @@ pub(crate) struct Measuring {
 }
 
 impl Measuring {
-    /// Where JSON and the page go.
-    pub(crate) fn outputs(&self) -> (Option<&Path>, Option<&Path>) {
-        (self.json.as_deref(), self.html.as_deref())
-    }
-
     pub(crate) fn params(&self, metric: Metric) -> EvaluationParams {
         EvaluationParams::default()
             .metric(metric)
@@ -435,22 +431,27 @@ pub(crate) struct Resources {
     pub(crate) memory: Option<usize>,
 }
 
-/// One of some names; their help says which.
-fn choices(names: &'static [&'static str]) -> PossibleValuesParser {
-    PossibleValuesParser::new(names)
+/// One of some names.
+fn choices<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = Error> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
-/// What describes an encoder.
-fn encoder(text: &str) -> Result<String, Error> {
-    NetworkSpec::parse_named("encoder", text).map(|_| text.to_owned())
+fn encoder(text: &str) -> Result<NetworkSpec, Error> {
+    NetworkSpec::parse_named("encoder", text)
 }
 
-/// What describes a projector.
-fn projector(text: &str) -> Result<String, Error> {
-    match text {
-        "none" => Ok(text.to_owned()),
-        _ => NetworkSpec::parse_named("projector", text).map(|_| text.to_owned()),
-    }
+/// A projector, or that there is to be none.
+#[derive(Clone, Debug)]
+pub(crate) struct Projector(pub(crate) Option<NetworkSpec>);
+
+fn projector(text: &str) -> Result<Projector, Error> {
+    Ok(Projector(match text {
+        "none" => None,
+        text => Some(NetworkSpec::parse_named("projector", text)?),
+    }))
 }
 
 /// A number of bytes, with K, M or G for thousands, millions or thousands of millions.

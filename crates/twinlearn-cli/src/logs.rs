@@ -25,7 +25,7 @@ pub(crate) struct Logs<'a> {
     pub(crate) tensorboard: Option<&'a Path>,
     /// The run's folder, which is made later: a log may lie in it.
     pub(crate) folder: Option<&'a Path>,
-    /// Whether they go on from where a run was broken off.
+    /// Whether the run is resumed, and its logs with it.
     pub(crate) resume: bool,
 }
 
@@ -42,14 +42,12 @@ impl Logs<'_> {
             }
             // An unwritable place fails now, not after the graph.
             drop(OutputFile::create(path)?);
-            let resume = self.resume;
-            logs.push(Box::new(JsonLines { file: Growing::new(path), resume }));
+            logs.push(Box::new(JsonLines(Growing::new(path, self.resume))));
         }
         if let Some(folder) = self.tensorboard {
             make(folder)?;
             drop(OutputFile::create(folder.join("events"))?);
-            let resume = self.resume;
-            logs.push(Box::new(Events { file: Growing::new(folder), resume }));
+            logs.push(Box::new(Events(Growing::new(folder, self.resume))));
         }
         Ok(logs)
     }
@@ -65,6 +63,8 @@ pub(crate) trait Log: Send + Sync {
 /// refused before it leaves an older log as it was.
 struct Growing<W> {
     path: PathBuf,
+    /// Whether it goes on from the step of a checkpoint.
+    resume: bool,
     state: Mutex<State<W>>,
 }
 
@@ -75,8 +75,8 @@ enum State<W> {
 }
 
 impl<W> Growing<W> {
-    fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Mutex::new(State::Waiting) }
+    fn new(path: &Path, resume: bool) -> Self {
+        Self { path: path.to_owned(), resume, state: Mutex::new(State::Waiting) }
     }
 
     fn write<E: std::fmt::Display>(
@@ -100,12 +100,9 @@ impl<W> Growing<W> {
     }
 }
 
-struct JsonLines {
-    file: Growing<BufWriter<File>>,
-    resume: bool,
-}
+struct JsonLines(Growing<BufWriter<File>>);
 
-/// Opens a log to go on with at a step: what there is of it and of later ones is made again.
+/// Opens a log to append to from a step: its lines from there on are removed.
 fn from_step(path: &Path, step: usize) -> io::Result<File> {
     #[derive(serde::Deserialize)]
     struct Line {
@@ -128,13 +125,13 @@ impl Log for JsonLines {
     fn step(&self, report: &StepReport) {
         let open = |path: &Path| {
             // Only a file has something to go on from.
-            let file = match self.resume && path.is_file() {
+            let file = match self.0.resume && path.is_file() {
                 true => from_step(path, report.step),
                 false => File::create(path),
             };
             file.map(BufWriter::new)
         };
-        self.file.write(open, |file| -> io::Result<()> {
+        self.0.write(open, |file| -> io::Result<()> {
             serde_json::to_writer(&mut *file, report)?;
             file.write_all(b"\n")?;
             file.flush()
@@ -144,10 +141,7 @@ impl Log for JsonLines {
     fn epoch(&self, _: &EpochReport) {}
 }
 
-struct Events {
-    file: Growing<EventWriter<BufWriter<File>>>,
-    resume: bool,
-}
+struct Events(Growing<EventWriter<BufWriter<File>>>);
 
 impl Events {
     fn scalars(&self, step: usize, values: &[(&str, f64)]) {
@@ -157,7 +151,7 @@ impl Events {
             let (now, id) = (now.as_secs(), std::process::id());
             let name = format!("events.out.tfevents.{now:010}.twinlearn.{id}");
             let mut events = EventWriter::create(folder.join(name), EventWriterConfig::default())?;
-            if self.resume {
+            if self.0.resume {
                 // TensorBoard then drops what older files have of this step and later ones.
                 let start =
                     SessionLog { status: SessionStatus::Start.into(), ..SessionLog::default() };
@@ -172,7 +166,7 @@ impl Events {
                 .iter()
                 .try_for_each(|&(tag, value)| events.write_scalar(tag, step as i64, value as f32))
         };
-        self.file.write(open, write);
+        self.0.write(open, write);
     }
 }
 

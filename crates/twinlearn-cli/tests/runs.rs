@@ -151,7 +151,7 @@ fn a_folder_has_one_run_at_a_time_and_its_graph_is_found_again() {
     assert_eq!(folder.fails(&[&args[..], &["--seed", "1"]].concat()), wanted);
     child.kill().unwrap();
     child.wait().unwrap();
-    // It was broken off before its first checkpoint, but the graph is there and is not looked for.
+    // It was killed before its first checkpoint; its graph is there, and is not searched for again.
     assert!(!folder.path("run/latest.safetensors").exists());
     let (out, _) = folder.ok(&[&args[..], &["--resume"]].concat());
     assert!(!out.contains("\n  knn "), "{out}");

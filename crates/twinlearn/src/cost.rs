@@ -65,18 +65,13 @@ pub(crate) fn megabytes(bytes: usize) -> usize {
 /// # Errors
 /// When there is less than `bytes`; `what` names the work.
 pub(crate) fn beside(ctx: &Context, bytes: usize, what: &str) -> Result<Context> {
-    let Some(limit) = ctx.memory_limit() else {
-        // Without a bound, what the system does not have is refused: it would end the process.
-        let free = available_memory();
-        return match bytes > free {
-            true => Err(too_little(bytes, free, format_args!("{what} beside the vectors"))),
-            false => Ok(ctx.clone()),
-        };
+    // Without a bound, what the system does not have is refused: it would end the process.
+    let limit = ctx.memory_limit().unwrap_or_else(available_memory);
+    let Some(left) = limit.checked_sub(bytes) else {
+        return Err(too_little(bytes, limit, format_args!("{what} beside the vectors")));
     };
-    match limit.checked_sub(bytes) {
-        Some(left) => Ok(ctx.clone().memory(left)),
-        None => Err(too_little(bytes, limit, format_args!("{what} beside the vectors"))),
-    }
+    let ctx = ctx.clone();
+    Ok(if ctx.memory_limit().is_some() { ctx.memory(left) } else { ctx })
 }
 
 /// The refusal of what takes `bytes` where there are `limit`.

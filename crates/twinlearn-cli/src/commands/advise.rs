@@ -3,22 +3,18 @@
 use twinlearn::{Advice, Metric, Result, VectorSource, Verdict, advise};
 use twinlearn_report::Report;
 
-use super::shared::{
-    Memory, check_outputs, create_html, create_json, measured, name, write_html, write_json,
-};
+use super::shared::{Memory, create_outputs, measured, name, write_html, write_json};
 use crate::args::AdviseArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print};
 
 pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
-    let metric: Metric = args.metric.parse()?;
+    let metric = args.metric;
     let params = args.measuring.params(metric).fit_rows(args.fit_rows);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = VectorSource::open(&args.x)?;
-    let (json, html) = args.measuring.outputs();
-    check_outputs(&[json, html], &[Some(&x)], &[])?;
-    let (json, html) = (json.map(create_json).transpose()?, html.map(create_html).transpose()?);
+    let [json, html] = create_outputs(&args.measuring, &[Some(&x)], &[])?;
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);
     let advice = advise(&ctx, &x, args.keep, &params)?;

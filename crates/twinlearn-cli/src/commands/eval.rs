@@ -9,8 +9,8 @@ use twinlearn::{
 use twinlearn_report::Report;
 
 use super::shared::{
-    Described, Memory, check_outputs, create_html, create_json, measured, name, read_labels,
-    read_lines, write_html, write_json,
+    Described, Memory, create_outputs, measured, name, read_labels, read_lines, write_html,
+    write_json,
 };
 use crate::args::EvalArgs;
 use crate::logs::Logs;
@@ -21,7 +21,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let models = args.model.iter().map(Model::load).collect::<Result<Vec<_>>>()?;
     let metrics: Vec<Metric> = models.iter().map(|model| model.params().metric).collect();
     let metric = match (&args.metric, &metrics[..]) {
-        (Some(text), _) => text.parse()?,
+        (Some(metric), _) => *metric,
         (None, [first, rest @ ..]) => match rest.iter().find(|other| *other != first) {
             Some(other) => {
                 return Err(Error::Invalid {
@@ -50,7 +50,6 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         }
         _ => None,
     };
-    let (json, html) = args.measuring.outputs();
     let files = [
         &args.labels,
         &args.query_labels,
@@ -61,13 +60,11 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     ];
     let files = files.into_iter().map(Option::as_deref);
     let of_models = args.model.iter().map(|path| Some(path.as_path()));
-    check_outputs(
-        &[json, html],
+    let [json, html] = create_outputs(
+        &args.measuring,
         &[Some(&x), queries.as_ref(), reduced.as_ref(), reduced_queries.as_ref()],
         &files.chain(of_models).collect::<Vec<_>>(),
     )?;
-    // Before the long work, so that a folder that cannot be written to fails at once.
-    let (json, html) = (json.map(create_json).transpose()?, html.map(create_html).transpose()?);
 
     let mut load =
         |source: Option<VectorSource>| source.map(|source| memory.load(&ctx, source)).transpose();
@@ -88,7 +85,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         data = data.qrels(qrels);
     }
     let paths: Vec<&Path> = args.model.iter().chain(&args.reduced).map(PathBuf::as_path).collect();
-    // Files of one name in several folders are told apart by these.
+    // Files of one name in several folders are called by their paths.
     let name_of =
         |path: &PathBuf| match paths.iter().filter(|other| name(other) == name(path)).count() {
             1 => name(path),

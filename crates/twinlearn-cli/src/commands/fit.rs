@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, NetworkSpec,
-    OutputFile, Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate,
-    read_integers, sample_rows, write_npy_integers,
+    FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, OutputFile,
+    Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate, read_integers,
+    sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
 use super::shared::{Described, Memory, check_outputs, create_html, measured, name, write_html};
-use crate::args::FitArgs;
+use crate::args::{FitArgs, Projector};
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, print, seconds};
 
@@ -143,10 +143,10 @@ fn check_effects(args: &FitArgs, params: &Params) -> Result<()> {
         refuse("snapshot_every", every.map(|every| every.to_string()), expected())?;
     }
     if args.knn.is_some() {
-        for (name, given) in
-            [("knn_method", &args.knn_method), ("knn_approximation", &args.knn_approximation)]
-        {
-            refuse(name, given.clone(), "none beside --knn, a graph that is there".to_owned())?;
+        let method = args.knn_method.map(|method| method.to_string());
+        let approximation = args.knn_approximation.map(|level| level.to_string());
+        for (name, given) in [("knn_method", method), ("knn_approximation", approximation)] {
+            refuse(name, given, "none beside --knn, a graph that is there".to_owned())?;
         }
     }
     Ok(())
@@ -159,22 +159,16 @@ fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
         ($($field:ident),+) => {
             $(if let Some(value) = args.$field { builder = builder.$field(value); })+
         };
-        (parsed: $($field:ident),+) => {
-            $(if let Some(text) = &args.$field { builder = builder.$field(text.parse()?); })+
-        };
     }
     set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
     set!(lambd, tau, noise, pca_power, whiten, validation_fraction, query_share, seed);
-    set!(parsed: norm_layer, metric, knn_method, knn_approximation, init, recipe, solver, loss);
-    set!(parsed: optimizer);
-    if let Some(text) = &args.encoder {
-        builder = builder.encoder(NetworkSpec::parse_named("encoder", text)?);
+    set!(norm_layer, metric, knn_method, init, recipe, solver, loss, optimizer);
+    set!(knn_approximation);
+    if let Some(spec) = &args.encoder {
+        builder = builder.encoder(spec.clone());
     }
-    if let Some(text) = &args.projector {
-        builder = builder.projector(match text.as_str() {
-            "none" => None,
-            text => Some(NetworkSpec::parse_named("projector", text)?),
-        });
+    if let Some(Projector(spec)) = &args.projector {
+        builder = builder.projector(spec.clone());
     }
     if let Some(sizes) = &args.nested {
         builder = builder.nested(sizes.clone());

@@ -12,11 +12,10 @@ use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
-    let approximation = args.approximation.as_deref().map(str::parse).transpose()?;
     let params = KnnParams::new(args.n_neighbors)
-        .metric(args.metric.parse()?)
-        .method(args.method.parse()?)
-        .approximation(approximation)
+        .metric(args.metric)
+        .method(args.method)
+        .approximation(args.approximation)
         .seed(args.seed);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;

@@ -10,7 +10,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use crate::args::Resources;
+use crate::args::{Measuring, Resources};
 
 /// Bytes that the program takes of a bound on memory, and each of its threads, whatever they work on:
 /// stacks, the buffers of matrix products, and what the heap has in pieces.
@@ -151,8 +151,17 @@ pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-pub(crate) fn create_json(path: &Path) -> Result<OutputFile> {
-    OutputFile::create_as(path, &["json"])
+/// Begins the JSON and the page of a measurement, which are no inputs: before the long work, so that a
+/// folder that cannot be written to fails at once.
+pub(crate) fn create_outputs(
+    measuring: &Measuring,
+    sources: &[Option<&VectorSource>],
+    others: &[Option<&Path>],
+) -> Result<[Option<OutputFile>; 2]> {
+    let [json, html] = [&measuring.json, &measuring.html].map(Option::as_deref);
+    check_outputs(&[json, html], sources, others)?;
+    let json = json.map(|path| OutputFile::create_as(path, &["json"])).transpose()?;
+    Ok([json, html.map(create_html).transpose()?])
 }
 
 pub(crate) fn create_html(path: &Path) -> Result<OutputFile> {

@@ -12,7 +12,7 @@ use crate::ui::{Ui, print, seconds};
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
     let options = TransformOptions::default()
         .l2_norm(args.l2_norm)
-        .dtype(args.dtype.as_deref().map(str::parse).transpose()?)
+        .dtype(args.dtype)
         .column(&args.column)
         .keep_original(args.keep_original);
     let ctx = ui.context(&args.resources, Logs::default())?;

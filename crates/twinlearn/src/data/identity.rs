@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::output::folder_of;
 use crate::error::{Error, Result};
 
 /// By what a file is known.
@@ -15,7 +16,7 @@ enum Identity {
     Place(PathBuf, Option<OsString>),
 }
 
-/// Of a regular file, or of one that is not there yet: a FIFO or a device may be written to twice.
+/// By what the file is known; none of a FIFO or a device, which may be written to twice.
 fn identity(path: &Path) -> Option<Identity> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => None,
@@ -27,11 +28,8 @@ fn identity(path: &Path) -> Option<Identity> {
         #[cfg(not(unix))]
         Ok(_) => Some(Identity::Place(path.canonicalize().ok()?, None)),
         Err(_) => {
-            let folder = match path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            Some(Identity::Place(folder.canonicalize().ok()?, path.file_name().map(Into::into)))
+            let folder = folder_of(path).canonicalize().ok()?;
+            Some(Identity::Place(folder, path.file_name().map(Into::into)))
         }
     }
 }

@@ -169,7 +169,7 @@ fn without_path(e: std::io::Error) -> std::io::Error {
 }
 
 /// The folder a file is in.
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -40,8 +40,8 @@ pub(super) fn sizes(
         (Some(given), _) => (n, given.n_rows().min(params.n_queries)),
         (None, Some(count)) => (n - count, params.n_queries.min(count / 2)),
         (None, None) => {
-            let share = (n / 10).max(LEAST_QUERIES.min(n / 4));
-            (n - params.n_queries.min(share), params.n_queries.min(share))
+            let queries = params.n_queries.min((n / 10).max(LEAST_QUERIES.min(n / 4)));
+            (n - queries, queries)
         }
     };
     [left.min(most), queries]

@@ -96,7 +96,6 @@ pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix) -> Result<Estimate> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::Matrix;
 
     /// Rows of independent uniform numbers in columns of other spreads.
     fn rows(n: usize, seed: u64) -> Matrix {

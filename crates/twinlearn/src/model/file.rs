@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, Ranges, ScalarQuantiser, TrainingRecord};
@@ -47,6 +48,8 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Version {
     schema_version: u32,
+    /// What a checkpoint has.
+    state: Option<IgnoredAny>,
 }
 
 impl Model {
@@ -54,8 +57,8 @@ impl Model {
     /// bytes depend on nothing but the model.
     ///
     /// # Errors
-    /// When the name of `path` has an ending other than `.safetensors` (or `.pth`), or the file cannot be written;
-    /// an older one is then untouched.
+    /// When the name of `path` has an ending other than `.safetensors` (or `.pth`), or the file
+    /// cannot be written; an older one is then untouched.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         // The original's scripts say .pth.
@@ -121,11 +124,11 @@ impl Model {
         let foreign = |actual: &dyn std::fmt::Display| (MODEL.to_owned(), actual.to_string());
         let mut arrays = Tensors::parse(bytes, MODEL)?;
         let broken = |e: serde_json::Error| foreign(&format_args!("metadata with {e}"));
-        let keys: Option<serde_json::Map<_, _>> = serde_json::from_str(&arrays.json).ok();
-        if keys.is_some_and(|keys| keys.contains_key("state")) {
+        let Version { schema_version, state } =
+            serde_json::from_str(&arrays.json).map_err(broken)?;
+        if state.is_some() {
             return Err(foreign(&"a checkpoint, which a fit with resume goes on from"));
         }
-        let Version { schema_version } = serde_json::from_str(&arrays.json).map_err(broken)?;
         if schema_version > SCHEMA_VERSION {
             return Err((
                 format!("a model of schema version up to {SCHEMA_VERSION}"),

@@ -108,10 +108,7 @@ impl Model {
                 self.transform_run(ctx, rows, run, first, options.l2_norm, block.as_mut_slice())?;
                 let done = first + rows.n_rows();
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
-                if dtype == OutputDtype::F16 {
-                    check_f16(&block, first)?;
-                }
-                Ok(to_bytes(&block, dtype, quantiser))
+                to_bytes(&block, first, dtype, quantiser)
             })
         })
     }
@@ -137,33 +134,35 @@ impl Model {
     }
 }
 
-/// Refuses what f16 would make infinite. `first` is the number of the first row.
-fn check_f16(rows: &Matrix, first: usize) -> Result<()> {
-    let infinite = |&v: &f32| f16::from_f32(v).is_infinite();
-    match rows.as_slice().iter().position(infinite) {
-        Some(at) => Err(Error::invalid(
-            "dtype",
-            "numbers within ±65504 for f16 (f32, or rows of length 1 by l2_norm, would hold them)",
-            format_args!(
-                "{:e} in row {}, column {} of the reduced vectors",
-                rows.as_slice()[at],
-                first + at / rows.cols(),
-                at % rows.cols()
-            ),
-        )),
-        None => Ok(()),
-    }
-}
-
-fn to_bytes(rows: &Matrix, dtype: OutputDtype, quantiser: Option<&ScalarQuantiser>) -> Vec<u8> {
-    match (dtype, quantiser) {
+/// The numbers of rows as they are written; f16 refuses what it would make infinite. `first` is the
+/// number of the first row.
+fn to_bytes(
+    rows: &Matrix,
+    first: usize,
+    dtype: OutputDtype,
+    quantiser: Option<&ScalarQuantiser>,
+) -> Result<Vec<u8>> {
+    Ok(match (dtype, quantiser) {
         (OutputDtype::F16, _) => {
             let half: Vec<f16> = rows.as_slice().iter().map(|&v| f16::from_f32(v)).collect();
+            if let Some(at) = half.iter().position(|v| v.is_infinite()) {
+                return Err(Error::invalid(
+                    "dtype",
+                    "numbers within ±65504 for f16 (f32, or rows of length 1 by l2_norm, would hold \
+                     them)",
+                    format_args!(
+                        "{:e} in row {}, column {} of the reduced vectors",
+                        rows.as_slice()[at],
+                        first + at / rows.cols(),
+                        at % rows.cols()
+                    ),
+                ));
+            }
             bytemuck::cast_slice(&half).to_vec()
         }
         (OutputDtype::Int8, Some(quantiser)) => {
             bytemuck::cast_slice(&quantiser.encode(rows)).to_vec()
         }
         _ => bytemuck::cast_slice(rows.as_slice()).to_vec(),
-    }
+    })
 }

@@ -230,7 +230,8 @@ mod tests {
             prop_assume!(layers != widths);
             let text = format!("flinear-{layers}{}", "-7".repeat(widths));
             let message = text.parse::<NetworkSpec>().unwrap_err().to_string();
-            let want = format!("flinear-{layers} to be followed by 1 ");
+            let number = if layers == 1 { "1 width".into() } else { format!("1 or {layers} widths") };
+            let want = format!("flinear-{layers} to be followed by {number}");
             prop_assert!(message.contains(&want), "{message}");
         }
 

@@ -50,12 +50,6 @@ pub(super) struct Learned {
     pub(super) trained: Trained,
 }
 
-/// A linear encoder, trained.
-struct Linear {
-    map: LinearMap,
-    learned: Learned,
-}
-
 impl Stages<'_> {
     pub(super) fn learn(
         &self,
@@ -148,7 +142,12 @@ impl Stages<'_> {
             (Init::Best, true) => best.as_ref().map(|best| best.map.clone()),
             (Init::Best, false) => {
                 let linear = || self.linear(material, all_forms, &[]);
-                Some(clock.time(Stage::Linear, || Ok::<_, Error>(linear()?.map))?)
+                let encoder = clock.time(Stage::Linear, linear)?.trained.networks.encoder;
+                let Some((weight, bias)) = encoder.as_linear() else {
+                    return Err(Error::invalid("encoder", "a linear one", "another"));
+                };
+                let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
+                Some(LinearMap { weight: weight.clone(), bias })
             }
             _ => None,
         };
@@ -182,7 +181,7 @@ impl Stages<'_> {
         let given = self.validation.is_some() || self.queries.is_some();
         let watch = material.watch.filter(|_| given || !material.split.watched.is_empty());
         let gain = watch.map(|watch| {
-            let [ours, theirs] = [&learned, &linear.learned].map(|learned| {
+            let [ours, theirs] = [&learned, &linear].map(|learned| {
                 let scores = watch.scores_of(&self.ctx, &learned.trained.networks.encoder)?;
                 Result::Ok(scores.into_iter().flat_map(|(_, scores)| scores).collect::<Vec<f64>>())
             });
@@ -207,7 +206,7 @@ impl Stages<'_> {
              the model",
             self.params.encoder
         ));
-        Ok(Learned { best: learned.best, ..linear.learned })
+        Ok(Learned { best: learned.best, ..linear })
     }
 
     /// The linear encoder that the same fit gives.
@@ -216,7 +215,7 @@ impl Stages<'_> {
         material: &Material<'_>,
         forms: Option<&Forms>,
         nested: &[usize],
-    ) -> Result<Linear> {
+    ) -> Result<Learned> {
         self.ctx.stage(Stage::Linear, 1, || {
             let params = self.params.changed(|p| {
                 p.encoder = NetworkSpec::linear();
@@ -230,13 +229,7 @@ impl Stages<'_> {
                 false => Some(linear.forms(material.split, material.pairs, material.queries)?),
             };
             let (forms, mut clock) = (own.as_ref().or(forms), Clock::default());
-            let learned = linear.learn(material, forms, Reporting::default(), &mut clock)?;
-            let Some((weight, bias)) = learned.trained.networks.encoder.as_linear() else {
-                return Err(Error::invalid("encoder", "a linear one", "another"));
-            };
-            let bias = bias.map_or_else(|| vec![0.0; weight.rows()], <[f32]>::to_vec);
-            let map = LinearMap { weight: weight.clone(), bias };
-            Ok(Linear { map, learned })
+            linear.learn(material, forms, Reporting::default(), &mut clock)
         })
     }
 
