@@ -36,6 +36,10 @@ pub(crate) enum Purpose {
     Anchors = 11,
     /// The order of queries in an epoch, and the rows drawn from their lists.
     Queries = 12,
+    /// The rows that an approximate search is measured on.
+    Probes = 13,
+    /// Rows that an iteration for leading axes begins with.
+    Subspace = 14,
 }
 
 /// The generator for `purpose` in round `round` (an epoch, or 0) of a run with this seed.

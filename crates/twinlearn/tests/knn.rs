@@ -62,6 +62,62 @@ fn descent_finds_nearly_all() {
     }
 }
 
+/// Numbers from −1 to 1, the same for every run.
+fn noise(n: usize, dim: usize, seed: u64) -> Matrix {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+    };
+    Matrix::new(n, dim, (0..n * dim).map(|_| next()).collect()).unwrap()
+}
+
+/// Rows about as many centres, at this share of what these spread by.
+fn clusters(n: usize, dim: usize, count: usize, spread: f32) -> Matrix {
+    let (centres, own) = (noise(count, dim, 1), noise(n, dim, 2));
+    let value = |i: usize| {
+        let (row, j) = (i / dim, i % dim);
+        centres.row(row % count)[j] + spread * own.row(row)[j]
+    };
+    Matrix::new(n, dim, (0..n * dim).map(value).collect()).unwrap()
+}
+
+/// What rounding to bf16 drowns: what is near in a tight cluster, or among many rows in few dimensions.
+#[test]
+fn descent_tells_near_rows_apart() {
+    let ctx = context();
+    let offset = {
+        let mut x = clusters(6000, 2, 40, 0.001);
+        x.as_mut_slice().iter_mut().for_each(|v| *v = 60.0 + 180.0 * *v);
+        x
+    };
+    let mut twice = clusters(3000, 24, 10, 0.01);
+    twice.as_mut_slice().copy_within(0..1500 * 24, 1500 * 24);
+    for (name, x, metric) in [
+        ("clusters of 10 %", clusters(6000, 16, 24, 0.1), Metric::L2),
+        ("clusters of 1 %", clusters(6000, 16, 24, 0.01), Metric::L2),
+        ("clusters of .1 %", clusters(6000, 16, 24, 0.001), Metric::L2),
+        ("wide clusters", clusters(3000, 400, 30, 0.02), Metric::Cosine),
+        ("clusters by product", clusters(6000, 16, 24, 0.01), Metric::Ip),
+        ("cities", offset, Metric::L2),
+        ("a square", noise(8000, 2, 3), Metric::L2),
+        ("every row twice", twice, Metric::L2),
+    ] {
+        let params = KnnParams::new(10).metric(metric);
+        let exact = knn_graph(&ctx, &x, &params.method(KnnMethod::Exact)).unwrap();
+        let found = knn_graph(&ctx, &x, &params.method(KnnMethod::Descent)).unwrap();
+        check_lists(&found, 10);
+        // Rows as near as the last are as good.
+        let near = |i: usize| {
+            let of = |j: u32| metric.distance(x.row(i), x.row(j as usize));
+            let farthest = of(exact.neighbors(i)[9]);
+            found.neighbors(i).iter().filter(|&&j| of(j) <= farthest).count()
+        };
+        let recall = (0..x.rows()).map(near).sum::<usize>() as f64 / (10 * x.rows()) as f64;
+        assert!(recall > 0.95, "{name}: recall {recall}");
+    }
+}
+
 #[test]
 fn approximate_methods_give_the_same_bits_at_any_number_of_threads() {
     let x = real();

@@ -15,8 +15,8 @@ use crate::names::named;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KnnMethod {
-    /// Exact while that takes minutes at most by estimate, else descent; product quantisation
-    /// where an approximation level is given.
+    /// Exact while that takes minutes at most by estimate, else descent, or exact after all where
+    /// descent finds too few; product quantisation where an approximation level is given.
     #[default]
     Auto,
     /// Every pair, by bounds where they pay. The result is brute force's in `f64`.
@@ -71,6 +71,8 @@ impl KnnApproximation {
 /// machine that the estimate was tuned on: some minutes. A fixed number, so that one set is
 /// searched in one way everywhere.
 const AUTO_EXACT: f64 = 240e9;
+/// Where descent finds too few, `auto` searches exactly if that is at most so many times as large.
+const MOST: f64 = 10.0;
 
 /// What neighbours are looked for, and how.
 ///
@@ -166,31 +168,39 @@ pub(crate) fn graph_of_checked(
     let ids = match (method, approximation) {
         (KnnMethod::Pq, level) => quantised(level.unwrap_or(KnnApproximation::Medium)),
         (KnnMethod::Auto, Some(level)) => quantised(level),
-        _ => ctx.stage(Stage::Knn, x.n_rows(), || {
-            if method == KnnMethod::Descent {
-                return descent::search(ctx, x, k, metric, seed);
-            }
-            let search = GraphSearch::new(ctx, x, k, metric)?;
-            if method == KnnMethod::Auto && descends(ctx, search.cost()) {
-                drop(search);
-                return descent::search(ctx, x, k, metric, seed);
-            }
-            search.run(k)
+        _ => ctx.stage(Stage::Knn, x.n_rows(), || match method {
+            KnnMethod::Descent => Ok(descent::search(ctx, x, k, metric, seed)?.told(ctx)),
+            KnnMethod::Exact => GraphSearch::new(ctx, x, k, metric)?.run(k),
+            _ => automatic(ctx, x, (k, metric, seed), AUTO_EXACT),
         }),
     }?;
     Ok(KnnGraph::new(x.n_rows(), ids))
 }
 
-/// Whether `auto` descends, told with the estimate when it does.
-fn descends(ctx: &Context, cost: f64) -> bool {
-    if cost <= AUTO_EXACT {
-        return false;
+/// Exact search where that costs at most `most_exact`, else descent, or exact after all where descent
+/// finds too few.
+fn automatic(
+    ctx: &Context,
+    x: &dyn Vectors,
+    (k, metric, seed): (usize, Metric, u64),
+    most_exact: f64,
+) -> Result<Vec<u32>> {
+    let search = GraphSearch::new(ctx, x, k, metric)?;
+    let cost = search.cost();
+    if cost <= most_exact {
+        return search.run(k);
     }
+    drop(search);
     ctx.emit(&Event::Plan(&format!(
         "method auto: descent, as exact search would take about {:.0} minutes of one thread",
         cost / 60e9
     )));
-    true
+    let found = descent::search(ctx, x, k, metric, seed)?;
+    if found.is_enough() || cost > MOST * most_exact {
+        return Ok(found.told(ctx));
+    }
+    ctx.emit(&Event::Plan("method auto: exact search, as descent found too few"));
+    GraphSearch::new(ctx, x, k, metric)?.run(k)
 }
 
 /// The `n_neighbors` nearest rows of `base` to each row of `queries`, row after row, best first;
@@ -294,5 +304,54 @@ pub(crate) fn check_method(
             level,
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rand::Rng;
+
+    use super::*;
+    use crate::context::{Observer, lock};
+    use crate::linalg::Matrix;
+    use crate::random::{Purpose, generator};
+
+    /// What was planned and warned of.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Observer for Told {
+        fn on_event(&self, event: &Event<'_>) {
+            if let Event::Plan(text) | Event::Warning(text) = event {
+                lock(&self.0).push((*text).to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn auto_searches_exactly_where_descent_finds_too_few() {
+        // Without any structure neighbours of neighbours are like all other rows.
+        let (n, dim, k) = (6000, 300, 3);
+        let mut rng = generator(0, Purpose::Sample, 0);
+        let data = (0..n * dim).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).collect();
+        let x = Matrix::new(n, dim, data).unwrap();
+        let told = Arc::new(Told::default());
+        let ctx = Context::with_threads(2).unwrap().observer(told.clone());
+        let cost = GraphSearch::new(&ctx, &x, k, Metric::L2).unwrap().cost();
+        let run = |most_exact| {
+            lock(&told.0).clear();
+            let ids = automatic(&ctx, &x, (k, Metric::L2, 0), most_exact).unwrap();
+            (ids, lock(&told.0).join("\n"))
+        };
+        let (exact, plans) = run(cost);
+        assert!(plans.starts_with("exact search"), "{plans}");
+        let (found, plans) = run(cost / 2.0);
+        assert_eq!(found, exact);
+        assert!(plans.contains("method auto: exact search, as descent found too few"), "{plans}");
+        let (found, plans) = run(cost / (2.0 * MOST));
+        assert_ne!(found, exact);
+        assert!(plans.contains(" rows only; knn_method exact finds all"), "{plans}");
     }
 }

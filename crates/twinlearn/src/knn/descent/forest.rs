@@ -7,13 +7,12 @@ use super::space::Space;
 use crate::context::{Context, runs};
 use crate::error::Result;
 use crate::linalg::kernels::{arch, select};
-use crate::linalg::{MatMut, MatRef, matmul_here};
 use crate::random::{Purpose, below, generator};
 
 /// About the rows of a leaf.
 const LEAF: usize = 240;
 /// Leading coordinates that rows are split by.
-const WIDTH: usize = 32;
+pub(super) const WIDTH: usize = 32;
 /// Rows a task handles at once.
 const PIECE: usize = 1 << 14;
 /// Columns that a row's limit is good for.
@@ -119,13 +118,9 @@ pub(super) fn look(
     ctx.try_for_each_chunk(&mut pieces, 1, |leaf, piece| {
         let lists = &mut *piece[0];
         let ids = &order[leaves.start(leaf)..][..lists.len()];
-        let (n, width) = (ids.len(), space.width());
-        let mut rows = vec![0.0; n * width];
-        rows.chunks_exact_mut(width).zip(ids).for_each(|(row, &id)| space.unpack(id, row));
+        let n = ids.len();
         let offsets: Vec<f32> = ids.iter().map(|&id| space.offset(id)).collect();
-        let rows = MatRef::new(&rows, n, width);
-        let mut products = vec![0.0; n * n];
-        matmul_here(1.0, rows, rows.t(), 0.0, MatMut::new(&mut products, n, n));
+        let products = space.pairs(ids);
         let mut found = Vec::with_capacity(STRIP);
         for (i, (list, products)) in lists.iter_mut().zip(products.chunks_exact(n)).enumerate() {
             if list.entries().is_empty() {

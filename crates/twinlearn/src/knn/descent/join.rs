@@ -88,7 +88,7 @@ struct Workspace {
     stamp: u32,
     candidates: Vec<u32>,
     row: Vec<f32>,
-    products: Vec<f32>,
+    scores: Vec<f32>,
 }
 
 /// One round.
@@ -138,13 +138,11 @@ impl Workspace {
 
     /// Shows `row` its candidates.
     fn look(&mut self, space: &Space, row: u32, list: &mut List) {
-        let Self { candidates, row: own, products, .. } = self;
+        let Self { candidates, row: own, scores, .. } = self;
         own.resize(space.width(), 0.0);
         space.unpack(row, own);
-        space.products(own, candidates, products);
-        let offset = space.offset(row);
-        for (&other, &product) in candidates.iter().zip(&*products) {
-            let score = product + (space.offset(other) + offset);
+        space.scores(row, own, candidates, scores);
+        for (&other, &score) in candidates.iter().zip(&*scores) {
             if score >= list.limit() {
                 list.offer(score, other);
             }

@@ -6,25 +6,52 @@ use crate::context::{Context, runs};
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::frame::Frame;
-use crate::linalg::kernels::{arch, scores, unpack};
+use crate::linalg::kernels::{arch, half_distances, products, unpack};
+use crate::linalg::{MatMut, MatRef, matmul_here};
 
 /// Rows of a block in the pass that makes them.
 const BLOCK: usize = 256;
 /// Coordinates that rows are padded to a multiple of, with zeros.
 const LANES: usize = 32;
 
-/// Rows by position, with the score s(x, y) = u · u' + a + a', in which u are the leading
-/// coordinates and what is left out of two rows is taken to be orthogonal.
+/// How coordinates are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precision {
+    /// As `bf16`. A row is read many times from memory and added up once, so half the bytes are nearly
+    /// half the time. Rounding (2⁻⁹ of each coordinate) drowns what is nearer than that to each other.
+    Half,
+    /// As `f32`, and compared by differences: whatever differs in the rows differs here.
+    Whole,
+}
+
+/// Rows by position, with a score of pairs that falls as the distance rises. u are the leading
+/// coordinates of z, and a as in `frame`:
 ///
-/// A row is read many times from memory and added up once, so it is kept in half the bytes:
-/// word j of `words` holds coordinates j and j + width/2 as `bf16`, whose rounding (2⁻⁹ of each)
-/// is far below what is left out.
+/// ```text
+/// s(x, y) = u · u' + a + a'                   (half)
+/// s(x, y) = −‖u − u'‖²/2 + b + b',  b = a + ‖z‖²/2   (whole; b = 0 under l2 and cosine)
+/// ```
+///
+/// Half takes what is left out of two rows to be orthogonal, whole takes it to be equal, as it is of
+/// rows of one tight cluster.
 pub(super) struct Space {
+    precision: Precision,
+    /// In half word j of a row holds coordinates j and j + width/2, in whole coordinate j.
     words: Vec<u32>,
     width: usize,
     offsets: Vec<f32>,
     /// The number of the row at each position.
     ids: Vec<u32>,
+}
+
+impl Precision {
+    /// Words of a row.
+    fn stride(self, width: usize) -> usize {
+        match self {
+            Self::Half => width / 2,
+            Self::Whole => width,
+        }
+    }
 }
 
 /// Coordinates of a row, padding included, when `axes` are kept.
@@ -34,8 +61,8 @@ fn padded(axes: usize) -> usize {
 
 impl Space {
     /// Bytes of a row.
-    pub(super) fn row_bytes(axes: usize) -> usize {
-        padded(axes) * 2 + 4 + 4
+    pub(super) fn row_bytes(precision: Precision, axes: usize) -> usize {
+        4 * precision.stride(padded(axes)) + 4 + 4
     }
 
     /// All rows, at the positions of their numbers.
@@ -44,14 +71,16 @@ impl Space {
         frame: &Frame,
         x: &dyn Vectors,
         norms: &[f64],
+        precision: Precision,
         axes: usize,
     ) -> Result<Self> {
         let (n, dim, width) = (x.n_rows(), x.dim(), padded(axes));
-        let mut words = vec![0; n * width / 2];
+        let stride = precision.stride(width);
+        let mut words = vec![0; n * stride];
         let blocks: Vec<_> = runs(n, BLOCK).collect();
         let mut offsets = vec![0.0; n];
         let mut pieces: Vec<(&mut [u32], &mut [f32])> =
-            words.chunks_mut(BLOCK * width / 2).zip(offsets.chunks_mut(BLOCK)).collect();
+            words.chunks_mut(BLOCK * stride).zip(offsets.chunks_mut(BLOCK)).collect();
         ctx.try_for_each_chunk(&mut pieces, 1, |b, piece| {
             let (words, offsets) = &mut piece[0];
             let block = blocks[b].clone();
@@ -59,15 +88,21 @@ impl Space {
             x.read_rows(block.start, &mut raw)?;
             let mut z = raw.clone();
             frame.move_rows(&mut z, norms[block.clone()].iter().copied());
-            offsets.copy_from_slice(&frame.offsets(&raw, &z));
+            match precision {
+                Precision::Half => offsets.copy_from_slice(&frame.offsets(&raw, &z)),
+                Precision::Whole => offsets.copy_from_slice(&frame.remainders(&raw, &z)),
+            }
             let u = frame.turn(&z);
             let rows = u.chunks_exact(u.len() / block.len());
-            for (words, u) in words.chunks_exact_mut(width / 2).zip(rows) {
-                pack(u, words);
+            for (words, u) in words.chunks_exact_mut(stride).zip(rows) {
+                match precision {
+                    Precision::Half => pack(u, words),
+                    Precision::Whole => words.iter_mut().zip(u).for_each(|(w, v)| *w = v.to_bits()),
+                }
             }
             Ok(())
         })?;
-        Ok(Self { words, width, offsets, ids: (0..n as u32).collect() })
+        Ok(Self { precision, words, width, offsets, ids: (0..n as u32).collect() })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,28 +123,67 @@ impl Space {
     }
 
     fn words(&self, position: u32) -> &[u32] {
-        let width = self.width / 2;
-        &self.words[position as usize * width..][..width]
+        let stride = self.precision.stride(self.width);
+        &self.words[position as usize * stride..][..stride]
     }
 
     /// The coordinates of a row.
     pub(super) fn unpack(&self, position: u32, out: &mut [f32]) {
-        unpack(arch(), self.words(position), out);
+        let words = self.words(position);
+        match self.precision {
+            Precision::Half => unpack(arch(), words, out),
+            Precision::Whole => {
+                out.iter_mut().zip(words).for_each(|(v, &w)| *v = f32::from_bits(w));
+            }
+        }
     }
 
     /// The first coordinates of a row, at most half of them.
     pub(super) fn head(&self, position: u32, n: usize) -> impl Iterator<Item = f32> {
-        self.words(position).iter().take(n).map(|word| f32::from_bits(word & 0xffff_0000))
+        let mask = match self.precision {
+            Precision::Half => 0xffff_0000,
+            Precision::Whole => !0,
+        };
+        self.words(position).iter().take(n).map(move |word| f32::from_bits(word & mask))
     }
 
-    /// The products u · u' of a row with others.
-    pub(super) fn products(&self, row: &[f32], others: &[u32], out: &mut Vec<f32>) {
-        scores(arch(), row, &self.words, others, out);
+    /// The scores of a row, at some position and with these coordinates, with others.
+    pub(super) fn scores(&self, position: u32, row: &[f32], others: &[u32], out: &mut Vec<f32>) {
+        match self.precision {
+            Precision::Half => products(arch(), row, &self.words, others, out),
+            Precision::Whole => half_distances(arch(), row, &self.words, others, out),
+        }
+        let own = self.offset(position);
+        for (score, &other) in out.iter_mut().zip(others) {
+            *score += self.offset(other) + own;
+        }
+    }
+
+    /// Of every pair of some rows the part of the score that offsets are added to.
+    pub(super) fn pairs(&self, rows: &[u32]) -> Vec<f32> {
+        let (n, width) = (rows.len(), self.width);
+        let mut all = vec![0.0; n * width];
+        all.chunks_exact_mut(width).zip(rows).for_each(|(out, &id)| self.unpack(id, out));
+        let mut found = vec![0.0; n * n];
+        match self.precision {
+            Precision::Half => {
+                let all = MatRef::new(&all, n, width);
+                matmul_here(1.0, all, all.t(), 0.0, MatMut::new(&mut found, n, n));
+            }
+            Precision::Whole => {
+                let mut distances = Vec::new();
+                for (row, out) in all.chunks_exact(width).zip(found.chunks_exact_mut(n)) {
+                    half_distances(arch(), row, &self.words, rows, &mut distances);
+                    out.copy_from_slice(&distances);
+                }
+            }
+        }
+        found
     }
 
     /// Moves the rows so that the one at `order[i]` comes to position i.
     pub(super) fn arrange(&mut self, order: &[u32]) {
-        let width = self.width / 2;
+        let width = self.precision.stride(self.width);
         let mut row = vec![0; width];
         let mut placed = vec![false; order.len()];
         // Along each cycle of the permutation, so that no second copy is needed.

@@ -16,7 +16,7 @@ pub(crate) use exact::{dot_f64, squared_distance_f64};
 pub(crate) use gemm::{Tile, gemm_tile, gram_tile};
 pub use heap::share_one_heap;
 pub(crate) use rows::{move_rows, squares};
-pub(crate) use score::{scores, select, unpack};
+pub(crate) use score::{half_distances, products, select, unpack};
 
 /// The instruction set that kernels run in: the best that this machine has.
 pub(crate) fn arch() -> pulp::Arch {

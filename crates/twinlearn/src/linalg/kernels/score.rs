@@ -4,20 +4,20 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// The products of `row` with the rows `ids` of `words`, of which word j holds coordinates j and
 /// j + width/2 as `bf16`.
-pub(crate) fn scores(arch: Arch, row: &[f32], words: &[u32], ids: &[u32], out: &mut Vec<f32>) {
+pub(crate) fn products(arch: Arch, row: &[f32], words: &[u32], ids: &[u32], out: &mut Vec<f32>) {
     out.clear();
     out.resize(ids.len(), 0.0);
-    arch.dispatch(Scores { row, words, ids, out });
+    arch.dispatch(Products { row, words, ids, out });
 }
 
-struct Scores<'a> {
+struct Products<'a> {
     row: &'a [f32],
     words: &'a [u32],
     ids: &'a [u32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Scores<'_> {
+impl WithSimd for Products<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -44,6 +44,56 @@ fn halves<S: Simd>(simd: S, word: S::u32s) -> (S::f32s, S::f32s) {
     let high = simd.and_u32s(word, simd.splat_u32s(0xffff_0000));
     let low = simd.wrapping_dyn_shl_u32s(word, simd.splat_u32s(16));
     (simd.transmute_f32s_u32s(high), simd.transmute_f32s_u32s(low))
+}
+
+/// −‖row − y‖²/2 for the rows y of `rows` (one coordinate a word, as the bits of an `f32`) with these
+/// `ids`.
+pub(crate) fn half_distances(
+    arch: Arch,
+    row: &[f32],
+    rows: &[u32],
+    ids: &[u32],
+    out: &mut Vec<f32>,
+) {
+    out.clear();
+    out.resize(ids.len(), 0.0);
+    arch.dispatch(HalfDistances { row, rows, ids, out });
+}
+
+struct HalfDistances<'a> {
+    row: &'a [f32],
+    rows: &'a [u32],
+    ids: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for HalfDistances<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { row, rows, ids, out } = self;
+        let width = row.len();
+        let (own, _) = S::as_simd_f32s(row);
+        for (out, &id) in out.iter_mut().zip(ids) {
+            let (other, _) = S::as_simd_u32s(&rows[id as usize * width..][..width]);
+            let mut sums = [simd.splat_f32s(0.0); 2];
+            let add = |sum: &mut S::f32s, a: S::f32s, word: S::u32s| {
+                let difference = simd.sub_f32s(a, simd.transmute_f32s_u32s(word));
+                *sum = simd.mul_add_f32s(difference, difference, *sum);
+            };
+            let (pairs, last) = other.as_chunks::<2>();
+            let (own_pairs, own_last) = own.as_chunks::<2>();
+            for (&[a, b], &[x, y]) in own_pairs.iter().zip(pairs) {
+                add(&mut sums[0], a, x);
+                add(&mut sums[1], b, y);
+            }
+            if let (&[a], &[x]) = (own_last, last) {
+                add(&mut sums[0], a, x);
+            }
+            *out = -0.5 * simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
+        }
+    }
 }
 
 /// The coordinates that `words` hold, in order.
@@ -121,7 +171,7 @@ impl WithSimd for Select<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::kernels::dot_f64;
+    use crate::linalg::kernels::{dot_f64, squared_distance_f64};
     use half::bf16;
     use proptest::prelude::*;
 
@@ -146,10 +196,29 @@ mod tests {
                 unpack(arch, &words[..32], &mut row);
                 prop_assert_eq!(&row, &rounded[0]);
                 let mut out = Vec::new();
-                scores(arch, &row, &words, &ids, &mut out);
+                products(arch, &row, &words, &ids, &mut out);
                 for (&got, &id) in out.iter().zip(&ids) {
                     let want = dot_f64(&row, &rounded[id as usize]);
                     prop_assert!((f64::from(got) - want).abs() < 1e-4, "{} {}", got, want);
+                }
+            }
+        }
+
+        #[test]
+        fn half_distances_are_those_of_the_rows(
+            rows in proptest::collection::vec(proptest::collection::vec(-2.0f32..2.0, 96), 1..20),
+        ) {
+            // Beside each other, and far from the origin.
+            let rows: Vec<Vec<f32>> =
+                rows.iter().map(|r| r.iter().map(|v| 1000.0 + v / 64.0).collect()).collect();
+            let words: Vec<u32> = rows.iter().flatten().map(|v| v.to_bits()).collect();
+            let ids: Vec<u32> = (0..rows.len() as u32).rev().collect();
+            for arch in archs() {
+                let mut out = Vec::new();
+                half_distances(arch, &rows[0], &words, &ids, &mut out);
+                for (&got, &id) in out.iter().zip(&ids) {
+                    let want = -0.5 * squared_distance_f64(&rows[0], &rows[id as usize]);
+                    prop_assert!((f64::from(got) - want).abs() <= 1e-5 * want.abs(), "{} {}", got, want);
                 }
             }
         }
