@@ -14,10 +14,12 @@
 //! Under cosine and inner product no form takes the mean off; under l2 all do.
 
 use crate::context::Context;
+use crate::cost;
 use crate::data::Vectors;
 use crate::error::Result;
-use crate::linalg::{MatRef, Matrix, gram, symmetric_eigen};
+use crate::linalg::{Effort, MatRef, Matrix, gram, leading_eigen, symmetric_eigen};
 use crate::pairs::Pairs;
+use crate::params::Params;
 use crate::pca::{LinearMap, Moments, Pca};
 use crate::random::{Purpose, below, generator};
 
@@ -58,7 +60,35 @@ impl Form {
     }
 }
 
-/// All forms, at every d.
+/// Which axes are sought: at most so many of each form, and all of those that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// The largest d of [`ClosedForms::maps`].
+    pub(crate) most: usize,
+    /// All axes of the second moment: [`ClosedForms::second`] is a basis.
+    pub(crate) basis: bool,
+    /// All axes of C: what every map makes of the rows is asked.
+    pub(crate) spreads: bool,
+}
+
+impl Wanted {
+    /// What a fit of rows of dimension `dim` wants.
+    pub(crate) fn of(params: &Params, dim: usize) -> Self {
+        Self {
+            most: params.n_components.min(dim),
+            basis: params.is_listed(),
+            spreads: !params.encoder.hidden().is_empty(),
+        }
+    }
+
+    /// All axes of rows of dimension `dim`.
+    #[cfg(test)]
+    pub(crate) fn all(dim: usize) -> Self {
+        Self { most: dim, basis: true, spreads: true }
+    }
+}
+
+/// All forms, at every d up to the most wanted.
 pub(crate) struct ClosedForms {
     pca: Pca,
     is_centred: bool,
@@ -66,6 +96,7 @@ pub(crate) struct ClosedForms {
     second: Option<(Vec<f64>, Matrix<f64>)>,
     neighbours: Option<Matrix<f64>>,
     queries: Option<Matrix<f64>>,
+    most: usize,
 }
 
 impl ClosedForms {
@@ -76,16 +107,28 @@ impl ClosedForms {
         moments: &Moments,
         differences: Option<&Matrix<f64>>,
         is_centred: bool,
+        wanted: Wanted,
     ) -> Result<Self> {
+        let Wanted { most, basis, spreads } = wanted;
         let second = if is_centred { moments.covariance.clone() } else { moments.second() };
         let mixed = differences.and_then(|l| mixed(&second, SHARE, l));
-        Ok(Self {
-            pca: Pca::of(ctx, moments)?,
-            is_centred,
-            second: if is_centred { None } else { Some(symmetric_eigen(ctx, second)?) },
-            neighbours: mixed.map(|m| symmetric_eigen(ctx, m).map(|(_, axes)| axes)).transpose()?,
-            queries: None,
-        })
+        let second = match is_centred {
+            true => None,
+            false if basis => Some(symmetric_eigen(ctx, second)?),
+            false => Some(leading_eigen(ctx, second, most, None, Effort::EXACT)?),
+        };
+        let near = second.as_ref().map(|(_, axes)| axes);
+        let whole = spreads || is_centred && basis;
+        let pca = Pca::of(ctx, moments, if whole { None } else { Some((most, near)) })?;
+        let mut forms = Self { pca, is_centred, second, neighbours: None, queries: None, most };
+        forms.neighbours = mixed.map(|mixed| forms.leading(ctx, mixed)).transpose()?;
+        Ok(forms)
+    }
+
+    /// The leading axes of a matrix that is not far from S.
+    fn leading(&self, ctx: &Context, a: Matrix<f64>) -> Result<Matrix<f64>> {
+        let near = self.second.as_ref().map_or(self.pca.axes(), |(_, axes)| axes);
+        leading_eigen(ctx, a, self.most, Some(near), Effort::EXACT).map(|(_, axes)| axes)
     }
 
     /// With the form for queries that have such moments, beside rows with those.
@@ -98,7 +141,7 @@ impl ClosedForms {
         let nothing = vec![0.0; rows.mean.len()];
         let origin = if self.is_centred { &rows.mean } else { &nothing };
         let axes = match mixed(&rows.about(origin), 0.5, &queries.about(origin)) {
-            Some(mixed) => Some(symmetric_eigen(ctx, mixed)?.1),
+            Some(mixed) => Some(self.leading(ctx, mixed)?),
             None => None,
         };
         Ok(Self { queries: axes, ..self })
@@ -117,8 +160,8 @@ impl ClosedForms {
         }
     }
 
-    /// The maps to `n_components` ≤ D axes by name, plain PCA first; that for queries among them where
-    /// they are for some.
+    /// The maps to `n_components` axes, no more than are wanted, by name, plain PCA first; that for
+    /// queries among them where they are for some.
     pub(crate) fn maps(
         &self,
         n_components: usize,
@@ -148,6 +191,15 @@ impl ClosedForms {
     pub(crate) fn pca_map(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let map = self.pca.projection(n_components, power)?;
         Ok(if self.is_centred { map } else { map.without_bias() })
+    }
+
+    /// About the seconds of one thread that [`new`](Self::new) takes of so many rows, moments and
+    /// differences included.
+    pub(crate) fn seconds(n_rows: usize, dim: usize, wanted: Wanted) -> f64 {
+        let some = cost::leading(dim, wanted.most, Effort::EXACT);
+        let of = |whole: bool| if whole { cost::eigen(dim) } else { some };
+        let rows = (n_rows + n_rows.min(DIFFERENCES)) as f64;
+        cost::product(rows * (dim * dim) as f64) + of(wanted.basis) + of(wanted.spreads) + some
     }
 
     /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use crate::context::Context;
 use crate::data::available_memory;
 use crate::error::{Error, Result};
+use crate::linalg::{Effort, leading_work};
 
 /// Multiplications of matrix products in `f32` in a second.
 const MULTIPLICATIONS: f64 = 30e9;
@@ -29,10 +30,18 @@ pub(crate) fn reading(bytes: f64) -> f64 {
     bytes / BYTES
 }
 
-/// Seconds of the principal axes of `n` rows: a covariance and an eigenproblem.
-pub(crate) fn axes(n: usize, dim: usize) -> f64 {
-    let dim = dim as f64;
-    product(n as f64 * dim * dim / 2.0) + dim.powi(3) / EIGEN
+/// Seconds of all axes of a covariance.
+pub(crate) fn eigen(dim: usize) -> f64 {
+    (dim as f64).powi(3) / EIGEN
+}
+
+/// Seconds of `p` leading axes of a covariance.
+pub(crate) fn leading(dim: usize, p: usize, effort: Effort) -> f64 {
+    match leading_work(dim, p, effort) {
+        // In f64, of which registers hold half as many.
+        Some(multiplications) => 2.0 * product(multiplications),
+        None => eigen(dim),
+    }
 }
 
 /// Seconds of an exact search over all coordinates, at most.

@@ -56,6 +56,7 @@ mod params;
 mod pca;
 mod random;
 mod schedule;
+mod span;
 mod spectral;
 mod trainer;
 

@@ -5,9 +5,12 @@ use rand::Rng;
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatRef, Matrix, column_sums, eigen_bytes, gram, symmetric_eigen};
+use crate::linalg::{
+    Effort, MatRef, Matrix, column_sums, eigen_bytes, gram, leading_eigen, symmetric_eigen,
+};
 use crate::nn::{Network, encode};
 use crate::random::{Purpose, generator};
+use crate::span::Span;
 
 /// Rows read at once: one product each.
 const ROWS: usize = 1024;
@@ -18,15 +21,20 @@ pub struct Pca {
     mean: Vec<f64>,
     /// σ, falling.
     std: Vec<f64>,
-    /// Row i is the unit eigenvector of the i-th largest eigenvalue: D × D.
+    /// Row i is the unit eigenvector of the i-th largest eigenvalue: D × D, or as many as are known.
     axes: Matrix<f64>,
     /// σ up to which an axis is rounding.
     rounding: f64,
+    /// The root mean square distance of the vectors from their mean.
+    spread: f64,
 }
 
 impl Pca {
     /// The principal components of all rows of `x`: two passes over `x` and one D × D
     /// eigenproblem. The variance is the biased one (divided by N).
+    ///
+    /// Where there are fewer rows than dimensions the eigenproblem is N × N, and there are N
+    /// components: the others have a standard deviation of 0.
     ///
     /// # Errors
     /// When `x` has no two different rows, a value is not finite, or the work is cancelled.
@@ -40,19 +48,45 @@ impl Pca {
     /// # Ok::<(), twinlearn::Error>(())
     /// ```
     pub fn fit(ctx: &Context, x: &dyn Vectors) -> Result<Self> {
-        let moments = Moments::of(ctx, x)?;
-        Self::of(ctx, &moments)
+        if !Span::pays(x.n_rows(), x.dim()) {
+            return Self::of(ctx, &Moments::of(ctx, x)?, None);
+        }
+        let span = Span::of(ctx, &[x])?;
+        let inside = Self::of(ctx, &Moments::of(ctx, &span.rows(0, x.n_rows()))?, None)?;
+        let mean = Matrix::new(1, inside.mean.len(), inside.mean)?;
+        let mean = span.lift_wide(ctx, mean).into_vec();
+        Ok(Self { mean, axes: span.lift_wide(ctx, inside.axes), ..inside })
     }
 
-    /// The principal components of vectors with these moments.
-    pub(crate) fn of(ctx: &Context, moments: &Moments) -> Result<Self> {
-        let (values, axes) = symmetric_eigen(ctx, moments.covariance.clone())?;
+    /// The principal components of vectors with these moments: the leading ones, if not all are wanted,
+    /// sought from axes `near` them.
+    pub(crate) fn of(
+        ctx: &Context,
+        moments: &Moments,
+        leading: Option<(usize, Option<&Matrix<f64>>)>,
+    ) -> Result<Self> {
+        let covariance = moments.covariance.clone();
+        let trace = (0..covariance.rows()).map(|i| covariance.row(i)[i]).sum::<f64>();
+        let (values, axes) = match leading {
+            None => symmetric_eigen(ctx, covariance)?,
+            Some((p, near)) => leading_eigen(ctx, covariance, p, near, Effort::EXACT)?,
+        };
         let std: Vec<f64> = values.iter().map(|v| v.max(0.0).sqrt()).collect();
+        let variance = match leading {
+            None => std.iter().map(|s| s * s).sum::<f64>(),
+            Some(_) => trace,
+        };
         // A mean that is rounded leaves as much where all rows are equal.
         if std[0] <= moments.n_rows as f64 * f64::EPSILON * moments.length {
             return Err(Error::invalid("X", "at least two different rows", "only equal ones"));
         }
-        Ok(Self { mean: moments.mean.clone(), rounding: moments.rounding(std[0]), std, axes })
+        Ok(Self {
+            mean: moments.mean.clone(),
+            rounding: moments.rounding(std[0]),
+            std,
+            axes,
+            spread: variance.sqrt(),
+        })
     }
 
     /// The mean of the rows, D numbers.
@@ -61,7 +95,7 @@ impl Pca {
         &self.mean
     }
 
-    /// The standard deviation along each axis, largest first, D numbers.
+    /// The standard deviation along each axis, largest first: D numbers, or N where that is less.
     #[must_use]
     pub fn std(&self) -> &[f64] {
         &self.std
@@ -81,7 +115,8 @@ impl Pca {
         (0..map.weight.rows()).map(of).collect()
     }
 
-    /// The standard deviation of each output of a map over the vectors, at least what is rounding.
+    /// The standard deviation of each output of a map over the vectors, at least what is rounding. All
+    /// axes are to be known.
     pub(crate) fn spreads(&self, map: &LinearMap) -> Vec<f64> {
         let along = |weight: &[f32], axis: &[f64]| {
             weight.iter().zip(axis).map(|(&w, a)| f64::from(w) * a).sum::<f64>()
@@ -99,7 +134,7 @@ impl Pca {
 
     /// The root mean square distance of the vectors from their mean.
     pub(crate) fn spread(&self) -> f64 {
-        self.std.iter().map(|s| s * s).sum::<f64>().sqrt()
+        self.spread
     }
 
     /// The map to the first `n_components` axes, centred, each column divided by σ^`power`:
@@ -111,8 +146,9 @@ impl Pca {
     pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
-        let gains = self.std[..n_components].iter().map(|&std| gain(std, self.rounding, power));
-        LinearMap::along(&self.axes, &self.mean, gains)
+        let known = n_components.min(self.std.len());
+        let gains = self.std[..known].iter().map(|&std| gain(std, self.rounding, power));
+        LinearMap::along(&self.axes, &self.mean, gains).map(|map| map.padded(n_components))
     }
 }
 
@@ -227,6 +263,18 @@ impl LinearMap {
             bias.push((-centre * gain) as f32);
         }
         Ok(Self { weight: Matrix::new(n_components, mean.len(), weight)?, bias })
+    }
+
+    /// With outputs of 0 up to `n_components` of them.
+    pub(crate) fn padded(self, n_components: usize) -> Self {
+        let Self { weight, mut bias } = self;
+        if bias.len() >= n_components {
+            return Self { weight, bias };
+        }
+        let mut wide = Matrix::zeros(n_components, weight.cols());
+        wide.as_mut_slice()[..weight.as_slice().len()].copy_from_slice(weight.as_slice());
+        bias.resize(n_components, 0.0);
+        Self { weight: wide, bias }
     }
 
     /// The first `n_components` coordinates of vectors of dimension `dim`.

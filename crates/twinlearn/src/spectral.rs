@@ -8,7 +8,7 @@
 use crate::context::{Context, Event, Stage, runs};
 use crate::data::Vectors;
 use crate::error::{Error, Result};
-use crate::linalg::{MatRef, Matrix, add_product, matmul, symmetric_eigen};
+use crate::linalg::{Effort, MatRef, Matrix, add_product, leading_eigen, matmul};
 use crate::pairs::Pairs;
 use crate::pca::LinearMap;
 
@@ -28,11 +28,17 @@ pub(crate) struct SharedAxes {
 }
 
 impl SharedAxes {
-    /// `mean` is that of the rows.
-    pub(crate) fn of(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Result<Self> {
+    /// The `most` leading ones. `mean` is that of the rows.
+    pub(crate) fn of(
+        ctx: &Context,
+        x: &dyn Vectors,
+        pairs: &Pairs,
+        mean: &[f64],
+        most: usize,
+    ) -> Result<Self> {
         let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
             let covariance = covariance(ctx, x, pairs, mean)?;
-            symmetric_eigen(ctx, covariance)
+            leading_eigen(ctx, covariance, most, None, Effort::EXACT)
         })?;
         if values[0] <= 0.0 {
             return Err(Error::invalid(
@@ -148,7 +154,7 @@ mod tests {
         let mean = [7.0, -2.0];
         let maps = [1, 3].map(|threads| {
             let ctx = Context::with_threads(threads).unwrap();
-            SharedAxes::of(&ctx, &x, &pairs, &mean).unwrap().map(1, 1.0).unwrap()
+            SharedAxes::of(&ctx, &x, &pairs, &mean, 2).unwrap().map(1, 1.0).unwrap()
         });
         assert_eq!(maps[0], maps[1], "threads change nothing");
         // The shared part has variance 1: W = (0.6, 0.8) / 1^(1/2).

@@ -328,3 +328,26 @@ fn few_rows_keep_the_closed_form() {
     assert!(asked.report.training.steps > 0);
     assert!(fit(&some(100), Params::builder().epochs(2)).report.training.steps > 0);
 }
+
+#[test]
+fn patience_does_not_end_a_warm_up() {
+    // Rows about centres, of columns that fall off, from a start that training can only harm at first.
+    let (n, dim) = (600, 24);
+    let wave = |i: usize| ((i * 7919 % 9973) as f32 * 0.37).sin();
+    let value = |i: usize| {
+        let (row, j) = (i / dim, i % dim);
+        (wave(row % 20 * dim + j) + 0.6 * wave(i + 31)) / (1.0 + j as f32).powf(0.7)
+    };
+    let x = Matrix::new(n, dim, (0..n * dim).map(value).collect()).unwrap();
+    let params = Params::builder()
+        .n_components(6)
+        .loss(Loss::BT)
+        .pca_power(0.75)
+        .batch_size(128)
+        .epochs(30)
+        .warmup_epochs(10);
+    let fit =
+        Trainer::new(params.build().unwrap()).fit(&Context::with_threads(2).unwrap(), &x).unwrap();
+    // 540 rows are trained on: four batches an epoch.
+    assert!(fit.report.training.steps >= 4 * 10, "{} steps", fit.report.training.steps);
+}

@@ -14,7 +14,7 @@ use crate::data::{Subset, Vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric};
 use crate::params::Params;
-use crate::trainer::{FitData, Trainer};
+use crate::trainer::{FitData, SharedForms, Trainer};
 
 /// The smallest dimension that is tried.
 const SMALLEST: usize = 4;
@@ -115,9 +115,10 @@ pub fn advise(
         let rows = Subset::new(x, &ids)?;
         let list = tldr(1, metric, seed)?.n_neighbors;
         let graph = Baselines::graph(quiet, &rows, list, metric, seed)?;
-        let baselines = Baselines::new(quiet, &rows, &graph, metric, seed)?;
+        let baselines = Baselines::new(quiet, &rows, &graph, (metric, seed), x.dim())?;
         let curves = Curves::new(quiet, data, &sample, &baselines, seed);
-        let mut search = Search { ctx, rows: &rows, graph, curves, done: 0 };
+        let shared = SharedForms::default();
+        let mut search = Search { ctx, rows: &rows, graph, shared, curves, done: 0 };
         let reached = search.run(keep)?;
         let notes = vec![
             sample.note.clone(),
@@ -140,6 +141,8 @@ struct Search<'a> {
     /// That everything is fitted on.
     rows: &'a Subset<'a>,
     graph: KnnGraph,
+    /// The closed forms that all fits begin from.
+    shared: SharedForms,
     curves: Curves<'a>,
     done: usize,
 }
@@ -148,7 +151,9 @@ impl Search<'_> {
     /// The smallest dimensions of TLDR and of PCA that keep enough.
     fn run(&mut self, keep: f64) -> Result<[Option<usize>; 2]> {
         let dim = self.rows.dim();
-        let (mut d, mut reached) = (SMALLEST.min(dim), [None; 2]);
+        // More than there are rows would be nothing but zeros.
+        let most = dim.min(self.rows.n_rows());
+        let (mut d, mut reached) = (SMALLEST.min(most), [None; 2]);
         loop {
             self.measure_all(d)?;
             for (name, reached) in [TLDR, PCA].into_iter().zip(&mut reached) {
@@ -156,10 +161,10 @@ impl Search<'_> {
                     reached.get_or_insert(d);
                 }
             }
-            if d == dim || reached.iter().all(Option::is_some) {
+            if d == most || reached.iter().all(Option::is_some) {
                 break;
             }
-            d = (2 * d).min(dim);
+            d = (2 * d).min(most);
         }
         for (name, reached) in [TLDR, PCA].into_iter().zip(&mut reached) {
             if let Some(high) = reached {
@@ -194,6 +199,7 @@ impl Search<'_> {
         let params = tldr(d, self.curves.sample.metric, self.curves.seed)?;
         let ctx = self.curves.ctx;
         let fit = Trainer::new(params)
+            .sharing(&self.shared)
             .fit_data(ctx, FitData::new(self.rows).graph(self.graph.clone()))?;
         self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;
         self.done += 1;

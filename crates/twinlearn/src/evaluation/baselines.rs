@@ -1,12 +1,13 @@
 //! What people use today, at the same dimension.
 
-use crate::closed::{ClosedForms, differences};
+use crate::closed::{ClosedForms, Wanted, differences};
 use crate::context::Context;
 use crate::data::Vectors;
 use crate::error::Result;
 use crate::knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
 use crate::pairs::Pairs;
 use crate::pca::{LinearMap, Moments, Pca};
+use crate::span::Span;
 use crate::spectral::SharedAxes;
 use crate::trainer::{Units, of_units};
 
@@ -30,6 +31,8 @@ pub(crate) struct Baselines {
     /// Those of the rows as they are, where the forms are of others.
     own: Option<Pca>,
     shared: SharedAxes,
+    /// In whose coordinates all of these are.
+    span: Option<Span>,
     metric: Metric,
     seed: u64,
 }
@@ -47,25 +50,38 @@ impl Baselines {
         graph_of_checked(ctx, rows, &KnnParams::new(k).metric(metric).seed(seed))
     }
 
+    /// At up to `most` dimensions.
     pub(crate) fn new(
         ctx: &Context,
         rows: &dyn Vectors,
         graph: &KnnGraph,
-        metric: Metric,
-        seed: u64,
+        (metric, seed): (Metric, u64),
+        most: usize,
     ) -> Result<Self> {
+        let dim = rows.dim();
+        let span = match Span::pays(rows.n_rows(), dim) {
+            true => Some(Span::of(ctx, &[rows])?),
+            false => None,
+        };
+        let inside = span.as_ref().map(|span| span.rows(0, rows.n_rows()));
+        let rows = inside.as_ref().map_or(rows, |rows| rows);
+        let most = most.min(rows.dim());
         let pairs = Pairs::from_graph(graph, GRAPH_K, |_| true)?;
         let forms = |to_unit| {
             let units = Units { x: rows, to_unit };
             let moments = Moments::of(ctx, &units)?;
             let l = differences(ctx, &units, &pairs, seed)?;
-            ClosedForms::new(ctx, &moments, Some(&l), metric == Metric::L2)
+            let wanted = Wanted { most, basis: false, spreads: false };
+            ClosedForms::new(ctx, &moments, Some(&l), metric == Metric::L2, wanted)
         };
         let (forms, are_units) = of_units(metric == Metric::Cosine, forms)?;
-        let own = if are_units { Some(Pca::fit(ctx, rows)?) } else { None };
+        let own = match are_units {
+            true => Some(Pca::of(ctx, &Moments::of(ctx, rows)?, Some((most, None)))?),
+            false => None,
+        };
         let mean = own.as_ref().unwrap_or(forms.pca()).mean();
-        let shared = SharedAxes::of(ctx, rows, &pairs, mean)?;
-        Ok(Self { dim: rows.dim(), forms, own, shared, metric, seed })
+        let shared = SharedAxes::of(ctx, rows, &pairs, mean, most)?;
+        Ok(Self { dim, forms, own, shared, span, metric, seed })
     }
 
     /// The principal components of the rows as they are.
@@ -73,12 +89,25 @@ impl Baselines {
         self.own.as_ref().unwrap_or(self.forms.pca())
     }
 
-    /// Every baseline at d ≤ D, by name.
-    pub(crate) fn at(&self, d: usize) -> Result<Vec<(String, LinearMap)>> {
+    /// Every baseline at d up to the most wanted, by name.
+    pub(crate) fn at(&self, ctx: &Context, d: usize) -> Result<Vec<(String, LinearMap)>> {
         let mut all = vec![
             ("truncation".to_owned(), LinearMap::truncation(self.dim, d)?),
             ("random projection".to_owned(), LinearMap::random_projection(self.dim, d, self.seed)?),
         ];
+        for (name, map) in self.of_rows(d.min(self.pca().mean().len()))? {
+            let map = match &self.span {
+                Some(span) => span.lift_map(ctx, map, d)?,
+                None => map,
+            };
+            all.push((name, map));
+        }
+        Ok(all)
+    }
+
+    /// Those that are made of the rows, in the coordinates in which they are.
+    fn of_rows(&self, d: usize) -> Result<Vec<(String, LinearMap)>> {
+        let mut all = Vec::new();
         let forms = self.forms.maps(d, false)?;
         for power in CENTRED {
             let name = if power == 0.0 { "PCA".to_owned() } else { format!("PCA γ={power}") };

@@ -78,7 +78,7 @@ impl<'a> Curves<'a> {
 
     /// Measures every baseline at d ≤ D.
     pub(super) fn measure_baselines(&mut self, d: usize) -> Result<()> {
-        for (name, baseline) in self.baselines.at(d)? {
+        for (name, baseline) in self.baselines.at(self.ctx, d)? {
             let name = if name.starts_with(PCA) { PCA } else { &name };
             self.measure(name, &Reduction::Map(&baseline))?;
         }

@@ -284,14 +284,16 @@ pub fn evaluate(
             let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
             let graph = Baselines::graph(quiet, &rows, GRAPH_K, params.metric, params.seed)?;
-            let baselines =
-                baselines.insert(Baselines::new(quiet, &rows, &graph, params.metric, params.seed)?);
-            for (name, baseline) in baselines.at(d)? {
+            let picture = if params.curves { dimensions(d, data.x.dim()) } else { Vec::new() };
+            let most = picture.iter().chain(&widths).copied().fold(d, usize::max);
+            let with = (params.metric, params.seed);
+            let baselines = baselines.insert(Baselines::new(quiet, &rows, &graph, with, most)?);
+            for (name, baseline) in baselines.at(quiet, d)? {
                 add(&mut judge, MethodKind::Baseline, &name, &Reduction::Map(&baseline))?;
             }
             if params.curves {
                 let mut measured = Curves::new(quiet, *data, &judge.sample, baselines, params.seed);
-                for d in dimensions(d, data.x.dim()) {
+                for d in picture {
                     measured.measure_baselines(d)?;
                 }
                 curves = measured.finish();

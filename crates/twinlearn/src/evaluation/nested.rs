@@ -52,7 +52,7 @@ pub(super) fn nested(
             }
         }
         let mut best: Option<(f64, String, Vec<f64>)> = None;
-        for (name, map) in baselines.map(|b| b.at(size)).transpose()?.unwrap_or_default() {
+        for (name, map) in baselines.map(|b| b.at(ctx, size)).transpose()?.unwrap_or_default() {
             let recall = judge.recall(ctx, &Reduction::Map(&map))?;
             let sum = recall.iter().sum::<f64>();
             if best.as_ref().is_none_or(|best| sum > best.0) {

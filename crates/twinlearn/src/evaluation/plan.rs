@@ -9,11 +9,13 @@ use super::judge::n_paired;
 use super::params::EvaluationParams;
 use super::ranking::DEPTH;
 use super::sample::sizes;
-use crate::closed::ClosedForms;
+use crate::closed::{ClosedForms, Wanted};
 use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
 use crate::error::Result;
+use crate::linalg::Effort;
 use crate::pca::pca_bytes;
+use crate::span::Span;
 use crate::trainer::{FitPlan, FitSizes};
 
 /// One such share of the memory that is left is for rows once reduced, the others for searches.
@@ -33,9 +35,9 @@ fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64
     cost::product((n_base * width) as f64 * dim as f64) + cost::search(n_queries, n_base, width)
 }
 
-/// Seconds of one thread to fit and measure all baselines at one d.
-fn baselines_at(n_queries: usize, n_base: usize, n_fitted: usize, dim: usize, d: usize) -> f64 {
-    cost::axes(n_fitted, dim) + N_BASELINES as f64 * found_again(n_queries, n_base, dim, d)
+/// Seconds of one thread to measure all baselines at one d.
+fn baselines_at(n_queries: usize, n_base: usize, dim: usize, d: usize) -> f64 {
+    N_BASELINES as f64 * found_again(n_queries, n_base, dim, d)
 }
 
 /// Dimensions for a picture around d: from a quarter of it to four times.
@@ -88,8 +90,14 @@ impl EvaluationPlan {
         });
         let largest = picture.iter().copied().chain(d).max();
         let lists = n_fitted * (4 * (2 * GRAPH_K + 2) + 24);
-        let fits = largest.map_or(0, |_| lists + pca_bytes(dim));
-        let axes = if d.is_some() { ClosedForms::bytes(dim) + 8 * dim * (dim + 1) } else { 0 };
+        // Fewer rows than dimensions are seen in their span.
+        let (inner, span) = match Span::pays(n_fitted, dim) {
+            true => (n_fitted, Span::bytes(n_fitted, dim)),
+            false => (dim, 0),
+        };
+        let fits = largest.map_or(0, |_| lists + pca_bytes(inner));
+        let of_forms = ClosedForms::bytes(inner) + 8 * inner * (inner + 1) + span;
+        let axes = if d.is_some() { of_forms } else { 0 };
         let held = ids + orders + axes + pca_bytes(widest);
 
         let asked = n_queries + answered;
@@ -97,8 +105,14 @@ impl EvaluationPlan {
         let judged = |width: usize| found_again(asked, n_base, dim, width) + pairs(width);
         let baselines = d.map_or(0.0, |d| {
             let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;
-            let curves = picture.iter().map(|&d| baselines_at(asked, n_base, n_fitted, dim, d));
-            graph + N_BASELINES as f64 * judged(d) + cost::axes(n_fitted, dim) + curves.sum::<f64>()
+            let curves = picture.iter().map(|&d| baselines_at(asked, n_base, dim, d));
+            let most = largest.unwrap_or(d).min(inner);
+            let wanted = Wanted { most, basis: false, spreads: false };
+            // Beside these the principal axes of rows of any length, and the spectral ones.
+            let forms = ClosedForms::seconds(n_fitted, inner, wanted)
+                + 2.0 * cost::leading(inner, most, Effort::EXACT)
+                + if span > 0 { Span::seconds(n_fitted, dim) } else { 0.0 };
+            graph + N_BASELINES as f64 * judged(d) + forms + curves.sum::<f64>()
         });
         let work = cost::reading((3 * 4 * n * dim) as f64)
             + cost::search(asked, n_base, dim)
@@ -160,7 +174,9 @@ impl AdvicePlan {
         n_tried: usize,
     ) -> Result<Self> {
         let dim = data.x.dim();
-        let mut common = EvaluationPlan::new(ctx, data, params, (&[], Some(dim)), None)?;
+        // No more than rows that everything is fitted on.
+        let most = dim.min(params.fit_rows).min(data.x.n_rows());
+        let mut common = EvaluationPlan::new(ctx, data, params, (&[], Some(most)), None)?;
         let fit = |d| {
             let params = tldr(d, params.metric, params.seed)?;
             let sizes = FitSizes {
@@ -168,14 +184,16 @@ impl AdvicePlan {
                 dim,
                 has_graph: true,
                 n_held_out: params.n_validation(common.n_fitted),
+                n_beside: 0,
                 n_queries: 0,
+                has_model: false,
             };
             Result::Ok(FitPlan::new(ctx, &params, sizes))
         };
         // The dimensions that are tried lie closely about the one that is taken.
-        let (most, typical) = (fit(dim)?, dim.div_ceil(4));
-        let EvaluationPlan { n_base, n_queries, n_fitted, .. } = common;
-        let baselines = baselines_at(n_queries, n_base, n_fitted, dim, typical);
+        let (most, typical) = (fit(most.min(common.n_fitted))?, most.div_ceil(4));
+        let EvaluationPlan { n_base, n_queries, .. } = common;
+        let baselines = baselines_at(n_queries, n_base, dim, typical);
         let one = fit(typical)?.seconds() + baselines / ctx.n_threads() as f64;
         let seconds = common.seconds + n_tried as f64 * one;
         common.fits = common.fits.max(most.bytes());

@@ -1,14 +1,17 @@
 //! What a reduction does to neighbourhoods as wholes, and how many axes it uses.
 
 use super::bootstrap::Estimate;
-use crate::context::Context;
+use crate::context::{Context, runs};
 use crate::error::{Error, Result};
 use crate::knn::Metric;
-use crate::linalg::Matrix;
+use crate::linalg::{MatRef, Matrix, matmul};
 use crate::pca::Pca;
+use crate::span::Span;
 
 /// Axes along which rows spread by less than this share of the most are taken for rounding.
 const LIVE: f64 = 1e-6;
+/// Rows that are turned to their axes at once.
+const ROWS: usize = 256;
 
 /// Every row's order of the others in one space.
 pub(crate) struct Orders {
@@ -67,6 +70,9 @@ impl Orders {
 /// The interval is of first order: along its axis uᵢ a row moves σᵢ² by (uᵢ · x)² − σᵢ², and with
 /// dR/dσᵢ = −R (ln pᵢ + H) / Σσ the rank R by the sum of its influences.
 pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix) -> Result<Estimate> {
+    if Span::pays(rows.rows(), rows.cols()) {
+        return effective_rank(ctx, &Span::of(ctx, &[rows])?.rows(0, rows.rows()));
+    }
     let pca = match Pca::fit(&ctx.quiet(), rows) {
         Err(Error::Invalid { .. }) => return Ok(Estimate { value: 1.0, low: 1.0, high: 1.0 }),
         pca => pca?,
@@ -80,15 +86,23 @@ pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix) -> Result<Estimate> {
     let live = std.iter().take_while(|&&s| s > LIVE * std[0]).count();
     let rate = |(s, p): (&f64, f64)| -value * (p.ln() + entropy) / total / (2.0 * s);
     let rates: Vec<f64> = std.iter().zip(shares()).take(live).map(rate).collect();
-    let influence = |row: &[f32]| -> f64 {
-        let centred: Vec<f64> =
-            row.iter().zip(pca.mean()).map(|(&x, m)| f64::from(x) - m).collect();
-        let along =
-            |i: usize| -> f64 { pca.axes().row(i).iter().zip(&centred).map(|(u, x)| u * x).sum() };
-        rates.iter().enumerate().map(|(i, r)| r * (along(i).powi(2) - std[i].powi(2))).sum()
+    let influence = |along: &[f64]| -> f64 {
+        let terms = along.iter().zip(std).zip(&rates);
+        terms.map(|((a, std), rate)| rate * (a * a - std * std)).sum()
     };
-    let n = rows.rows();
-    let squares = (0..n).map(|i| influence(rows.row(i)).powi(2)).sum::<f64>();
+    let (n, dim) = (rows.rows(), rows.cols());
+    let axes = MatRef::new(&pca.axes().as_slice()[..live * dim], live, dim);
+    let mut squares = 0.0;
+    for run in runs(n, ROWS) {
+        ctx.check_cancelled()?;
+        let centred = rows.as_slice()[run.start * dim..run.end * dim].chunks_exact(dim);
+        let centred =
+            centred.flat_map(|row| row.iter().zip(pca.mean()).map(|(&x, m)| f64::from(x) - m));
+        let centred = Matrix::new(run.len(), dim, centred.collect())?;
+        let mut along = Matrix::<f64>::zeros(run.len(), live);
+        matmul(ctx, 1.0, centred.view(), axes.t(), 0.0, along.view_mut());
+        squares += (0..run.len()).map(|i| influence(along.row(i)).powi(2)).sum::<f64>();
+    }
     let half = 1.96 * squares.sqrt() / n as f64;
     Ok(Estimate { value, low: (value - half).max(1.0), high: (value + half).min(d) })
 }

@@ -33,11 +33,12 @@
 
 use super::metric::Metric;
 use crate::context::{Context, runs};
+use crate::cost;
 use crate::data::{Vectors, spread_ids};
 use crate::error::Result;
 use crate::linalg::kernels::{arch, dot_f64, move_rows, scan, squares};
 use crate::linalg::{
-    MatMut, MatRef, Matrix, eigen_bytes, gram, matmul, matmul_here, symmetric_eigen,
+    Effort, MatMut, MatRef, Matrix, gram, leading_bytes, leading_eigen, matmul, matmul_here,
 };
 
 /// ε: half the distance from 1 to the next `f32`.
@@ -99,9 +100,19 @@ pub(super) fn sample_len(n_rows: usize, dim: usize) -> usize {
 }
 
 /// Bytes that a frame is made in: the sample and, with axes, what they are found from.
-pub(super) fn frame_bytes(n_rows: usize, dim: usize, has_axes: bool) -> usize {
+pub(super) fn frame_bytes(n_rows: usize, dim: usize, components: usize) -> usize {
     let (sample, square) = (4 * dim * sample_len(n_rows, dim), 4 * dim * dim);
-    if has_axes { (sample + square).max(eigen_bytes(dim)) } else { sample }
+    match components {
+        0 => sample,
+        p => (sample + square).max(3 * square).max(leading_bytes(dim, p)),
+    }
+}
+
+/// Seconds of one thread to find the axes of a frame.
+pub(super) fn frame_seconds(n_rows: usize, dim: usize, components: usize) -> f64 {
+    let square = (dim * dim) as f64;
+    let covariance = cost::product(sample_len(n_rows, dim) as f64 * square / 2.0);
+    covariance + cost::leading(dim, components, Effort::ROUGH)
 }
 
 impl Frame {
@@ -146,9 +157,11 @@ impl Frame {
         gram(ctx, MatRef::new(&sample, ids.len(), dim).t(), 0.0, covariance.view_mut());
         drop(sample);
         let covariance: Vec<f64> = covariance.into_vec().into_iter().map(f64::from).collect();
-        let (_, axes) = symmetric_eigen(ctx, Matrix::new(dim, dim, covariance)?)?;
-        let leading = axes.as_slice()[..components.min(dim) * dim].iter().map(|&v| v as f32);
-        let axes = Matrix::new(components.min(dim), dim, leading.collect())?;
+        let covariance = Matrix::new(dim, dim, covariance)?;
+        let p = components.min(dim);
+        let (_, axes) = leading_eigen(ctx, covariance, p, None, Effort::ROUGH)?;
+        let axes = axes.into_vec().into_iter().map(|v| v as f32).collect();
+        let axes = Matrix::new(p, dim, axes)?;
         frame.basis_error = basis_error(ctx, &axes);
         frame.axes = Some(axes);
         Ok(frame)
@@ -288,6 +301,16 @@ impl Frame {
         squares(arch(), z, self.dim, self.dim, &mut all);
         let offset = |(raw, &square): (&[f32], &f64)| self.offset(raw, square) as f32;
         raw.chunks_exact(self.dim).zip(&all).map(offset).collect()
+    }
+
+    /// a + ‖z‖²/2 of rows x that became z: what is left of the offset when scores are of differences.
+    /// 0 under l2 and cosine.
+    pub(super) fn remainders(&self, raw: &[f32], z: &[f32]) -> Vec<f32> {
+        let mut all = vec![0.0; z.len() / self.dim];
+        squares(arch(), z, self.dim, self.dim, &mut all);
+        let rest =
+            |(raw, &square): (&[f32], &f64)| (self.offset(raw, square) + 0.5 * square) as f32;
+        raw.chunks_exact(self.dim).zip(&all).map(rest).collect()
     }
 
     /// Searches z itself from here on.

@@ -47,7 +47,7 @@ pub(super) fn graph(
     let parts = n_subvectors.min(axes);
     let bytes = n * (4 * axes + parts + 8);
     exact::check_search_memory(ctx, (n, n, axes), k, bytes)?;
-    beside(ctx, frame_bytes(n, dim, true), "this search")?;
+    beside(ctx, frame_bytes(n, dim, axes), "this search")?;
     let seconds = cost::product((n * axes * (dim + CENTRES * (1 + ROUNDS / 10))) as f64);
     ctx.emit(&Event::Plan(&format!(
         "product quantisation of {n} rows of dimension {dim}, each read 3 times: {axes} leading axes \

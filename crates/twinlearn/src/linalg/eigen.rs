@@ -7,6 +7,7 @@ use faer::{Mat, MatRef, Par, Spec};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
+use crate::linalg::leading::fix_sign;
 
 /// Eigenvalues in falling order and, as rows, their unit eigenvectors.
 ///
@@ -51,10 +52,8 @@ fn decompose(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
     let mut rows = Vec::with_capacity(n * n);
     for j in (0..n).rev() {
         let column = vectors.col(j);
-        let peak =
-            (0..n).fold(0, |best, i| if column[i].abs() > column[best].abs() { i } else { best });
-        let sign = if column[peak] < 0.0 { -1.0 } else { 1.0 };
-        rows.extend((0..n).map(|i| sign * column[i]));
+        rows.extend((0..n).map(|i| column[i]));
+        fix_sign(&mut rows[(n - 1 - j) * n..]);
     }
     Ok((values, Matrix::new(n, n, rows)?))
 }

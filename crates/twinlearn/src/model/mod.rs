@@ -109,6 +109,13 @@ impl Model {
         Self { params, encoder, projector, inference, ranges: None, origin: None, training }
     }
 
+    /// With the weights that the input is multiplied by made those of other coordinates.
+    pub(crate) fn with_input(mut self, of: impl Fn(&Matrix) -> Result<Matrix>) -> Result<Self> {
+        *self.encoder.first_weight_mut() = of(self.encoder.first_weight())?;
+        self.inference = self.encoder.folded();
+        Ok(self)
+    }
+
     /// Of rows that `origin` is first taken off.
     pub(crate) fn of_origin(self, origin: Option<&[f64]>) -> Self {
         Self { origin: origin.map(<[f64]>::to_vec), ..self }

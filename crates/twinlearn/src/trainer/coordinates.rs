@@ -208,7 +208,7 @@ impl Vectors for Seen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::closed::ClosedForms;
+    use crate::closed::{ClosedForms, Wanted};
     use crate::pca::Moments;
 
     const DIM: usize = 7;
@@ -228,7 +228,8 @@ mod tests {
         let (ctx, x) = (Context::with_threads(1).unwrap(), rows());
         for is_centred in [true, false] {
             let moments = Moments::of(&ctx, &x).unwrap();
-            let forms = ClosedForms::new(&ctx, &moments, None, is_centred).unwrap();
+            let forms =
+                ClosedForms::new(&ctx, &moments, None, is_centred, Wanted::all(DIM)).unwrap();
             let (values, axes) = forms.second();
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let rounding = moments.rounding(values[0].sqrt());

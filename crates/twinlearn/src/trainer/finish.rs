@@ -10,6 +10,7 @@ use crate::evaluation::Estimate;
 use crate::model::{Model, TrainingRecord};
 use crate::nn::{Network, encode};
 use crate::params::Params;
+use crate::span::Span;
 
 /// What is said of a fit, by rows and queries by which nothing was chosen.
 #[derive(Default)]
@@ -128,6 +129,8 @@ fn nested_report(
 /// What makes a model of an encoder.
 pub(super) struct Finish<'a> {
     pub(super) x: &'a dyn Vectors,
+    /// In whose coordinates the rows of x are.
+    pub(super) span: Option<&'a Span>,
     pub(super) origin: Option<&'a [f64]>,
     pub(super) base: &'a [u32],
 }
@@ -143,6 +146,10 @@ impl Finish<'_> {
     ) -> Result<Model> {
         let rows = Subset::new(self.x, self.base)?;
         let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
+        let model = match self.span {
+            Some(span) => model.with_input(|weight| span.lift(ctx, weight))?,
+            None => model,
+        };
         Ok(model.of_origin(self.origin))
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
-use super::plan::{FitPlan, FitSizes};
+use super::plan::{FitPlan, FitSizes, spans};
 use super::rows::sample_of;
 use super::stages::Stages;
 use super::validation::ValidationReport;
@@ -16,6 +16,7 @@ use crate::knn::{KnnGraph, Metric, origin_of};
 use crate::linalg::Matrix;
 use crate::model::{Model, TrainingRecord};
 use crate::params::{Hyperparameters, Params};
+use crate::span::Span;
 
 /// How long a stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,7 +84,9 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         dim: x.dim(),
         has_graph: data.graph.is_some(),
         n_held_out: validation.as_ref().map_or(held_out, Matrix::rows),
+        n_beside: validation.as_ref().map_or(0, Matrix::rows),
         n_queries: data.queries.map_or(0, Vectors::n_rows),
+        has_model: model.is_some(),
     };
     let plan = FitPlan::new(ctx, &params, sizes);
     let [for_truth, for_training] = plan.rest(ctx)?;
@@ -137,6 +140,33 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let places = asking.and_then(|x| queries::sample_of(params.seed, x.n_rows()));
     let some = asking.zip(places.as_ref()).map(|(x, ids)| Subset::new(x, ids)).transpose()?;
     let asking = some.as_ref().map(|queries| queries as &dyn Vectors).or(asking);
+    let sets: Vec<&dyn Vectors> =
+        [Some(fitted), validation.as_ref().map(|rows| rows as &dyn Vectors), asking]
+            .into_iter()
+            .flatten()
+            .collect();
+    let n_seen = sets.iter().copied().map(Vectors::n_rows).sum();
+    let span = match spans(&params, model.is_some(), n_seen, x.dim()) {
+        true => Some(clock.time(Stage::Pca, || Span::of(ctx, &sets))?),
+        false => None,
+    };
+    let spanned = span.as_ref().map(|span| {
+        let mut start = 0;
+        let inside = sets.iter().map(|x| {
+            start += x.n_rows();
+            span.rows(start - x.n_rows(), x.n_rows())
+        });
+        inside.collect::<Vec<_>>()
+    });
+    let mut inside = spanned.iter().flatten();
+    let searched = fitted;
+    let (fitted, validation, asking) = match inside.next() {
+        Some(rows) => {
+            let validation = validation.as_ref().and_then(|_| inside.next());
+            (rows as &dyn Vectors, validation, asking.and(inside.next()).map(|x| x as &dyn Vectors))
+        }
+        None => (fitted, validation.as_ref(), asking),
+    };
     let stages = Stages {
         trainer,
         params,
@@ -147,8 +177,10 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         is_sample: sampled,
         has_seen,
         x: fitted,
+        searched,
+        span: span.as_ref(),
         origin: origin.as_deref(),
-        validation: validation.as_ref(),
+        validation,
         queries: asking.zip(queries).map(|(x, checksum)| (x, sizes.n_queries, checksum)),
         moves: plan.moves(),
         keeps_moved: plan.keeps_moved(),

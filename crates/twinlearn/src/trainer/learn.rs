@@ -85,7 +85,7 @@ impl Stages<'_> {
         let pca = forms.map(|forms| forms.forms.pca());
         let (axes, asked) = (axes.as_ref(), asked.as_ref());
         let setting = Setting { ctx, x: *x, pca, axes, queries: asked, nested: &[], gap };
-        let finish = Finish { x: *x, origin: self.origin, base };
+        let finish = Finish { x: *x, span: self.span, origin: self.origin, base };
         let run = Run {
             params,
             ctx,
@@ -97,10 +97,17 @@ impl Stages<'_> {
             keeper: reporting.keeper,
             finish: &finish,
         };
+        // A closed form that keeps all that is watched leaves nothing to be learned.
+        let is_perfect = params.is_listed()
+            && params.init == Init::Best
+            && linear
+            && start_recall == Some(1.0)
+            && queries.is_none()
+            && self.holds_out(material.split);
         let begins = networks.encoder.clone();
         let trained = match params.solver {
             Solver::Spectral | Solver::Pca => run.start(networks),
-            Solver::Sgd if self.keeps_start() => run.start(networks),
+            Solver::Sgd if self.keeps_start() || is_perfect => run.start(networks),
             Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
         };
         let trained = match params.nested.is_empty() {
@@ -228,7 +235,7 @@ impl Stages<'_> {
                 true => None,
                 false => Some(linear.forms(material.split, material.pairs, material.queries)?),
             };
-            let (forms, mut clock) = (own.as_ref().or(forms), Clock::default());
+            let (forms, mut clock) = (own.as_deref().or(forms), Clock::default());
             linear.learn(material, forms, Reporting::default(), &mut clock)
         })
     }

@@ -30,6 +30,7 @@ pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
 pub use queries::{QueryRecord, QueryReport, RowsAlone};
 pub(crate) use rows::{Units, held_out_rows, of_units};
+pub(crate) use stages::SharedForms;
 pub use validation::{NestedReport, ValidationReport};
 
 use std::fmt;
@@ -98,6 +99,7 @@ pub struct Trainer {
     callbacks: Callbacks,
     checkpoints: Option<Checkpoints>,
     validation: Option<Matrix>,
+    shared: Option<SharedForms>,
 }
 
 impl Trainer {
@@ -105,7 +107,7 @@ impl Trainer {
     #[must_use]
     pub fn new(params: Params) -> Self {
         let callbacks = Callbacks::default();
-        Self { params, model: None, callbacks, checkpoints: None, validation: None }
+        Self { params, model: None, callbacks, checkpoints: None, validation: None, shared: None }
     }
 
     /// Starts from a model, whose architecture the parameters must describe
@@ -184,6 +186,13 @@ impl Trainer {
     #[must_use]
     pub fn validation_rows(mut self, rows: Matrix) -> Self {
         self.validation = Some(rows);
+        self
+    }
+
+    /// Takes closed forms from other fits of the same rows that differ in `n_components` alone, or
+    /// leaves its own for them.
+    pub(crate) fn sharing(mut self, forms: &SharedForms) -> Self {
+        self.shared = Some(forms.clone());
         self
     }
 

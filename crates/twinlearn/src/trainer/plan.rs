@@ -6,15 +6,16 @@ use super::lists::PARTNERS;
 use super::queries::MOST_QUERIES;
 use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
-use crate::closed::ClosedForms;
+use crate::closed::{ClosedForms, Wanted};
 use crate::context::Context;
 use crate::cost::{self, beside, in_words, megabytes};
 use crate::data::available_memory;
 use crate::error::Result;
 use crate::knn::check_search_memory;
 use crate::nn::NetworkSpec;
-use crate::params::{Params, Solver};
+use crate::params::{Loss, Params, Solver};
 use crate::pca::pca_bytes;
+use crate::span::Span;
 
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
 /// moment, folded ones, and what is in the making.
@@ -35,8 +36,12 @@ pub(crate) struct FitSizes {
     pub(crate) has_graph: bool,
     /// Rows that are watched, of these or beside them.
     pub(crate) n_held_out: usize,
+    /// Those beside them.
+    pub(crate) n_beside: usize,
     /// Queries that it is for.
     pub(crate) n_queries: usize,
+    /// Whether it goes on from a model.
+    pub(crate) has_model: bool,
 }
 
 /// How a run is done.
@@ -69,8 +74,15 @@ pub(crate) struct FitPlan {
 
 impl FitPlan {
     pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Self {
-        let FitSizes { n_rows: n, dim, has_graph, n_held_out, n_queries } = sizes;
+        let FitSizes { n_rows: n, dim: given, n_held_out, n_queries, .. } = sizes;
+        let has_graph = sizes.has_graph;
         let n_fitted = if has_graph { n } else { params.n_fitted(n) };
+        let n_seen = n_fitted + sizes.n_beside + n_queries.min(MOST_QUERIES);
+        let is_spanned = spans(params, sizes.has_model, n_seen, given);
+        let (dim, span) = match is_spanned {
+            true => (n_seen, Span::bytes(n_seen, given)),
+            false => (given, 0),
+        };
         let n_anchors = params.n_fitted(n_fitted.saturating_sub(n_held_out));
         let d = params.n_components;
         let listed = params.is_listed();
@@ -103,7 +115,7 @@ impl FitPlan {
         let watch = n_fitted.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
         // Coordinates: two maps and what applies one of them.
         let coordinates = if listed { (8 + 8 + 4) * dim * dim } else { 0 };
-        let held = lists + ClosedForms::bytes(dim) + coordinates;
+        let held = lists + ClosedForms::bytes(dim) + coordinates + span;
         let starting = held + pca_bytes(dim);
         let bytes = starting.max(held + (step + watch) * float);
         let [copy, queries] = [n_fitted, n_asking].map(|n| n * dim * float);
@@ -124,15 +136,16 @@ impl FitPlan {
             // Nested sizes are trained after the whole.
             + f64::from(u8::from(!params.nested.is_empty()));
         let work = times * (cost::product(training) + reading + watching)
+            + if is_spanned { Span::seconds(n_seen, given) } else { 0.0 }
             + cost::search(n_asking, n_fitted, dim)
-            + 3.0 * cost::axes(n_fitted, dim);
+            + ClosedForms::seconds(n_fitted, dim, Wanted::of(params, dim));
         let seconds = work / ctx.n_threads() as f64;
         let copies = usize::from(listed) + usize::from(n_fitted < n);
         Self {
             n_rows: n,
             n_fitted,
             n_anchors,
-            dim,
+            dim: given,
             n_components: d,
             epochs,
             steps,
@@ -231,6 +244,15 @@ impl fmt::Display for FitPlan {
         write!(f, "; {mb} MB of working memory, about {}", in_words(self.seconds))?;
         f.write_str(" beside the search for neighbours")
     }
+}
+
+/// Whether a fit sees its rows, `n_seen` with those that are watched and queries, in the coordinates of
+/// their span. Noise is not in it, the inverse of all numbers is not learned in it, and a model that is
+/// gone on from may see more.
+pub(super) fn spans(params: &Params, has_model: bool, n_seen: usize, dim: usize) -> bool {
+    Span::pays(n_seen, dim)
+        && params.n_components <= n_seen
+        && !(params.gaussian || has_model || params.loss == Loss::MSE)
 }
 
 /// Weights of a network, and the sum of its layers' widths.

@@ -303,7 +303,7 @@ pub(super) fn seen<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::closed::ClosedForms;
+    use crate::closed::{ClosedForms, Wanted};
     use crate::knn::{KnnParams, knn_graph};
     use crate::nn::NormLayer;
     use crate::pca::Moments;
@@ -325,7 +325,8 @@ mod tests {
             ("linear", Metric::L2, true),
             ("mlp-1-12", Metric::Cosine, true),
         ] {
-            let forms = ClosedForms::new(&ctx, &moments, None, is_centred).unwrap();
+            let wanted = Wanted::all(DIM);
+            let forms = ClosedForms::new(&ctx, &moments, None, is_centred, wanted).unwrap();
             let (values, directions) = forms.second();
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let to_unit = !is_centred;

@@ -1,5 +1,7 @@
 //! The stages of a fit, in order: graph, hold out, closed forms, start, train, judge.
 
+use std::sync::{Arc, OnceLock};
+
 use super::Trainer;
 use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
@@ -13,7 +15,7 @@ use super::setting::{Axes, seen};
 use super::start::{BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, halves, whitened};
-use crate::closed::{ClosedForms, differences};
+use crate::closed::{ClosedForms, Wanted, differences};
 use crate::context::{Context, Stage};
 use crate::data::{Subset, Vectors, spread_ids};
 use crate::error::{Error, Result};
@@ -23,14 +25,25 @@ use crate::model::HeldOut;
 use crate::pairs::Pairs;
 use crate::params::{Init, Params, Solver};
 use crate::pca::Moments;
+use crate::span::Span;
 
 /// The closed forms of the training rows.
-pub(super) struct Forms {
+pub(crate) struct Forms {
     pub(super) forms: ClosedForms,
     /// The standard deviation that is rounding.
     rounding: f64,
     /// Whether rows were brought to length 1.
     to_unit: bool,
+}
+
+/// The closed forms at every d of fits that differ in d alone, once one of them has found them.
+#[derive(Clone, Default)]
+pub(crate) struct SharedForms(Arc<OnceLock<Arc<Forms>>>);
+
+impl std::fmt::Debug for SharedForms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SharedForms").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// What the stages of a fit work with.
@@ -48,6 +61,10 @@ pub(super) struct Stages<'a> {
     /// Whether the model that is gone on from was trained on rows that are held out.
     pub(super) has_seen: bool,
     pub(super) x: &'a dyn Vectors,
+    /// The same as they were given, less the origin.
+    pub(super) searched: &'a dyn Vectors,
+    /// In whose coordinates the rows of x are.
+    pub(super) span: Option<&'a Span>,
     /// What was taken off the rows of x.
     pub(super) origin: Option<&'a [f64]>,
     pub(super) validation: Option<&'a Matrix>,
@@ -129,7 +146,7 @@ impl Stages<'_> {
             Result::Ok([watch.if_any(), judge.if_any()])
         })?;
 
-        let forms = forms.as_ref();
+        let forms = forms.as_deref();
         let (queries, watch) = (queries.as_ref(), watch.as_ref());
         let material = Material {
             graph: graph.as_ref(),
@@ -176,17 +193,17 @@ impl Stages<'_> {
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
             n_rows: self.n_rows,
-            n_features: x.dim(),
+            n_features: self.searched.dim(),
             n_components: params.n_components,
             stages: clock.stages,
             validation: record.validation.clone(),
             training: record.clone(),
         };
-        let finish = Finish { x, origin: self.origin, base: &base_ids };
+        let finish = Finish { x, span: self.span, origin: self.origin, base: &base_ids };
         let model = finish.model(ctx, params, encoder, projector, record)?;
         if let Some(keeper) = &keeper {
-            if model.params().encoder != self.params.encoder {
-                // Another took the place of what was watched.
+            if model.params().encoder != self.params.encoder || report.training.steps == 0 {
+                // Another took the place of what was watched, or nothing was.
                 keeper.save_model("best.safetensors", &model)?;
             }
             keeper.save_model("final.safetensors", &model)?;
@@ -207,7 +224,7 @@ impl Stages<'_> {
         let needs_graph = params.is_listed()
             || params.init == Init::Spectral
             || params.solver == Solver::Sgd && !params.gaussian;
-        let search = || graph_of_checked(&self.for_truth, self.x, &params.knn());
+        let search = || graph_of_checked(&self.for_truth, self.searched, &params.knn());
         let graph = match graph {
             Some(graph) => Some(graph),
             None if !needs_graph => None,
@@ -242,6 +259,11 @@ impl Stages<'_> {
         !told && self.params.keeps_start(self.x.n_rows())
     }
 
+    /// Whether rows are watched that are not trained on.
+    pub(super) fn holds_out(&self, split: &Split) -> bool {
+        self.validation.is_some() || !split.watched.is_empty()
+    }
+
     /// Whether closed forms and coordinates are about the mean.
     fn is_centred(&self) -> bool {
         self.params.metric == Metric::L2 || self.params.centre_target
@@ -263,9 +285,18 @@ impl Stages<'_> {
         split: &Split,
         pairs: &Pairs,
         queries: Option<&Queries<'_>>,
-    ) -> Result<Forms> {
+    ) -> Result<Arc<Forms>> {
+        let shared = self.trainer.shared.as_ref();
+        if let Some(forms) = shared.and_then(|shared| shared.0.get()) {
+            return Ok(forms.clone());
+        }
         let forms = |to_unit| self.forms_of(split, pairs, queries, to_unit);
-        Ok(of_units(self.to_unit(), forms)?.0)
+        let forms = Arc::new(of_units(self.to_unit(), forms)?.0);
+        if let Some(shared) = shared {
+            // Of fits at the same time the first one's stay; all are alike.
+            let _ = shared.0.set(forms.clone());
+        }
+        Ok(forms)
     }
 
     fn forms_of(
@@ -283,7 +314,11 @@ impl Stages<'_> {
             true => Some(differences(ctx, &units, pairs, params.seed)?),
             false => None,
         };
-        let mut forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred())?;
+        let wanted = match self.trainer.shared {
+            Some(_) => Wanted { most: x.dim(), ..Wanted::of(params, x.dim()) },
+            None => Wanted::of(params, x.dim()),
+        };
+        let mut forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred(), wanted)?;
         if let Some(Queries { x, split, .. }) = queries {
             let units = Units { x: *x, to_unit };
             let asking = Moments::of(ctx, &Subset::new(&units, &split.training)?)?;

@@ -70,7 +70,7 @@ pub(super) fn networks(
         (Init::Best, _) => map,
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
-            let axes = SharedAxes::of(ctx, x, pairs, pca.mean())?;
+            let axes = SharedAxes::of(ctx, x, pairs, pca.mean(), d)?;
             Some(about(params, axes.map(d, params.pca_power)?))
         }
         _ => None,

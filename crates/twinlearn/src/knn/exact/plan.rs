@@ -1,8 +1,9 @@
 //! How a search will be done: how many leading axes, in how large blocks, in how much memory.
 
 use std::fmt;
+use std::ops::Range;
 
-use super::super::frame::{Frame, frame_bytes};
+use super::super::frame::{Frame, frame_bytes, frame_seconds};
 use super::super::metric::Metric;
 use super::super::neighbor::Neighbor;
 use crate::context::{Context, runs};
@@ -26,6 +27,8 @@ pub(super) struct Plan {
     pub(super) bytes: usize,
     /// About the nanoseconds of one thread of the machine that the costs were tuned on.
     pub(super) cost: f64,
+    /// Those of them that find and use axes, before any pair is looked at.
+    setup: f64,
     /// Times that each row is read, where rows do not lie in memory.
     passes: Option<usize>,
     threads: usize,
@@ -45,7 +48,7 @@ impl fmt::Display for Plan {
             _ => f.write_str("by all coordinates")?,
         }
         let full = *n_rows as f64 * *n_left as f64 * cost::scan(*dim);
-        let share = 100.0 * self.cost / full;
+        let share = 100.0 * (self.cost - self.setup) / full;
         write!(
             f,
             ": {share:.0} % of the work of every pair, in blocks of {} rows",
@@ -66,8 +69,10 @@ const GRID: [usize; 10] = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 /// Rows whose limits are estimated, and rows they are bounded against.
 const PROBES: usize = 64;
 const PROBED: usize = 2048;
-/// Below this many multiply-adds nothing is worth planning.
-const SMALL: f64 = 2e9;
+/// Nanoseconds that this takes.
+const SURVIVAL: f64 = 5e7;
+/// Axes are considered where finding them takes at most this share of looking at every pair.
+const WORTH: f64 = 0.3;
 /// By how much worse the limits are, while a search runs, than they end.
 const LOOSENESS: f64 = 0.1;
 /// Bytes of original rows that a block should hold: blocks are read once for each pair.
@@ -131,14 +136,14 @@ impl Problem<'_> {
 /// # Errors
 /// When rows cannot be read or the context's memory is too little.
 pub(super) fn choose(ctx: &Context, problem: &Problem<'_>) -> Result<(Frame, Plan)> {
-    choose_from(ctx, problem, SMALL)
+    choose_within(ctx, problem, WORTH)
 }
 
-/// [`choose`], with axes considered from `small` multiply-adds on.
-pub(super) fn choose_from(
+/// [`choose`], with axes considered where finding them takes at most this share of the work.
+pub(super) fn choose_within(
     ctx: &Context,
     problem: &Problem<'_>,
-    small: f64,
+    worth: f64,
 ) -> Result<(Frame, Plan)> {
     let &Problem { x, norms, queries, k, metric, reserved } = problem;
     let (n, dim) = (x.n_rows(), x.dim());
@@ -158,13 +163,22 @@ pub(super) fn choose_from(
     };
     let widest = GRID.into_iter().filter(|&p| p < dim && budget.fits(&[p])).max();
     let mut frame;
-    let (mut levels, mut cost) = (vec![dim], cost::scan(dim));
+    let (mut levels, mut cost, mut setup) = (vec![dim], cost::scan(dim), 0.0);
+    let to_find = |p: usize| 1e9 * frame_seconds(n, dim, p) + SURVIVAL;
+    // For a row to be turned to one axis.
+    let to_turn = 1e9 * crate::cost::product(dim as f64);
+    let n_turned = (n + queries.map_or(0, |(queries, _)| queries.n_rows())) as f64;
     match widest {
-        Some(widest) if pairs * dim as f64 > small && n > 2 * k => {
+        Some(widest) if to_find(widest) <= worth * pairs * cost && n > 2 * k => {
             frame = Frame::new(ctx, x, norms, metric, widest, largest)?;
             let survival = Survival::probe(ctx, &frame, problem, widest)?;
-            match survival.cheapest(dim, queries.is_none(), &budget) {
-                Some(cheapest) => (levels, cost) = cheapest,
+            setup = to_find(widest);
+            let turn = n_turned * to_turn / pairs;
+            match survival.cheapest(dim, queries.is_none(), turn, &budget) {
+                Some(cheapest) => {
+                    (levels, cost) = cheapest;
+                    setup += n_turned * to_turn * levels[levels.len() - 1] as f64;
+                }
                 None => frame.drop_axes(),
             }
         }
@@ -177,7 +191,8 @@ pub(super) fn choose_from(
         screens: levels[0] < dim,
         block_rows,
         bytes: budget.bytes(&levels, block_rows),
-        cost: cost * pairs,
+        cost: cost * pairs + setup,
+        setup,
         levels,
         n_rows: n,
         n_left: budget.n_left,
@@ -267,7 +282,7 @@ impl Budget {
         let seed = 2 * TILE * 4 * (self.dim + if has_axes { width } else { self.dim });
         let thread = blocks.max(seed) + TILE * TILE * 12;
         let searching = rows * per_row + self.n_left * per_left + self.threads * thread;
-        self.reserved + searching.max(rows * 8 + frame_bytes(self.n_rows, self.dim, has_axes))
+        self.reserved + searching.max(rows * 8 + frame_bytes(self.n_rows, self.dim, width))
     }
 
     /// Times that each row is read: for lengths, coordinates and first limits, then with every
@@ -337,8 +352,16 @@ impl Survival {
 
     /// The cheapest levels and the cost of a pair with them, when they are cheaper than all
     /// coordinates.
-    fn cheapest(&self, dim: usize, symmetric: bool, budget: &Budget) -> Option<(Vec<usize>, f64)> {
-        let (mut best, mut best_cost) = (None, cost::scan(dim));
+    ///
+    /// `turn` is what it costs for a pair that its rows are turned to one axis.
+    fn cheapest(
+        &self,
+        dim: usize,
+        symmetric: bool,
+        turn: f64,
+        budget: &Budget,
+    ) -> Option<(Vec<usize>, f64)> {
+        let (mut best, mut least) = (None, cost::scan(dim));
         // In a symmetric search a pair survives for either of its rows.
         let sides = if symmetric { 2.0 } else { 1.0 };
         let shares = || self.0.iter().map(|&(p, share)| (p, (sides * share).min(1.0)));
@@ -350,8 +373,9 @@ impl Survival {
                 (vec![p, q], cost::scan(p) + refine + screen(left))
             });
             for (levels, cost) in refined.chain([alone]) {
-                if cost < best_cost && budget.fits(&levels) {
-                    best_cost = cost;
+                let all = cost + turn * levels[levels.len() - 1] as f64;
+                if all < least && budget.fits(&levels) {
+                    least = all;
                     best = Some((levels, cost));
                 }
             }
@@ -377,7 +401,11 @@ fn probe_limits(
     let blocks: Vec<_> = runs(x.n_rows(), TILE).collect();
     let step = if blocks.len() > 64 && k >= 8 { 8 } else { 1 };
     let blocks: Vec<_> = blocks.into_iter().step_by(step).collect();
-    let scores = ctx.try_map(blocks.len(), |b| {
+    // The row itself is among them in a search of a set in itself.
+    let n_scored: usize = blocks.iter().map(Range::len).sum();
+    let rank = (k / step).max(1).min(n_scored - 1);
+    // Of each block as many of the best as may be among the best of all.
+    let best = ctx.try_map(blocks.len(), |b| {
         let block = blocks[b].clone();
         let mut rows = vec![0.0; block.len() * dim];
         x.read_rows(block.start, &mut rows)?;
@@ -392,22 +420,24 @@ fn probe_limits(
             0.0,
             MatMut::new(&mut scores, n, block.len()),
         );
+        let kept = (rank + 1).min(block.len());
+        let mut best = Vec::with_capacity(n * kept);
         for row in scores.chunks_exact_mut(block.len()) {
             row.iter_mut().zip(&offsets).for_each(|(s, o)| *s += o);
+            row.select_nth_unstable_by(kept - 1, |x, y| y.total_cmp(x));
+            best.extend_from_slice(&row[..kept]);
         }
-        Ok(scores)
+        Ok(best)
     })?;
-    Ok((0..n)
-        .map(|i| {
-            let mut all: Vec<f32> = Vec::new();
-            for (block, scores) in blocks.iter().zip(&scores) {
-                all.extend_from_slice(&scores[i * block.len()..][..block.len()]);
-            }
-            // The row itself is among them in a search of a set in itself.
-            let rank = (k / step).max(1).min(all.len() - 1);
-            let (_, score, _) = all.select_nth_unstable_by(rank, |x, y| y.total_cmp(x));
-            let score = *score + own[i];
-            score - LOOSENESS as f32 * score.abs()
-        })
-        .collect())
+    let limit = |i: usize| {
+        let of_block = |best: &Vec<f32>| {
+            let kept = best.len() / n;
+            best[i * kept..][..kept].to_vec()
+        };
+        let mut all: Vec<f32> = best.iter().flat_map(of_block).collect();
+        let (_, score, _) = all.select_nth_unstable_by(rank, |x, y| y.total_cmp(x));
+        let score = *score + own[i];
+        score - LOOSENESS as f32 * score.abs()
+    };
+    Ok((0..n).map(limit).collect())
 }

@@ -4,7 +4,7 @@ use half::f16;
 use proptest::prelude::*;
 use rand::Rng;
 
-use super::plan::choose_from;
+use super::plan::{choose, choose_within};
 use super::{GraphSearch, Options, Problem};
 use crate::context::Context;
 use crate::data::{DenseVectors, Vectors};
@@ -18,7 +18,7 @@ use crate::random::{Purpose, generator};
 fn graph(ctx: &Context, x: &dyn Vectors, k: usize, metric: Metric) -> Result<Vec<u32>> {
     let norms = row_norms(ctx, x)?;
     let problem = Problem { x, norms: &norms, queries: None, k, metric, reserved: 0 };
-    let (frame, plan) = choose_from(ctx, &problem, 0.0)?;
+    let (frame, plan) = choose_within(ctx, &problem, f64::INFINITY)?;
     GraphSearch { ctx, x, norms, frame, plan }.run(k)
 }
 
@@ -30,6 +30,21 @@ fn search(
     metric: Metric,
 ) -> Result<Vec<u32>> {
     super::search(ctx, queries, base, k, metric, Options::default())
+}
+
+/// An eigenproblem of 2048 numbers takes a hundred times as long as all pairs of 1400 rows.
+#[test]
+fn axes_are_not_looked_for_where_they_cannot_pay() {
+    let ctx = Context::with_threads(1).unwrap();
+    let levels = |n: usize, dim: usize| {
+        let x = noise(n, dim, 1);
+        let norms = row_norms(&ctx, &x).unwrap();
+        let problem =
+            Problem { x: &x, norms: &norms, queries: None, k: 10, metric: Metric::L2, reserved: 0 };
+        choose(&ctx, &problem).unwrap().1.levels
+    };
+    assert_eq!(levels(1400, 2048), [2048]);
+    assert_eq!(levels(300, 5000), [5000]);
 }
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
