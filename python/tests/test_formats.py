@@ -207,6 +207,71 @@ def test_a_folder_of_parquet(model: Path, x: Array, tmp_path: Path) -> None:
     assert table["id"].to_pylist()[-1] == 2000 + len(np.array_split(x, 3)[2]) - 1
 
 
+def test_members_of_columns_and_views(model: Path, x: Array, tmp_path: Path) -> None:
+    want = reduced(model, x, tmp_path)
+    parts = [lists(x, pa.float32()), pa.array(np.arange(len(x)))]
+    inner = pa.StructArray.from_arrays(parts, names=["emb", "page"])
+    document = pa.StructArray.from_arrays([inner, pa.array(["t"] * len(x))], names=["doc", "text"])
+    table = pa.table({"id": np.arange(len(x)), "row": document})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table, path, row_group_size=100)
+    pa.feather.write_feather(table, tmp_path / "x.arrow", compression="uncompressed")
+    for name in ["x.parquet", "x.arrow", "x.parquet::row.doc.emb"]:
+        run("transform", model, tmp_path / name, "-o", tmp_path / "z.npy")
+        np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), want)
+    # The struct stays: it holds more than the vectors.
+    run("transform", model, path, "-o", tmp_path / "z.parquet")
+    assert pq.read_table(tmp_path / "z.parquet").column_names == ["id", "row", "reduced"]
+    assert refused("transform", model, f"{path}::row.doc.text", "-o", tmp_path / "z.npy").endswith(
+        "expected a column named row.doc.text, got id, row.doc.emb, row.doc.page, row.text"
+    )
+
+    missing = np.arange(len(x)) == 5
+    holes = pa.StructArray.from_arrays(parts, names=["emb", "page"], mask=pa.array(missing))
+    pq.write_table(pa.table({"doc": holes}), path)
+    assert refused("transform", model, path, "-o", tmp_path / "z.npy").endswith(
+        "expected a value in every row of column doc.emb, got null in row 5"
+    )
+
+    # Views may lie in any order, and twice.
+    values = pa.array(x[::-1].ravel())
+    starts = np.arange(len(x))[::-1] * x.shape[1]
+    sizes = np.full(len(x), x.shape[1])
+    for kind, integer in [(pa.ListViewArray, np.int32), (pa.LargeListViewArray, np.int64)]:
+        views = kind.from_arrays(starts.astype(integer), sizes.astype(integer), values)
+        run(
+            "transform",
+            model,
+            tmp_path / ipc(views, None, False)(tmp_path),
+            "-o",
+            tmp_path / "z.npy",
+        )
+        np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), want)
+
+
+def test_what_is_no_vector_is_told_with_what_it_is(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    columns = {
+        "json": pa.array(["[1, 2]", "[3, 4]"]),
+        "bytes": pa.array([b"1234", b"5678"]),
+        "lists": pa.array([[[1.0], [2.0]], [[3.0], [4.0]]]),
+    }
+    pq.write_table(pa.table(columns), path)
+    said = refused("transform", model, path, "-o", tmp_path / "z.npy")
+    assert "expected a column of numbers or of lists of numbers, got json (Utf8), bytes (" in said
+    assert "lists (List(" in said
+
+
+def test_parts_without_rows_are_passed_over(model: Path, x: Array, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for i, part in enumerate([x[:0], x[:300], x[:0], x[300:], x[:0]]):
+        pq.write_table(pa.table({"v": lists(part, pa.float32())}), shards / f"part-{i}.parquet")
+    (shards / "_SUCCESS").touch()
+    run("transform", model, shards, "-o", tmp_path / "z.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), reduced(model, x, tmp_path))
+
+
 def test_tables_keep_their_columns(model: Path, x: Array, tmp_path: Path) -> None:
     n = len(x)
     data = pd.DataFrame({"text": [f"row {i}" for i in range(n)], "score": np.arange(n) / 3})

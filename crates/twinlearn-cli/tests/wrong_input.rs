@@ -42,7 +42,8 @@ fn bad_values_are_named_by_row_and_column() {
 
     values[4 * 17 + 2] = f32::INFINITY;
     folder.npy("inf.npy", 60, &values);
-    let inf = "X: expected finite numbers, got inf in row 17, column 2";
+    let inf =
+        "X: expected finite numbers in the range of f32 (3.4e38), got inf in row 17, column 2";
     assert_eq!(fit(&folder, "inf.npy", &[]), inf);
 
     std::fs::write(folder.path("run.jsonl"), "an older log").unwrap();
@@ -265,6 +266,7 @@ fn bad_parameters_are_named() {
     }
     for (d, want) in [
         ("0", "n_components: expected at least 1, got 0"),
+        ("1000000000000", "n_components: expected at most 1048576, got 1000000000000"),
         ("5", "n_components: expected at most 4 (the dimension of X) for init best, got 5"),
     ] {
         let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", d];

@@ -19,7 +19,10 @@ pub enum Error {
         actual: String,
     },
     /// A vector holds NaN or an infinity (after rounding to `f32`).
-    #[error("{name}: expected finite numbers, got {value} in row {row}, column {column}")]
+    #[error(
+        "{name}: expected finite numbers{}, got {value} in row {row}, column {column}",
+        if value.is_nan() { "" } else { " in the range of f32 (3.4e38)" }
+    )]
     NonFinite {
         /// The array.
         name: String,

@@ -179,9 +179,26 @@ fn arrays_of_numpy() {
     ] {
         assert!(rows(&folder.write("x.npy", &npy(descr, false, &shape, &data))) == want, "{descr}");
     }
+    // The highest byte first, and axes of length 1.
+    let swapped: Vec<u8> = numbers.iter().flat_map(|v| v.to_be_bytes()).collect();
+    let (one, last) = (format!("({n}, 1, {dim})"), format!("({n}, {dim}, 1)"));
+    for (descr, shape) in [(">f4", &shape), (">f4", &one), (">f4", &last)] {
+        let path = folder.write("x.npy", &npy(descr, false, shape, &swapped));
+        assert!(rows(&path) == want, "{descr} {shape}");
+    }
+    assert!(rows(&folder.write("x.npy", &npy("<f4", false, &one, &le(&numbers)))) == want);
+    let bits = numbers.iter().map(|&v| u8::from(v > 3.0)).collect::<Vec<_>>();
+    let want_bits: Vec<Vec<f32>> = want
+        .iter()
+        .map(|row| row.iter().map(|&v| f32::from(u8::from(v > 3.0))).collect())
+        .collect();
+    assert!(rows(&folder.write("x.npy", &npy("|b1", false, &shape, &bits))) == want_bits);
     let turned: Vec<f32> = (0..dim).flat_map(|j| (0..n).map(move |i| value(i, j))).collect();
     let path = folder.write("fortran.npy", &npy("<f4", true, &shape, &le(&turned)));
     assert!(rows(&path) == want, "Fortran order");
+    let swapped: Vec<u8> = turned.iter().flat_map(|v| v.to_be_bytes()).collect();
+    let path = folder.write("fortran.npy", &npy(">f4", true, &one, &swapped));
+    assert!(rows(&path) == want, "Fortran order, the highest byte first");
     // The content counts, not the name.
     let path = folder.write("x.data", &npy("<f4", false, &shape, &le(&numbers)));
     assert!(rows(&path) == want);
@@ -202,9 +219,10 @@ fn wrong_arrays_are_named() {
         "x.npy: expected at least one row and one column, got shape [0, 6]"
     );
     assert_eq!(
-        of(">f4", "(1, 1)", 4),
-        "x.npy: expected little-endian floats or integers, got elements of type \">f4\""
+        of("<c8", "(1, 1)", 8),
+        "x.npy: expected floats of at most 64 bits, integers or booleans, got elements of type \"<c8\""
     );
+    assert_eq!(of("<f4", "(1, 2, 3)", 24), "x.npy: expected a 2-D array, got shape [1, 2, 3]");
     assert_eq!(
         of("<f4", "(18446744073709551615, 2)", 4),
         "x.npy: expected more than memory can address bytes of data for shape \
@@ -239,12 +257,42 @@ fn several_files_are_one_set() {
     assert_eq!((source.n_rows(), source.dim(), source.dtype()), (30, 4, "f32"));
     assert_eq!(source.n_bytes(), 13 * 16 + 17 * 4);
 
+    // Parts without a row, and a folder whose name could be a pattern.
+    folder.write("bb.npy", &npy("<f4", false, "(0, 4)", &[]));
+    assert!(rows(folder.0.path()) == want);
+    let other = folder.0.path().join("data[v2]");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::copy(folder.0.path().join("a.npy"), other.join("a.npy")).unwrap();
+    assert!(rows(&other.join("*.npy")) == want[..12]);
+    assert!(rows(&other) == want[..12]);
+
     let error = VectorSource::open(folder.0.path().join("x*.npy")).unwrap_err();
     assert_eq!(folder.said(&error), "x*.npy: expected a pattern that some file fits, got none");
     folder.write("d.npy", &npy("<f4", false, "(1, 3)", &[0; 12]));
     let said = folder.said(&VectorSource::open(folder.0.path()).unwrap_err());
     assert!(said.starts_with("d.npy: expected dimension 4, as in "), "{said}");
     assert!(said.ends_with("a.npy, got 3"), "{said}");
+}
+
+/// More files than are kept open at once.
+#[test]
+fn very_many_files_are_one_set() {
+    let folder = Folder::new();
+    let want = table(300, 4);
+    for (i, row) in want.iter().enumerate() {
+        folder.write(&format!("{i:03}.npy"), &npy("<f4", false, "(1, 4)", &le(row)));
+    }
+    assert!(rows(folder.0.path()) == want);
+    let ctx = Context::with_threads(2).unwrap();
+    let source = VectorSource::open(folder.0.path()).unwrap();
+    let placed = FileVectors::load(&ctx, source, 0).unwrap();
+    // Not by its name alone is a file the one that it was.
+    let new = folder.write("new", &npy("<f4", false, "(1, 4)", &le(&want[0])));
+    std::fs::rename(new, folder.0.path().join("007.npy")).unwrap();
+    let mut row = [0.0; 4];
+    placed.read_rows(8, &mut row).unwrap();
+    let said = folder.said(&placed.read_rows(7, &mut row).unwrap_err());
+    assert!(said.contains("007.npy") && said.contains("another file"), "{said}");
 }
 
 #[test]

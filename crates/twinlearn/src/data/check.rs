@@ -72,7 +72,10 @@ mod tests {
         x.as_mut_slice()[3 * 4000 + 1] = f32::NAN;
         x.as_mut_slice()[3 * 2000 + 2] = f32::NEG_INFINITY;
         let message = check_vectors(&ctx, "X", &x, false).unwrap_err().to_string();
-        assert_eq!(message, "X: expected finite numbers, got -inf in row 2000, column 2");
+        assert_eq!(
+            message,
+            "X: expected finite numbers in the range of f32 (3.4e38), got -inf in row 2000, column 2"
+        );
     }
 
     #[test]

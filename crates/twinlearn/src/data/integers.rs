@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// unsigned value above `i64::MAX` is an error too.
 pub fn read_integers(path: impl AsRef<Path>) -> Result<(Vec<usize>, Vec<i64>)> {
     let (path, name) = split(path.as_ref());
-    let array = open(&path, name.as_deref())?;
+    let array = open(&path, name.as_deref(), true)?;
     let dtype = array.rows.dtype();
     let wrong = |got| Error::file(&path, "integers", got);
     // Told before anything is read.

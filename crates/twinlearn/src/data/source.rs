@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use super::formats::{BLOCK, Dtype, Flat, Rows, is_known, open};
+use super::formats::{BLOCK, Dtype, Flat, MOST_OPEN, Rows, are_vectors, is_known, open};
 use super::{Vectors, stored::StoredRows};
 use crate::cost::megabytes;
 use crate::error::{Error, Result};
@@ -29,9 +29,11 @@ const AHEAD: usize = 2;
 /// | `.parquet`, `.arrow`, `.feather`, `.arrows` | a column of lists of numbers, all of one length |
 /// | `.safetensors` | a 2-D tensor |
 ///
-/// Numbers are 16-, 32- or 64-bit floats, bfloat16 or integers. `path::name` names the array,
-/// column or tensor, where a file has several. A folder, or a pattern such as `shards/*.npy`, is read as one set, its
-/// files in the order of their names.
+/// Numbers are 16-, 32- or 64-bit floats, bfloat16, integers or (in `.npy`) booleans, in either order of
+/// bytes. Axes of length 1 between rows and numbers, as of shape (N, 1, D), are passed over. `path::name`
+/// names the array, column or tensor, where a file has several. A folder, or a pattern such as
+/// `shards/*.npy`, is read as one set, its files in the order of their names; files in it without a row
+/// are passed over. `~/` is the user's folder.
 ///
 /// Opening reads no vector. [`load`](super::FileVectors::load) makes them ready for work that needs
 /// them in any order.
@@ -59,17 +61,25 @@ impl VectorSource {
     /// when there are 2³² rows or more.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (place, name) = split(path);
+        let (place, name) = split(&at_home(path));
         let mut parts = Vec::new();
-        for path in expand(&place)? {
-            let array = open(&path, name.as_deref())?;
-            let [n_rows, dim] = array.shape[..] else {
+        let files = expand(&place)?;
+        let (n_files, mut n_empty) = (files.len(), 0);
+        for path in files {
+            let array = open(&path, name.as_deref(), n_files <= MOST_OPEN)?;
+            if !are_vectors(&array.shape) {
                 return Err(Error::file(
                     &path,
                     "a 2-D array",
                     format_args!("shape {:?}", array.shape),
                 ));
-            };
+            }
+            let (n_rows, dim) = (array.rows.n_rows(), array.rows.dim());
+            // Spark writes parts without a row.
+            if n_rows == 0 && n_empty + 1 < n_files {
+                n_empty += 1;
+                continue;
+            }
             if n_rows == 0 || dim == 0 {
                 let shape = format_args!("shape {:?}", array.shape);
                 return Err(Error::file(&path, "at least one row and one column", shape));
@@ -229,6 +239,27 @@ impl Vectors for FlatRun<'_> {
     }
 }
 
+/// A path that begins with `~/`, as shells take it.
+fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) if !path.exists() => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// A pattern in which only what follows the folders that are there can stand for something else: they
+/// may have brackets in their names.
+fn pattern(place: &Path) -> String {
+    let mut folder = PathBuf::new();
+    let mut parts = place.components().peekable();
+    while let Some(part) = parts.next_if(|part| folder.join(part).is_dir()) {
+        folder.push(part);
+    }
+    let rest: PathBuf = parts.collect();
+    let folder = glob::Pattern::escape(&folder.to_string_lossy());
+    Path::new(&folder).join(rest).to_string_lossy().into_owned()
+}
+
 /// Parts `path::name`; what exists as it stands is no such.
 pub(super) fn split(path: &Path) -> (PathBuf, Option<String>) {
     let text = path.to_str().filter(|_| !path.exists());
@@ -263,7 +294,8 @@ fn expand(place: &Path) -> Result<Vec<PathBuf>> {
     if place.exists() || !text.contains(['*', '?', '[']) {
         return Ok(vec![place.to_owned()]);
     }
-    let found = glob::glob(text).map_err(|e| Error::file(place, "a pattern of file names", e))?;
+    let found = glob::glob(&pattern(place))
+        .map_err(|e| Error::file(place, "a pattern of file names", e))?;
     let mut files = Vec::new();
     for path in found {
         let path =

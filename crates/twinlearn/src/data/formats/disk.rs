@@ -8,16 +8,29 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// An open regular file and its length when it was opened.
+/// A regular file and its length when it was opened.
 #[derive(Debug)]
 pub(in crate::data) struct DiskFile {
-    file: File,
+    file: Handle,
     path: PathBuf,
     len: u64,
 }
 
+/// How a file is come by.
+#[derive(Debug)]
+enum Handle {
+    Open(File),
+    /// It is opened for every read: of many files not all can be open at once. It should still be the
+    /// one that it was.
+    Named(Option<(u64, u64)>),
+}
+
+/// Of files that are open together, at most: systems often allow 1024 in all.
+pub(in crate::data) const MOST_OPEN: usize = 200;
+
 impl DiskFile {
-    pub(in crate::data) fn open(path: &Path) -> Result<Arc<Self>> {
+    /// `stays_open`: whether it is one of few.
+    pub(in crate::data) fn open(path: &Path, stays_open: bool) -> Result<Arc<Self>> {
         let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
         let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
         if !metadata.is_file() {
@@ -27,12 +40,16 @@ impl DiskFile {
                 "something that is no regular file",
             ));
         }
+        let file = match stays_open {
+            true => Handle::Open(file),
+            false => Handle::Named(number(&metadata)),
+        };
         Ok(Arc::new(Self { file, path: path.to_owned(), len: metadata.len() }))
     }
 
     /// A file that has no name any more, called `path` in messages.
     pub(in crate::data) fn unnamed(file: File, path: &Path, len: u64) -> Arc<Self> {
-        Arc::new(Self { file, path: path.to_owned(), len })
+        Arc::new(Self { file: Handle::Open(file), path: path.to_owned(), len })
     }
 
     pub(in crate::data) fn path(&self) -> &Path {
@@ -84,20 +101,48 @@ impl DiskFile {
         {
             use rustix::fs::{Advice, fadvise};
             // Only a hint: where it is not taken, reading is what it would be without.
-            let _ = fadvise(&self.file, offset, std::num::NonZero::new(len), Advice::WillNeed);
+            let _ = self.with(|file| {
+                fadvise(file, offset, std::num::NonZero::new(len), Advice::WillNeed)?;
+                Ok(())
+            });
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (offset, len);
     }
 
-    #[cfg(unix)]
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, out, offset)
+        #[cfg(unix)]
+        return self.with(|file| std::os::unix::fs::FileExt::read_at(file, out, offset));
+        #[cfg(windows)]
+        return self.with(|file| std::os::windows::fs::FileExt::seek_read(file, out, offset));
     }
 
-    #[cfg(windows)]
-    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.file, out, offset)
+    /// Uses the open file.
+    fn with<R>(&self, work: impl FnOnce(&File) -> io::Result<R>) -> io::Result<R> {
+        match &self.file {
+            Handle::Open(file) => work(file),
+            Handle::Named(was) => {
+                let file = File::open(&self.path)?;
+                if number(&file.metadata()?) != *was {
+                    return Err(io::Error::other("it is another file since it was opened first"));
+                }
+                work(&file)
+            }
+        }
+    }
+}
+
+/// By what a file is known, where the system has that.
+fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
     }
 }
 

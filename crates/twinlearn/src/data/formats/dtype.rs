@@ -82,21 +82,28 @@ macro_rules! with_element {
 
 impl Dtype {
     /// Of NumPy's type string, e.g. `<f4`.
-    pub(super) fn from_npy(descr: &str) -> Option<Self> {
-        Some(match descr {
-            "<f2" => Self::F16,
-            "<f4" => Self::F32,
-            "<f8" => Self::F64,
-            "|i1" => Self::I8,
-            "|u1" => Self::U8,
-            "<i2" => Self::I16,
-            "<u2" => Self::U16,
-            "<i4" => Self::I32,
-            "<u4" => Self::U32,
-            "<i8" => Self::I64,
-            "<u8" => Self::U64,
+    /// The type, and whether its bytes are in the other order: the highest first. Booleans are 0 and 1.
+    pub(super) fn from_npy(descr: &str) -> Option<(Self, bool)> {
+        let (order, kind) = descr.split_at_checked(1)?;
+        let dtype = match kind {
+            "f2" => Self::F16,
+            "f4" => Self::F32,
+            "f8" => Self::F64,
+            "i1" => Self::I8,
+            "u1" | "b1" => Self::U8,
+            "i2" => Self::I16,
+            "u2" => Self::U16,
+            "i4" => Self::I32,
+            "u4" => Self::U32,
+            "i8" => Self::I64,
+            "u8" => Self::U64,
             _ => return None,
-        })
+        };
+        match (order, dtype.size()) {
+            ("|", 1) | ("<", _) => Some((dtype, false)),
+            (">", size) => Some((dtype, size > 1)),
+            _ => None,
+        }
     }
 
     /// As Rust calls it.

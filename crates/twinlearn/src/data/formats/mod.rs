@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) use self::disk::DiskFile;
+pub(super) use self::disk::{DiskFile, MOST_OPEN};
 pub(super) use self::dtype::Dtype;
 pub(super) use self::flat::Flat;
 pub(super) use self::npy_header::NpyHeader;
@@ -91,6 +91,12 @@ fn two_d(shape: &[usize]) -> [usize; 2] {
     [n_rows, rest.iter().try_fold(1, |n: usize, &d| n.checked_mul(d)).unwrap_or(0)]
 }
 
+/// Whether an array of this shape is one of vectors: 2-D, but for axes of length 1 beside those of the
+/// vectors' numbers, as models leave behind that give one vector of a batch.
+pub(super) fn are_vectors(shape: &[usize]) -> bool {
+    shape.len() >= 2 && shape[1..].iter().filter(|&&d| d != 1).count() < 2
+}
+
 /// The formats, for messages.
 const KNOWN: &str = "a file of vectors (.npy, .npz, .fvecs, .bvecs, .ivecs, .fbin, .f16bin, .u8bin, \
                      .i8bin, .ibin, .parquet, .arrow, .safetensors)";
@@ -151,8 +157,9 @@ fn extension(path: &Path) -> String {
 }
 
 /// Opens an array; `name` is the member, tensor or column, needed where a file has several.
-pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Array> {
-    let file = DiskFile::open(path)?;
+/// `stays_open`: whether it is one of few.
+pub(super) fn open(path: &Path, name: Option<&str>, stays_open: bool) -> Result<Array> {
+    let file = DiskFile::open(path, stays_open)?;
     let format = format_of(&extension(path), &file.start(16)?);
     let Some(format) = format else {
         return Err(file.wrong(KNOWN, if file.len() == 0 { "an empty file" } else { FOREIGN }));

@@ -40,7 +40,7 @@ pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
     }
     let mut start = Vec::new();
     inner.take(npy::HEADER as u64).read_to_end(&mut start).map_err(|e| damaged(file, &e))?;
-    let (header, dtype) = npy::parse(file, &start)?;
+    let (header, dtype, swapped) = npy::parse(file, &start)?;
     let Some(data) = len.checked_sub(header.data_start as u64) else {
         return Err(file.wrong(format_args!("a header within {member}"), "a longer one"));
     };
@@ -53,7 +53,7 @@ pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
     let data_start = header.data_start as u64;
     let stream = Member { file: Arc::clone(file), name: member, dtype, data_start, n_rows, dim };
     let rows = Rows::Stream { stream: Box::new(stream), n_rows, dim };
-    Ok(Array { shape: header.shape, rows })
+    Ok(npy::native(Array { shape: header.shape, rows }, swapped))
 }
 
 fn archive(file: &Arc<DiskFile>) -> Result<Archive> {

@@ -1,17 +1,20 @@
 //! A column as numbers, row after row.
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use super::super::Dtype;
 use super::super::disk::DiskFile;
-use super::{BATCH, Table, dtype, item};
+use super::{BATCH, Place, Table, dtype, item};
 use crate::error::{Error, Result};
 
 /// A column of numbers, or of lists of so many numbers.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Column {
     pub(in crate::data) index: usize,
+    /// The members within it that lead to the numbers.
+    path: Vec<usize>,
     name: String,
     pub(in crate::data) dtype: Dtype,
     /// The length of each list; none for plain numbers.
@@ -33,16 +36,15 @@ impl Numbers {
 }
 
 impl Column {
-    /// Column `index` of a table, and how many numbers a row of it has.
-    pub(super) fn of(table: &Table, index: usize) -> Result<(Self, usize)> {
-        let field = table.schema.field(index);
-        let name = field.name().clone();
-        let of = field.data_type();
+    /// A column of a table, and how many numbers a row of it has.
+    pub(super) fn of(table: &Table, place: Place) -> Result<(Self, usize)> {
+        let Place { index, path, name, of } = place;
+        let of = &of;
         let Some(dtype) = dtype(item(of).unwrap_or(of)) else {
             let expected = format!("numbers or lists of numbers in column {name}");
             return Err(table.file.wrong(expected, of));
         };
-        let mut column = Self { index, name, dtype, dim: None };
+        let mut column = Self { index, path, name, dtype, dim: None };
         if let DataType::FixedSizeList(_, len) = of {
             let dim = usize::try_from(*len);
             column.dim = Some(dim.map_err(|_| table.file.wrong("lists from length 0", len))?);
@@ -57,6 +59,30 @@ impl Column {
         self.dim.is_some()
     }
 
+    /// Whether it is a column of the table, not a member of one.
+    pub(in crate::data) fn is_whole(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// The arrays from a column of the table to the numbers in it, as lists whose values follow each
+    /// other where they are lists.
+    fn within(&self, file: &DiskFile, column: &ArrayRef) -> Result<Vec<ArrayRef>> {
+        let mut all = vec![ArrayRef::clone(column)];
+        for &member in &self.path {
+            let Some(column) = all.last().and_then(|column| column.as_struct_opt()) else {
+                return Err(file.wrong(format_args!("members in column {}", self.name), "none"));
+            };
+            all.push(ArrayRef::clone(column.column(member)));
+        }
+        if let Some(last) = all.last_mut()
+            && let DataType::ListView(item) | DataType::LargeListView(item) = last.data_type()
+        {
+            let lists = DataType::LargeList(item.clone());
+            *last = cast(last, &lists).map_err(|e| super::damaged(file, e))?;
+        }
+        Ok(all)
+    }
+
     /// How many rows are read at once.
     pub(in crate::data) fn batch_rows(&self) -> usize {
         (BATCH / (self.dtype.size() * self.dim.unwrap_or(1)).max(1)).clamp(64, 1 << 16)
@@ -69,11 +95,11 @@ impl Column {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let lists = batch.column(0);
-            if lists.is_null(0) {
+            let arrays = self.within(&table.file, batch.column(0))?;
+            if arrays.iter().any(|array| array.is_null(0)) {
                 return Err(self.missing(&table.file, 0));
             }
-            let offsets = self.offsets(lists).unwrap_or_default();
+            let offsets = arrays.last().and_then(|lists| self.offsets(lists)).unwrap_or_default();
             return Ok(offsets.get(..2).map_or(0, |ends| (ends[1] - ends[0]) as usize));
         }
         Ok(0)
@@ -101,11 +127,13 @@ impl Column {
         first: usize,
     ) -> Result<Numbers> {
         let n = column.len();
-        if column.null_count() > 0
-            && let Some(row) = (0..n).find(|&row| column.is_null(row))
-        {
-            return Err(self.missing(file, first + row));
+        let arrays = self.within(file, column)?;
+        for array in arrays.iter().filter(|array| array.null_count() > 0) {
+            if let Some(row) = (0..n).find(|&row| array.is_null(row)) {
+                return Err(self.missing(file, first + row));
+            }
         }
+        let column = arrays.last().unwrap_or(column);
         let dim = self.dim.unwrap_or(1);
         let values = match self.offsets(column) {
             Some(offsets) => {

@@ -35,6 +35,17 @@ pub(super) struct Layout {
 
 pub(super) fn open(file: &Arc<DiskFile>) -> Result<(Layout, SchemaRef, usize)> {
     let layout = if file.start(MAGIC.len())? == MAGIC { of_file(file)? } else { of_stream(file)? };
+    let mut places: Vec<(i64, i64)> = Vec::new();
+    for block in layout.dictionaries.iter().chain(&layout.batches) {
+        let len = i64::from(block.metaDataLength()).checked_add(block.bodyLength());
+        let end = len.filter(|&len| len > 0).and_then(|len| block.offset().checked_add(len));
+        places.push((block.offset(), end.ok_or_else(|| damaged(file, "a message of no bytes"))?));
+    }
+    places.sort_unstable();
+    // So no byte is looked at twice.
+    if places.windows(2).any(|two| two[0].1 > two[1].0) {
+        return Err(damaged(file, "messages in the same place"));
+    }
     let mut n_rows = 0_usize;
     for block in &layout.batches {
         let metadata = read(file, block.offset(), block.metaDataLength().into())?;

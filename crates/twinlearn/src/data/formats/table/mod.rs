@@ -69,23 +69,65 @@ impl Table {
         Ok(Batches { file: Arc::clone(&self.file), next, done: 0, n_rows: self.n_rows })
     }
 
-    /// The number of the column that holds the vectors: the one asked for, or the only one that
-    /// could be meant.
-    pub(in crate::data) fn column(&self, name: Option<&str>) -> Result<usize> {
-        let fields = self.schema.fields();
-        let names = |wanted: &dyn Fn(&Field) -> bool| -> Vec<String> {
-            let fields = fields.iter().filter(|field| wanted(field));
-            fields.map(|field| field.name().clone()).collect()
+    /// The column that holds the vectors: the one asked for, or the only one that could be meant.
+    fn column(&self, name: Option<&str>) -> Result<Place> {
+        let places = self.places();
+        let names = |wanted: &dyn Fn(&DataType) -> bool| -> Vec<String> {
+            let places = places.iter().filter(|place| wanted(&place.of));
+            places.map(|place| place.name.clone()).collect()
         };
         let all = match name {
             Some(_) => names(&|_| true),
-            None => names(&|field| item(field.data_type()).and_then(dtype).is_some()),
+            None => names(&|of| item(of).and_then(dtype).is_some()),
         };
-        let all =
-            if all.is_empty() { names(&|field| dtype(field.data_type()).is_some()) } else { all };
-        let chosen = choose(&self.file, "column", &all, name)?;
+        let all = if all.is_empty() { names(&|of| dtype(of).is_some()) } else { all };
+        if all.is_empty() && !places.is_empty() {
+            let some = places.iter().take(20).map(|place| format!("{} ({})", place.name, place.of));
+            let got = some.collect::<Vec<_>>().join(", ");
+            return Err(self.file.wrong("a column of numbers or of lists of numbers", got));
+        }
+        let chosen = choose(&self.file, "column", &all, name)?.to_owned();
         // A name that stands twice means the first.
-        Ok(fields.iter().position(|field| field.name() == chosen).unwrap_or(0))
+        let place = places.into_iter().find(|place| place.name == chosen);
+        place.ok_or_else(|| self.file.wrong("a column", "none"))
+    }
+
+    /// All columns, and the members of those that have some: `doc.emb` is member `emb` of `doc`.
+    fn places(&self) -> Vec<Place> {
+        let mut all = Vec::new();
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            members(Place::of(index, field), field.data_type(), &mut all);
+        }
+        all
+    }
+}
+
+/// Where a column's numbers are: in a column of the table, or in a member of a member of one.
+#[derive(Clone, Debug)]
+struct Place {
+    index: usize,
+    /// The numbers of members, outermost first.
+    path: Vec<usize>,
+    name: String,
+    of: DataType,
+}
+
+impl Place {
+    fn of(index: usize, field: &Field) -> Self {
+        let (name, of) = (field.name().clone(), field.data_type().clone());
+        Self { index, path: Vec::new(), name, of }
+    }
+}
+
+/// A place, or those within it.
+fn members(place: Place, of: &DataType, all: &mut Vec<Place>) {
+    let DataType::Struct(fields) = of else { return all.push(place) };
+    for (number, field) in fields.iter().enumerate() {
+        let mut member = place.clone();
+        member.path.push(number);
+        member.name = format!("{}.{}", place.name, field.name());
+        member.of = field.data_type().clone();
+        members(member, field.data_type(), all);
     }
 }
 
@@ -112,9 +154,11 @@ impl Batches {
 /// The type of the elements of lists.
 fn item(list: &DataType) -> Option<&DataType> {
     match list {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            Some(item.data_type())
-        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item.data_type()),
         _ => None,
     }
 }

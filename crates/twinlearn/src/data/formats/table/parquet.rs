@@ -49,6 +49,8 @@ impl ChunkReader for Source {
 const TAIL: usize = 8;
 /// Bytes that a page's header is looked for in, at first and at most: statistics may make it long.
 const HEADER: Range<u64> = 1 << 12..1 << 24;
+/// Bytes that are read for headers at once.
+const WINDOW: u64 = 1 << 16;
 
 /// Refuses a footer that the decoder would not come to the end of.
 fn check_footer(file: &Arc<DiskFile>) -> Result<()> {
@@ -76,24 +78,32 @@ fn most_compressed(codec: Compression) -> u64 {
     }
 }
 
-/// Refuses pages whose headers have no end, or that claim to unpack to more than they can: the
-/// decoder allocates by that.
+/// Refuses columns that share bytes, and pages whose headers have no end, or that claim to unpack to
+/// more than they can: the decoder allocates by that. So no byte is looked at twice.
 fn check_pages(
     file: &Arc<DiskFile>,
     metadata: &ParquetMetaData,
     mask: &ProjectionMask,
 ) -> Result<()> {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns().iter().enumerate());
+    let (mut ranges, mut headers) = (Vec::new(), Headers::new(file));
     for (_, column) in columns.filter(|&(leaf, _)| mask.leaf_included(leaf)) {
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
         let place = (u64::try_from(start), u64::try_from(column.compressed_size()));
-        let (Ok(mut at), Ok(length)) = place else {
+        let (Ok(at), Ok(length)) = place else {
             return Err(damaged(file, "a column before the beginning"));
         };
         let end = at.saturating_add(length).min(file.len());
-        let most = most_compressed(column.compression());
+        ranges.push((at..end, most_compressed(column.compression())));
+    }
+    ranges.sort_by_key(|(range, _)| (range.start, range.end));
+    if ranges.windows(2).any(|two| two[0].0.end > two[1].0.start) {
+        return Err(damaged(file, "columns in the same place"));
+    }
+    for (range, most) in ranges {
+        let Range { start: mut at, end } = range;
         while at < end {
-            let header = header_at(file, at, end)?;
+            let header = headers.at(at, end)?;
             let [compressed, unpacked] = [header.compressed, header.uncompressed];
             let (Ok(compressed), Ok(unpacked)) =
                 (u64::try_from(compressed), u64::try_from(unpacked))
@@ -111,17 +121,41 @@ fn check_pages(
     Ok(())
 }
 
-/// The header of a page of a column that ends at `end`.
-fn header_at(file: &Arc<DiskFile>, at: u64, end: u64) -> Result<PageHeader> {
-    let mut room = HEADER.start;
-    loop {
-        let mut bytes = vec![0; room.min(end - at) as usize];
-        file.read_exact_at(&mut bytes, at)?;
-        match page_header(&bytes) {
-            Some(header) => return Ok(header),
-            None if room < HEADER.end.min(end - at) => room *= 8,
-            None => return Err(damaged(file, "a page header without an end")),
+/// The headers of pages, read many at a time.
+struct Headers<'a> {
+    file: &'a Arc<DiskFile>,
+    bytes: Vec<u8>,
+    /// Where in the file these are.
+    start: u64,
+}
+
+impl<'a> Headers<'a> {
+    fn new(file: &'a Arc<DiskFile>) -> Self {
+        Self { file, bytes: Vec::new(), start: 0 }
+    }
+
+    /// The header of a page at `at` of a column that ends at `end`.
+    fn at(&mut self, at: u64, end: u64) -> Result<PageHeader> {
+        let mut room = HEADER.start;
+        loop {
+            match page_header(self.read(at, room.min(end - at))?) {
+                Some(header) => return Ok(header),
+                None if room < HEADER.end.min(end - at) => room *= 8,
+                None => return Err(damaged(self.file, "a page header without an end or a size")),
+            }
         }
+    }
+
+    /// Bytes of the file, which has so many.
+    fn read(&mut self, at: u64, length: u64) -> Result<&[u8]> {
+        let read = self.start..self.start + self.bytes.len() as u64;
+        if at < read.start || at + length > read.end {
+            let some = length.max(WINDOW).min(self.file.len() - at);
+            self.bytes.resize(some as usize, 0);
+            self.file.read_exact_at(&mut self.bytes, at)?;
+            self.start = at;
+        }
+        Ok(&self.bytes[(at - self.start) as usize..][..length as usize])
     }
 }
 
@@ -186,7 +220,7 @@ mod tests {
         let read = |bytes: &[u8]| {
             let path = folder.path().join("x.parquet");
             fs::write(&path, bytes).unwrap();
-            let file = DiskFile::open(&path).unwrap();
+            let file = DiskFile::open(&path, true).unwrap();
             let mut next = batches(&file, None, 64)?;
             let mut rows = 0;
             while let Some(batch) = next()? {
@@ -199,9 +233,15 @@ mod tests {
         let header = page_header(&bytes[4..]).unwrap();
         assert!((4000..4100).contains(&header.uncompressed), "{header:?}");
         assert_eq!((bytes[4], bytes[5], bytes[6]), (0x15, 0, 0x15));
+        let whole = bytes.clone();
         bytes[7..9].copy_from_slice(&[0xfe, 0x7f]);
         let said = read(&bytes).unwrap_err().to_string();
         let page = format!("a page of {} bytes that claims to be 8191", header.compressed);
         assert!(said.contains(&page), "{said}");
+        // Pages of zeros: headers that say nothing.
+        let mut nothing = whole;
+        nothing[4..4 + 64].fill(0);
+        let said = read(&nothing).unwrap_err().to_string();
+        assert!(said.contains("a page header without an end or a size"), "{said}");
     }
 }

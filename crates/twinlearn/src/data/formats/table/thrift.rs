@@ -60,19 +60,21 @@ pub(super) fn is_footer(bytes: &[u8]) -> bool {
     ended.is_some() && matches!(walk.bytes.len(), 0 | SIGNATURE)
 }
 
-/// The page header that these bytes begin with, if it ends.
+/// The page header that these bytes begin with, if it ends and says what the page is and its sizes.
 pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
     let mut walk = Walk::new(bytes);
-    let [mut uncompressed, mut compressed] = [0; 2];
+    let [mut page, mut uncompressed, mut compressed] = [None; 3];
     let mut id = 0;
     while let Some((kind, known)) = walk.field(&mut id, PAGE_HEADER)? {
         match id {
-            2 => uncompressed = walk.integer()?,
-            3 => compressed = walk.integer()?,
+            1 => page = Some(walk.integer()?),
+            2 => uncompressed = Some(walk.integer()?),
+            3 => compressed = Some(walk.integer()?),
             _ => walk.value(kind, known, DEPTH)?,
         }
     }
-    Some(PageHeader { len: bytes.len() - walk.bytes.len(), uncompressed, compressed })
+    let len = bytes.len() - walk.bytes.len();
+    page.and(Some(PageHeader { len, uncompressed: uncompressed?, compressed: compressed? }))
 }
 
 struct Walk<'a> {
@@ -239,5 +241,7 @@ mod tests {
         assert_eq!(page_header(&bytes), Some(header));
         assert_eq!(page_header(&bytes[..12]), None);
         assert_eq!(page_header(&[0x15, 0, 0x16, 0xd0, 0x0f, 0]), None, "a size of 64 bits");
+        assert_eq!(page_header(&[0; 8]), None, "a header of nothing");
+        assert_eq!(page_header(&[0x15, 0, 0x15, 0xd0, 0x0f, 0]), None, "one size alone");
     }
 }
