@@ -1,6 +1,6 @@
 //! What can be asked for. Numbers are checked by the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -189,7 +189,7 @@ pub(crate) struct FitArgs {
     /// Go on with the run in the output folder; it ends with the bits it would have had.
     #[arg(long, requires = "output_folder")]
     pub(crate) resume: bool,
-    /// Where each step is logged, a JSON object a line.
+    /// Where each step is logged, a JSON object a line (- is standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
     /// Where steps and epochs are logged for TensorBoard.
@@ -401,7 +401,7 @@ pub(crate) struct Measuring {
     /// Seed of what is drawn, and of training.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Everything that was found, as JSON.
+    /// Everything that was found, as JSON (- is standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// A page about it: one HTML file that needs no network.
@@ -429,6 +429,24 @@ pub(crate) struct Resources {
     /// they are [default: half of what is free for the vectors, no bound for the rest].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
+}
+
+/// Whether an output's name means standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+impl Command {
+    /// Whether something that was asked for goes to standard output: all else then goes to the other.
+    pub(crate) fn fills_stdout(&self) -> bool {
+        let outputs = match self {
+            Self::Fit(args) => [&args.log, &args.html],
+            Self::Eval(args) => [&args.measuring.json, &args.measuring.html],
+            Self::Advise(args) => [&args.measuring.json, &args.measuring.html],
+            _ => return false,
+        };
+        outputs.into_iter().flatten().any(|path| is_stdout(path))
+    }
 }
 
 /// One of some names.

@@ -14,6 +14,7 @@ use tfrecord::protobuf::session_log::SessionStatus;
 use tfrecord::{EventMeta, EventWriter, EventWriterConfig};
 use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
 
+use crate::args::is_stdout;
 use crate::ui::{lock, tell};
 
 /// The logs that are wanted.
@@ -41,7 +42,9 @@ impl Logs<'_> {
                 make(folder)?;
             }
             // An unwritable place fails now, not after the graph.
-            drop(OutputFile::create(path)?);
+            if !is_stdout(path) {
+                drop(OutputFile::create(path)?);
+            }
             logs.push(Box::new(JsonLines(Growing::new(path, self.resume))));
         }
         if let Some(folder) = self.tensorboard {
@@ -100,7 +103,7 @@ impl<W> Growing<W> {
     }
 }
 
-struct JsonLines(Growing<BufWriter<File>>);
+struct JsonLines(Growing<Box<dyn Write + Send>>);
 
 /// Opens a log to append to from a step: its lines from there on are removed.
 fn from_step(path: &Path, step: usize) -> io::Result<File> {
@@ -124,12 +127,15 @@ fn from_step(path: &Path, step: usize) -> io::Result<File> {
 impl Log for JsonLines {
     fn step(&self, report: &StepReport) {
         let open = |path: &Path| {
+            if is_stdout(path) {
+                return Ok(Box::new(io::stdout()) as Box<dyn Write + Send>);
+            }
             // Only a file has something to go on from.
             let file = match self.0.resume && path.is_file() {
                 true => from_step(path, report.step),
                 false => File::create(path),
             };
-            file.map(BufWriter::new)
+            file.map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>)
         };
         self.0.write(open, |file| -> io::Result<()> {
             serde_json::to_writer(&mut *file, report)?;

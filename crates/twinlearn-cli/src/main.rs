@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-use crate::ui::{Ui, lock};
+use crate::ui::{Screen, Ui, lock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> ExitCode {
     // The demo searches many times over and is read for its table.
-    let ui = match Ui::new(!matches!(cli.command, Command::Demo(_))) {
+    let plans = !matches!(cli.command, Command::Demo(_));
+    let ui = match Ui::new(Screen { on_stderr: cli.command.fills_stdout(), plans }) {
         Ok(ui) => ui,
         Err(error) => return ui::fail(&error),
     };

@@ -44,16 +44,34 @@ pub(crate) fn seconds(elapsed: Duration) -> String {
     format!("{:.2} s", elapsed.as_secs_f64())
 }
 
+/// Where results and plans are shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Screen {
+    /// Whether something else has standard output to itself.
+    pub(crate) on_stderr: bool,
+    /// Whether the plan of work is shown before it.
+    pub(crate) plans: bool,
+}
+
+impl Screen {
+    fn show(self, text: &str) -> Result<()> {
+        if self.on_stderr {
+            tell(text);
+            return Ok(());
+        }
+        print(text)
+    }
+}
+
 /// The terminal and Ctrl-C.
 pub(crate) struct Ui {
     cancel: CancelToken,
-    shows_plans: bool,
+    screen: Screen,
 }
 
 impl Ui {
-    /// Routes Ctrl-C into a cancel token. `shows_plans`: whether the plan of a search is printed
-    /// to stdout before it.
-    pub(crate) fn new(shows_plans: bool) -> Result<Self> {
+    /// Routes Ctrl-C into a cancel token.
+    pub(crate) fn new(screen: Screen) -> Result<Self> {
         let cancel = CancelToken::default();
         let token = cancel.clone();
         // A second one does not wait for work that cannot look at the token.
@@ -66,7 +84,12 @@ impl Ui {
             action: "listen to",
             source: io::Error::other(e),
         })?;
-        Ok(Self { cancel, shows_plans })
+        Ok(Self { cancel, screen })
+    }
+
+    /// Shows a result.
+    pub(crate) fn show(&self, text: &str) -> Result<()> {
+        self.screen.show(text)
     }
 
     /// A context that shows its progress here and, when asked, logs its steps.
@@ -79,7 +102,7 @@ impl Ui {
             None => Context::new(),
         }?;
         let logs = logs.open()?;
-        let sink = Sink { bar: Mutex::default(), shows_plans: self.shows_plans, logs };
+        let sink = Sink { bar: Mutex::default(), screen: self.screen, logs };
         Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
     }
 }
@@ -87,7 +110,7 @@ impl Ui {
 /// A bar for the stage that runs, and the log. indicatif hides bars when stderr is no terminal.
 struct Sink {
     bar: Mutex<Option<ProgressBar>>,
-    shows_plans: bool,
+    screen: Screen,
     logs: Vec<Box<dyn Log>>,
 }
 
@@ -123,11 +146,11 @@ impl Observer for Sink {
                 self.logs.iter().for_each(|log| log.step(report));
             }
             Event::Epoch(report) => self.logs.iter().for_each(|log| log.epoch(report)),
-            Event::Plan(line) if self.shows_plans => {
+            Event::Plan(line) if self.screen.plans => {
                 // A reader that has gone away is noticed when the result is printed.
                 let _ = match &*lock(&self.bar) {
-                    Some(bar) => bar.suspend(|| print(line)),
-                    None => print(line),
+                    Some(bar) => bar.suspend(|| self.screen.show(line)),
+                    None => self.screen.show(line),
                 };
             }
             Event::Warning(message) => match &*lock(&self.bar) {

@@ -114,6 +114,7 @@ fn every_architecture_and_option_trains() {
         ("linear", vec!["--metric", "l2", "--retain-projector"]),
         ("none", vec!["--metric", "ip", "--init", "random", "--warmup-epochs", "0"]),
         ("mlp-1-16", vec!["--recipe", "reference", "--warmup-epochs", "1", "--batch-size", "32"]),
+        ("mlp-1-16", vec!["--recipe", "reference", "--batch-size", "32"]),
         ("mlp-1-16", vec!["--pca-power", "1", "--learning-rate", "0.1", "-k", "7"]),
         ("mlp-1-16", vec!["--validation-fraction", "0"]),
         ("mlp-1-16", vec!["--init", "spectral", "--optimizer", "adamw", "--lambd", "0.01"]),

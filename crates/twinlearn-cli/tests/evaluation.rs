@@ -137,3 +137,33 @@ fn wrong_input_is_named_before_the_work() {
     let fit = ["fit", "x.npy", "-o", "m.safetensors", "--html", "r.html", "--texts", "texts.txt"];
     assert_eq!(folder.fails(&fit), "texts.txt: expected 60, one for each row, got 2");
 }
+
+/// What is asked for on standard output has it to itself.
+#[test]
+fn a_dash_is_standard_output() {
+    let folder = Folder::new();
+    folder.npy("x.npy", 300, &small(300));
+    let fit = ["fit", "x.npy", "-o", "m.safetensors", "-d", "2", "--loss", "BT", "--epochs", "2"];
+    let (log, told) = folder.ok(&[&fit[..], &["--log", "-"]].concat());
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() > 1 && lines[0]["step"] == 1, "{log}");
+    assert!(told.contains("m.safetensors\n  rows        300"), "{told}");
+
+    let eval = ["eval", "--original", "x.npy", "--model", "m.safetensors"];
+    for (args, key, words) in [
+        (&eval[..], "methods", "full vectors"),
+        (&["advise", "x.npy", "--keep", "0.5"], "curves", "twinlearn fit x.npy -o"),
+    ] {
+        let (json, told) = folder.ok(&[args, &["--json", "-"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(json[key].is_array(), "{json}");
+        assert!(told.contains(words) && told.contains("working memory"), "{told}");
+        let (page, told) = folder.ok(&[args, &["--html", "-"]].concat());
+        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"), "{page:.80}");
+        assert!(told.contains(words), "{told}");
+    }
+    let said = folder.fails(&[&eval[..], &["--json", "-", "--html", "-"]].concat());
+    assert!(said.contains("an output that nothing else of this command"), "{said}");
+    assert!(!folder.files().contains(&"-".to_owned()));
+}

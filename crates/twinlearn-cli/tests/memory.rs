@@ -84,6 +84,29 @@ fn the_bound_is_kept_on_larger_files() {
     assert!(plan.starts_with("advice on 67800 rows of dimension 384: at most "), "{plan}");
 }
 
+/// How good a plan's bounds are is tried on a part of the rows, of which no more is kept than is needed.
+#[test]
+fn the_bound_is_kept_by_planning_a_search() {
+    let folder = Folder::new();
+    // Rows of a few heavy columns, so that axes are considered.
+    let (n, dim) = (500_000, 24);
+    let value = |i: usize| {
+        let wave = ((i * 7919 % 9973) as f32 * 0.37).sin();
+        if i % dim < 4 { 100.0 * wave } else { wave }
+    };
+    let write = |name: &str, n: usize| {
+        let mut file = NpyWriter::create(folder.path(name), n, dim).unwrap();
+        let rows = (0..n * dim).map(value).collect();
+        file.write_rows(&twinlearn::Matrix::new(n, dim, rows).unwrap()).unwrap();
+        file.commit().unwrap();
+    };
+    write("x.npy", n);
+    write("q.npy", 2000);
+    let search = ["knn", "x.npy", "--queries", "q.npy", "-o", "k.npy", "--metric", "l2", "-k", "5"];
+    let plan = bounded(&folder, BOUND, &search);
+    assert!(plan.contains("exact search of 2000 rows among 500000"), "{plan}");
+}
+
 #[test]
 fn too_little_is_refused_before_any_work() {
     let folder = Folder::new();

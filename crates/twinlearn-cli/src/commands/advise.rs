@@ -6,7 +6,7 @@ use twinlearn_report::Report;
 use super::shared::{Memory, create_outputs, measured, name, write_html, write_json};
 use crate::args::AdviseArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print};
+use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let metric = args.metric;
@@ -19,7 +19,7 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let ctx = memory.bound(ctx);
     let advice = advise(&ctx, &x, args.keep, &params)?;
     write_json(json, &advice)?;
-    print(&format!("{advice}\n{}", command(args, metric, &advice)))?;
+    ui.show(&format!("{advice}\n{}", command(args, metric, &advice)))?;
     let Some(html) = html else { return Ok(()) };
     let facts = measured(&args.x, metric, args.measuring.n_neighbors, args.measuring.seed);
     let title = format!("Which dimension for {}", name(&args.x));

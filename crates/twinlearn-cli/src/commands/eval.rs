@@ -14,7 +14,7 @@ use super::shared::{
 };
 use crate::args::EvalArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print};
+use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
@@ -105,7 +105,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let params = args.measuring.params(metric).baselines(!args.no_baselines).curves(html.is_some());
     let evaluation = evaluate(&ctx, &data, &given, &params)?;
     write_json(json, &evaluation)?;
-    print(&evaluation.to_string())?;
+    ui.show(&evaluation.to_string())?;
     let Some(html) = html else { return Ok(()) };
 
     let seed = args.measuring.seed;

@@ -16,7 +16,7 @@ use twinlearn_report::Report;
 use super::shared::{Described, Memory, check_outputs, create_html, measured, name, write_html};
 use crate::args::{FitArgs, Projector};
 use crate::logs::Logs;
-use crate::ui::{Ui, lock, print, seconds};
+use crate::ui::{Ui, lock, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let model = args.from.as_deref().map(Model::load).transpose()?;
@@ -114,7 +114,7 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     }
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
-    print(&format!("{place}\n{}", summary(&fit)))
+    ui.show(&format!("{place}\n{}", summary(&fit)))
 }
 
 /// Refuses what would do nothing.

@@ -10,7 +10,8 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use crate::args::{Measuring, Resources};
+use crate::args::{Measuring, Resources, is_stdout};
+use crate::ui::print;
 
 /// Bytes that the program takes of a bound on memory, and each of its threads, whatever they work on:
 /// stacks, the buffers of matrix products, and what the heap has in pieces.
@@ -151,35 +152,58 @@ pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
+/// Where text goes that was asked for: a file, or standard output.
+pub(crate) enum TextOutput {
+    File(OutputFile),
+    Stdout,
+}
+
+impl TextOutput {
+    /// `-` is standard output.
+    fn create(path: &Path, endings: &[&str]) -> Result<Self> {
+        match is_stdout(path) {
+            true => Ok(Self::Stdout),
+            false => OutputFile::create_as(path, endings).map(Self::File),
+        }
+    }
+
+    fn write(self, text: &str) -> Result<()> {
+        match self {
+            Self::Stdout => print(text),
+            Self::File(mut file) => {
+                file.write_all(text.as_bytes())?;
+                file.write_all(b"\n")?;
+                file.commit()
+            }
+        }
+    }
+}
+
 /// Begins the JSON and the page of a measurement, which are no inputs: before the long work, so that a
 /// folder that cannot be written to fails at once.
 pub(crate) fn create_outputs(
     measuring: &Measuring,
     sources: &[Option<&VectorSource>],
     others: &[Option<&Path>],
-) -> Result<[Option<OutputFile>; 2]> {
+) -> Result<[Option<TextOutput>; 2]> {
     let [json, html] = [&measuring.json, &measuring.html].map(Option::as_deref);
     check_outputs(&[json, html], sources, others)?;
-    let json = json.map(|path| OutputFile::create_as(path, &["json"])).transpose()?;
+    let json = json.map(|path| TextOutput::create(path, &["json"])).transpose()?;
     Ok([json, html.map(create_html).transpose()?])
 }
 
-pub(crate) fn create_html(path: &Path) -> Result<OutputFile> {
-    OutputFile::create_as(path, &["html", "htm"])
+pub(crate) fn create_html(path: &Path) -> Result<TextOutput> {
+    TextOutput::create(path, &["html", "htm"])
 }
 
-pub(crate) fn write_json(file: Option<OutputFile>, value: &impl Serialize) -> Result<()> {
-    let Some(mut file) = file else { return Ok(()) };
+pub(crate) fn write_json(output: Option<TextOutput>, value: &impl Serialize) -> Result<()> {
+    let Some(output) = output else { return Ok(()) };
     // Finite numbers, strings and lists always serialise.
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.commit()
+    output.write(&serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
-pub(crate) fn write_html(mut file: OutputFile, report: &Report) -> Result<()> {
-    file.write_all(report.to_html().as_bytes())?;
-    file.commit()
+pub(crate) fn write_html(output: TextOutput, report: &Report) -> Result<()> {
+    output.write(report.to_html().trim_end())
 }
 
 /// Facts about a measurement.
