@@ -161,7 +161,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda x: x[:, :7], ValueError, "X has 7 features, but TLDR is expecting 24"),
     (lambda x: x.astype(str).astype(object) + "?", ValueError, "could not convert string"),
     (lambda x: np.where(x == x[5, 3], np.nan, x), TwinlearnError, "finite numbers, got NaN in row"),
-    (lambda x: x.astype(np.float64) * 1e300, TwinlearnError, "finite numbers, got -inf in row"),
+    (
+        lambda x: x.astype(np.float64) * 1e300,
+        TwinlearnError,
+        r"finite numbers in the range of f32 \(3.4e38\), got -inf in row",
+    ),
     (lambda x: pa.array([[1.0], None]), TwinlearnError, "a vector in every row, got none in row 1"),
     (lambda x: pa.array([[1.0], [None]]), TwinlearnError, "expected numbers, got a null in row 1"),
     (lambda x: pa.array([[1.0, 2.0], [1.0]]), TwinlearnError, r"one length \(2\), got 1 in row 1"),
@@ -223,3 +227,12 @@ def test_a_generator_is_a_random_state(x: Any) -> None:
     one, same, other = (fit(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
+
+
+def test_masked_cells_are_missing(x: Any, fitted: TLDR) -> None:
+    masked = np.ma.asarray(x.copy())  # type: ignore[no-untyped-call]
+    assert (fitted.transform(masked) == fitted.transform(x)).all(), "nothing is masked"
+    masked[7, 3] = np.ma.masked
+    for missing in [masked, masked.astype(np.int32)]:
+        with pytest.raises(TwinlearnError, match="got NaN in row 7, column 3"):
+            TLDR(n_components=4).fit(missing)

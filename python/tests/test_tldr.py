@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -447,3 +448,33 @@ def test_a_model_is_saved_into_a_folder_that_is_made_and_loaded(tmp_path: Path) 
     loaded = twinlearn.load(path)
     assert (loaded.transform(x) == tldr.transform(x)).all()
     assert loaded.n_components == 2
+
+
+def test_a_model_is_loaded_by_the_class_too(x: Any, fitted: TLDR, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    fitted.save(path)
+    loaded = TLDR.load(path)
+    assert type(loaded) is TLDR
+    assert (loaded.transform(x) == fitted.transform(x)).all()
+    with pytest.raises(TwinlearnError, match="n_components: expected 3"):
+        TLDR(n_components=3).load(path)
+
+
+def test_a_warning_made_an_error_does_not_lose_the_fit(x: Any) -> None:
+    tldr = TLDR(n_components=4, encoder="mlp-1-5", epochs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="cannot begin as a linear encoder"):
+            tldr.fit(x)
+    assert tldr.transform(x).shape == (len(x), 4)
+    with pytest.warns(UserWarning, match="cannot begin as a linear encoder") as told:
+        tldr.fit(x)
+    assert told[0].filename == __file__, "the caller's line is named"
+
+
+def test_what_the_original_has_and_this_needs_not(x: Any, fitted: TLDR) -> None:
+    assert (fitted.transform(x, batching_threshold=10) == fitted.transform(x)).all()
+    tldr = TLDR(n_components=2, loss="KL", epochs=2, inputdim=x.shape[1])
+    assert tldr.fit(x, l2_norm_eval=True).transform(x).shape == (len(x), 2)
+    with pytest.raises(TwinlearnError, match="inputdim: expected 24, the number of features"):
+        TLDR(n_components=2, inputdim=25).fit(x[:, :24])

@@ -37,7 +37,7 @@ def from_columns(x: Any, name: str = "X") -> Any:
     """Tensors and columns of vectors as arrays; anything else as it is.
 
     Memory is shared with tensors on the CPU (bfloat16 is widened in a copy) and with arrow's lists
-    of one length; columns of Python lists are copied.
+    of one length; columns of Python lists are copied. Masked cells become NaN.
     """
     if is_torch(x):
         if x.device.type != "cpu":
@@ -45,6 +45,9 @@ def from_columns(x: Any, name: str = "X") -> Any:
         x = x.detach()
         # NumPy has no such type.
         return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
+    if isinstance(x, np.ma.MaskedArray):
+        # What is masked is missing, whatever lies under the mask.
+        return np.ma.filled(x.astype(np.float64), np.nan) if np.ma.is_masked(x) else x.data
     library = type(x).__module__.partition(".")[0]
     if library in {"polars", "pandas", "pyarrow"}:
         x = _one_column(x, library, name)

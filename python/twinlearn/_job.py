@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """Threads, a bound on memory, and whom the engine calls while it works."""
+    """Threads, a bound on memory, whom the engine calls while it works, and its warnings.
+
+    Warnings are issued at the end of a call, or left in the list where there is one.
+    """
 
     threads: int | None = None
     memory: int | None = None
     tell: Callable[[str, str, float], object] | None = None
+    warnings: list[str] | None = None
 
 
 @dataclass

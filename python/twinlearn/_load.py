@@ -43,4 +43,5 @@ def load(path: Path_) -> TLDR:
     >>> bool((other.transform(X) == tldr.transform(X)).all())
     True
     """
-    return TLDR().load(path, init=True)
+    model: TLDR = TLDR.load(path)
+    return model

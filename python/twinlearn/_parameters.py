@@ -108,6 +108,7 @@ class Parameters(BaseEstimator):
         memory: int | None = None,
         n_jobs: int | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], bool | None]] | None = None,
+        inputdim: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.encoder = encoder
@@ -151,6 +152,7 @@ class Parameters(BaseEstimator):
         self.memory = memory
         self.n_jobs = n_jobs
         self.callbacks = callbacks
+        self.inputdim = inputdim
 
     def _n_components(self, own: dict[str, Any], n_features: int) -> int | None:
         """d, where a start from axes of X cannot have more than X has."""
@@ -161,7 +163,7 @@ class Parameters(BaseEstimator):
         warnings.warn(
             f"n_components: lowered from {d} to {n_features}, the number of features",
             DataDimensionalityWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
         return n_features
 

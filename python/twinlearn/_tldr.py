@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
-from functools import cached_property
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _twinlearn
 from ._arrays import as_given, borrowable, from_columns, rows
-from ._graph import WithGraph, as_graph
+from ._graph import as_graph
 from ._job import Given, job, whole
+from ._model import WithModel
 from ._progress import Progress
 from ._reports import Reports
 from ._twinlearn import TwinlearnError
 from ._whole import or_as_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from sklearn.utils import Tags
 
-    from ._page import Report
     from ._parameters import Path_
 
 
-class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
+class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     """Learn an encoder that makes vectors smaller and keeps neighbours together.
 
     Parameters that are None take the value of the recipe: ours, or with ``recipe="reference"`` that
@@ -142,6 +138,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
     callbacks : sequence of callables or None, default=None
         Each is called after a step with a dict of ``step``, ``epoch``, ``loss`` and
         ``learning_rate``, on the thread that trains; training ends where one returns True.
+    inputdim : int or None, default=None
+        D, for the original's sake: rows of another dimension are an error.
 
     Attributes
     ----------
@@ -184,9 +182,6 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
       encoder:   Linear(16 → 4)
     """
 
-    # -- fitting ---------------------------------------------------------------------------------
-
-    @or_as_before
     def fit(
         self,
         X: Any,
@@ -203,6 +198,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         retain_projector: bool | None = None,
         dataset_val: Any = None,
         eval_every: int | None = None,
+        l2_norm_eval: bool = False,
     ) -> TLDR:
         """Learn the encoder from the rows of `X`.
 
@@ -227,6 +223,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
             Rows whose recall is watched, instead of a share of `X` held out.
         eval_every : int, optional
             Prints the held-out recall every so many epochs; it is watched after every one anyway.
+        l2_norm_eval : bool, default=False
+            Accepted for the original's sake: recall is by `metric`, to which lengths mean nothing
+            where it is cosine.
 
         Returns
         -------
@@ -237,17 +236,41 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         TwinlearnError
             When a parameter, a value or a file is not usable; it is a ValueError.
         """
+        instead = {
+            "epochs": epochs,
+            "warmup_epochs": warmup_epochs,
+            "batch_size": batch_size,
+            "retain_projector": retain_projector,
+        }
+        instead = {name: value for name, value in instead.items() if value is not None}
+        folder = self.output_folder if output_folder is None else output_folder
+        every = self.snapshot_freq if snapshot_freq is None else snapshot_freq
+        printed = (print_every, eval_every)
+        lines = self._fit(X, instead, knn_graph, queries, dataset_val, (folder, every), printed)
+        # The fit is whole: a filter that makes one of these an error does not throw it away.
+        for line in lines:
+            warnings.warn(line, UserWarning, stacklevel=2)
+        return self
+
+    @or_as_before
+    def _fit(
+        self,
+        X: Any,
+        instead: dict[str, Any],
+        knn_graph: Any,
+        queries: Any,
+        dataset_val: Any,
+        kept: tuple[Path_ | None, int],
+        printed: tuple[int | None, int | None],
+    ) -> list[str]:
+        """What `fit` does. Returns what is to be warned of."""
         self._check_device(self.device)
         array = self._validated(X, reset=True)
-        own = self._own()
-        for name, value in [
-            ("epochs", epochs),
-            ("warmup_epochs", warmup_epochs),
-            ("batch_size", batch_size),
-            ("retain_projector", retain_projector),
-        ]:
-            if value is not None:
-                own[name] = value
+        if self.inputdim not in (None, array.shape[1]):
+            raise TwinlearnError(
+                f"inputdim: expected {array.shape[1]}, the number of features, got {self.inputdim}"
+            )
+        own = {**self._own(), **instead}
         model = getattr(self, "_model", None) if self.init == "model" else None
         # With None a model is gone on from with its own seed, which holds the same rows out.
         own["seed"] = None if model and self.random_state is None else self._seed()
@@ -260,57 +283,33 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         )
         graphs = (knn_graph, self.knn_graph, self._given_knn())
         given.graph, given.lists = as_graph(next((g for g in graphs if g is not None), None))
-        folder = output_folder if output_folder is not None else self.output_folder
+        folder, every = kept
         if folder is None and self.resume:
             raise TwinlearnError("output_folder: expected that of the run to resume, got None")
         given.folder = None if folder is None else Path(folder)
-        every = self.snapshot_freq if snapshot_freq is None else snapshot_freq
         given.every = whole("snapshot_freq", every)
         given.resume = bool(self.resume)
         with Progress(self.verbose) as progress:
-            reports = Reports(self, progress, print_every, eval_every)
+            reports = Reports(self, progress, *printed)
             given.on_step, given.on_epoch = reports.on_step, reports.on_epoch
             tell = progress.tell if self.verbose else None
-            model, found = _twinlearn.fit(array, own, given, job(self.n_jobs, self.memory, tell))
+            how = replace(job(self.n_jobs, self.memory, tell), warnings=[])
+            model, found = _twinlearn.fit(array, own, given, how)
         self._take(model)
         self._knn = found
         self._knn_is_given = False
         self.loss_curve_ = reports.losses
         self._history = reports.history
-        return self
+        return how.warnings or []
 
-    def _take(self, model: _twinlearn.Model) -> None:
-        """Makes a model this estimator's."""
-        self._model = model
-        self.n_features_in_ = model.n_features
-        training = json.loads(model.training())
-        self.n_steps_ = training["steps"]
-        self.validation_ = training["validation"]
-        self.queries_ = training.get("queries")
-        for name in ("components_", "mean_", "_bias"):
-            self.__dict__.pop(name, None)
-        linear = model.linear_map()
-        if linear is not None:
-            self.components_, self._bias = linear
-
-    @cached_property
-    def mean_(self) -> NDArray[np.float32]:
-        """The shortest vector that a linear encoder maps to 0."""
-        # Not with the model: after a product the threads of a BLAS spin for a while, which would
-        # halve the speed of a transform that follows.
-        if not hasattr(self, "components_"):
-            raise AttributeError("mean_: expected a fitted linear encoder")
-        weight = self.components_.astype(np.float64)
-        shift = np.linalg.lstsq(weight @ weight.T, self._bias, rcond=None)[0] @ weight
-        return np.asarray(-shift, dtype=np.float32)
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self._model.n_components)
-
-    # -- using -----------------------------------------------------------------------------------
-
-    def transform(self, X: Any, l2_norm: bool = False, *, n_components: int | None = None) -> Any:
+    def transform(
+        self,
+        X: Any,
+        l2_norm: bool = False,
+        *,
+        n_components: int | None = None,
+        batching_threshold: int | None = None,
+    ) -> Any:
         """Reduce rows.
 
         Parameters
@@ -321,6 +320,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         n_components : int, optional
             The first so many numbers of reduced vectors, scaled as such: a nested size of the
             model; any below its own with solver pca or spectral.
+        batching_threshold : int, optional
+            Accepted for the original's sake: rows are always reduced block by block.
 
         Returns
         -------
@@ -363,139 +364,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithGraph):
         )
         return borrowable(array)
 
-    # -- files, and what the original has --------------------------------------------------------
-
-    def save(self, path: Path_) -> None:
-        """Write the model: a safetensors file, which executes nothing when it is loaded.
-
-        Parameters
-        ----------
-        path : path
-            A name that ends in ``.safetensors``, or without an ending. Its folder is made where
-            there is none; an older file is replaced when the new one is whole.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit` or `load`.
-        OSError
-            When the file cannot be written.
-        """
-        check_is_fitted(self, "_model")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._model.save(Path(path))
-
-    @or_as_before
-    def load(self, path: Path_, init: bool = False) -> TLDR:
-        """Read a model.
-
-        Parameters
-        ----------
-        path : path
-        init : bool, default=False
-            Take the architecture from the file. Without it the file must have what the constructor
-            was given of it.
-
-        Returns
-        -------
-        self : TLDR
-
-        Raises
-        ------
-        TwinlearnError
-            When the file is no model, or one of another architecture.
-        OSError
-            When it cannot be read.
-
-        See Also
-        --------
-        twinlearn.load : the same with ``init=True``, and an example.
-        """
-        model = _twinlearn.Model.load(Path(path))
-        stored = json.loads(model.params())
-        if init:
-            for name in ("n_components", "encoder", "norm_layer", "loss", "projector"):
-                setattr(self, name, None if name == "norm_layer" else stored[name])
-        for name in ("n_components", "encoder", "norm_layer"):
-            own = getattr(self, name)
-            if own is not None and stored[name] != own:
-                raise TwinlearnError(
-                    f"{name}: expected {own} (or init=True), got {stored[name]} "
-                    f"in {os.fspath(path)}"
-                )
-        self._take(model)
-        return self
-
-    def remove_projector(self) -> TLDR:
-        """Drop the projector, if it was retained."""
-        check_is_fitted(self, "_model")
-        self._model = self._model.without_projector()
-        return self
-
-    def report(
-        self,
-        X: Any = None,
-        *,
-        queries: Any = None,
-        labels: Any = None,
-        texts: Sequence[str] | None = None,
-    ) -> Report:
-        """A page about the model, which a notebook shows inline.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features), optional
-            Rows to tell what is kept of, beside the baselines, and to draw a map of.
-        queries : array of shape (n_queries, n_features), optional
-            Rows whose neighbours in `X` are to be kept, best those that were not trained on.
-        labels : sequence of length n_samples, optional
-            Classes, which colour the map.
-        texts : sequence of str of length n_samples, optional
-            What the map shows of a row that is pointed at.
-
-        Returns
-        -------
-        Report
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from twinlearn import TLDR
-        >>> X = np.random.default_rng(0).standard_normal((200, 8))
-        >>> tldr = TLDR(n_components=2, loss="KL", batch_size=32).fit(X)
-        >>> "<h1>TLDR: 8 → 2</h1>" in tldr.report(X, texts=["a text"] * 200).html
-        True
-        """
-        from ._evaluation import report
-
-        return report(self, X, queries, labels, texts)
-
-    def parameters(self) -> dict[str, NDArray[np.float32]]:
-        """Every array of the model by its name; weights are out × in."""
-        check_is_fitted(self, "_model")
-        return self._model.arrays()
-
-    def to(self, device: Any) -> TLDR:
-        """Accepted for the original's sake; an error for anything but ``"cpu"``."""
-        self._check_device(device)
-        return self
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
-        if "_model" in state:
-            state["_model"] = state["_model"].to_bytes()
-        if not state.get("_knn_is_given"):
-            # The graph of the training rows is no part of the model.
-            state.pop("_knn", None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        if "_model" in state:
-            state["_model"] = _twinlearn.Model.from_bytes(state["_model"])
-        super().__setstate__(state)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
 
 use crate::error::raised;
@@ -23,6 +24,9 @@ pub(crate) struct Job {
     memory: Option<usize>,
     /// Called with the name of an event, what it is about and a number.
     tell: Option<Py<PyAny>>,
+    /// Where warnings are left for the caller to issue, who may have something to lose by them: a filter
+    /// can make them errors. Without it they are issued here.
+    warnings: Option<Py<PyList>>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -134,6 +138,10 @@ impl Job {
         let result = result.map_err(raised)?;
         let category = py.get_type::<PyUserWarning>();
         for line in lock(&teller.warnings).drain(..) {
+            if let Some(kept) = &self.warnings {
+                kept.bind(py).append(line)?;
+                continue;
+            }
             let line = std::ffi::CString::new(line).unwrap_or_default();
             PyErr::warn(py, &category, &line, 2)?;
         }
