@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -74,6 +74,13 @@ format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(VENV)/bin/ruff format $(SOURCES)
 	$(VENV)/bin/ruff check --fix $(SOURCES)
 
+RUST_CASES := $(shell sed -n 's/^[0-9]* rust //p' scripts/cases.txt)
+
+cases: installed ## The tests of what was once wrong (scripts/cases.txt)
+	for name in $(RUST_CASES); do grep -rqw "fn $$name" crates || { echo "no test $$name"; exit 1; }; done
+	$(CARGO) test --workspace --locked -- $(RUST_CASES)
+	cd python/tests && TWINLEARN=$(abspath $(BINARY)) ../../$(VENV)/bin/python -m pytest -q $$(sed -n 's/^[0-9]* python //p' ../../scripts/cases.txt)
+
 bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python benchmarks/defaults.py $(BINARY) $(WORDNET) benchmarks/results
@@ -82,6 +89,16 @@ bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/knn.py $(BINARY) $(WORDNET) benchmarks/results
+
+# BEFORE: a binary of commit cff4fb0.
+bench-descent: $(VENV)/.dev ## NN-descent on clusters, cities, squares and the like
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python benchmarks/descent.py $(BINARY) $(WORDNET) benchmarks/results $(if $(BEFORE),--before $(BEFORE))
+
+# BEFORE: a binary of commit cff4fb0.
+bench-wide: $(VENV)/.dev ## Rows of many numbers, beside scikit-learn's PCA
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python benchmarks/wide.py $(BINARY) benchmarks/results $(if $(BEFORE),--before $(BEFORE))
 
 bench-train: .venv-bench/.train ## A training step beside PyTorch's
 	$(CARGO) build --release --locked

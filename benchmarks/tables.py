@@ -233,6 +233,54 @@ def neighbours() -> str:
     return "\n".join(out)
 
 
+def descent() -> str:
+    record = load("descent")
+    out = ["## NN-descent on sets of many shapes\n", source(record, "descent")]
+    out.append(
+        "recall@10 and seconds of the whole command; before: commit cff4fb0, which scored by bf16 "
+        "alone.\n"
+    )
+    head = ["set", "rows", "metric", "recall before", "recall", "seconds before", "seconds"]
+    rows = []
+    for name, told in record["sets"].items():
+        before, now = told["before"], told["now"]
+        shape = " × ".join(f"{n:,}" for n in told["shape"])
+        rows.append([name, shape, told["metric"], f"{before['recall']:.3f}"])
+        rows[-1] += [f"{now['recall']:.3f}", f"{before['seconds']:.2f}", f"{now['seconds']:.2f}"]
+    out.append(table(head, rows))
+    return "\n".join(out)
+
+
+def wide() -> str:
+    record = load("wide")
+    out = ["## Rows of many numbers\n", source(record, "wide")]
+    out.append(
+        "Processor seconds of all threads and peak of resident memory, of whole commands; of "
+        "scikit-learn's randomized PCA those of `fit` alone. To 64 dimensions. A limit of "
+        "processor time ended what has >.\n"
+    )
+    commands = list(next(iter(record["sets"].values()))["now"])
+    rows = []
+    for name, told in record["sets"].items():
+        for which in ("scikit-learn", "before", "now"):
+            if which not in told:
+                continue
+            runs = told[which]
+            named = {"scikit-learn": "scikit-learn's PCA", "before": "cff4fb0", "now": "twinlearn"}
+            cells = [f"{name}, {named[which]}"]
+            for command in ["PCA"] if which == "scikit-learn" else commands:
+                run = runs.get(command)
+                if run is None or "refused" in run:
+                    cells.append("" if run is None else "refused")
+                    continue
+                over = "" if run["ended"] else ">"
+                megabytes = f"{run['peak_bytes'] / 1e6:,.0f} MB"
+                cells.append(f"{over}{run['cpu_seconds']:.1f} s, {megabytes}")
+            rows.append(cells + [""] * (len(commands) + 1 - len(cells)))
+    out.append(table(["rows", *commands], rows))
+    return "\n".join(out)
+
+
 def steps() -> str:
     record = load("train")
     out = ["## Training steps beside PyTorch\n", source(record, "train")]
@@ -285,7 +333,7 @@ def main() -> None:
         "section names its command, machine and versions. The machine is shared: ratios travel, "
         "seconds do not. Bold is the best of a column, whoever's it is.\n"
     )
-    sections = [quality, queries, times, peers, defaults, neighbours, steps, python]
+    sections = [quality, queries, times, peers, defaults, neighbours, descent, wide, steps, python]
     parts = [head, *(section() for section in sections)]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
