@@ -233,6 +233,11 @@ def test_masked_cells_are_missing(x: Any, fitted: TLDR) -> None:
     masked = np.ma.asarray(x.copy())  # type: ignore[no-untyped-call]
     assert (fitted.transform(masked) == fitted.transform(x)).all(), "nothing is masked"
     masked[7, 3] = np.ma.masked
+    graph = np.ma.asarray(np.arange(1, 5) + np.zeros((len(x), 1), int))  # type: ignore[no-untyped-call]
+    graph[3, 2] = np.ma.masked
+    for given in [graph, list(graph)]:
+        with pytest.raises(TwinlearnError, match="knn_graph: expected a neighbour in every place"):
+            TLDR(n_components=4, n_neighbors=4).fit(x, knn_graph=given)
     for missing in [masked, masked.astype(np.int32)]:
         with pytest.raises(TwinlearnError, match="got NaN in row 7, column 3"):
             TLDR(n_components=4).fit(missing)

@@ -266,6 +266,8 @@ def test_parts_without_rows_are_passed_over(model: Path, x: Array, tmp_path: Pat
     shards.mkdir()
     for i, part in enumerate([x[:0], x[:300], x[:0], x[300:], x[:0]]):
         pq.write_table(pa.table({"v": lists(part, pa.float32())}), shards / f"part-{i}.parquet")
+    # As pandas writes a frame without a row.
+    pq.write_table(pa.table({"v": pa.array([], pa.null())}), shards / "part-5.parquet")
     (shards / "_SUCCESS").touch()
     run("transform", model, shards, "-o", tmp_path / "z.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), reduced(model, x, tmp_path))

@@ -113,6 +113,10 @@ def as_graph(graph: Any) -> tuple[NDArray[np.int64] | None, list[list[int]] | No
         return None, None
     if isinstance(graph, (str, os.PathLike)):
         graph = np.load(graph, allow_pickle=False)
+    if np.ma.is_masked(graph) or (
+        isinstance(graph, (list, tuple)) and any(map(np.ma.is_masked, graph))
+    ):
+        raise TwinlearnError("knn_graph: expected a neighbour in every place, got a masked one")
     if hasattr(graph, "tocsr"):
         graph = _lists_of(graph.tocsr())
     elif isinstance(graph, tuple) and len(graph) == 2 and _is_pair(*map(np.asarray, graph)):

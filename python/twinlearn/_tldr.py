@@ -266,7 +266,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         """What `fit` does. Returns what is to be warned of."""
         self._check_device(self.device)
         array = self._validated(X, reset=True)
-        if self.inputdim not in (None, array.shape[1]):
+        if self.inputdim is not None and whole("inputdim", self.inputdim) != array.shape[1]:
             raise TwinlearnError(
                 f"inputdim: expected {array.shape[1]}, the number of features, got {self.inputdim}"
             )

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use twinlearn::{
     Error, EvaluationParams, Init, KnnApproximation, KnnMethod, Loss, Metric, NetworkSpec,
@@ -56,7 +56,8 @@ pub(crate) struct FitArgs {
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
     /// Where the model goes.
-    #[arg(short, long, value_name = "MODEL", required_unless_present = "output_folder")]
+    #[arg(short, long, value_name = "MODEL", required_unless_present = "output_folder",
+          value_parser = file())]
     pub(crate) output: Option<PathBuf>,
     /// d, the dimension to reduce to [default: 32].
     #[arg(short = 'd', long, value_name = "D")]
@@ -130,7 +131,7 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "GRAPH")]
     pub(crate) knn: Option<PathBuf>,
     /// Where the neighbour graph goes (.npy, N × k, i64).
-    #[arg(long, value_name = "GRAPH")]
+    #[arg(long, value_name = "GRAPH", value_parser = file())]
     pub(crate) save_knn: Option<PathBuf>,
     /// Where the encoder starts: best (the closed form that keeps most held-out neighbours; with hidden
     /// layers and loss KL the linear encoder that the same fit gives), pca, spectral or random
@@ -259,7 +260,7 @@ pub(crate) struct KnnArgs {
     #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
     pub(crate) n_neighbors: usize,
     /// Where the neighbours go (.npy, N × k, i64): best first, a row never in its own list.
-    #[arg(short, long, value_name = "KNN")]
+    #[arg(short, long, value_name = "KNN", value_parser = file())]
     pub(crate) output: PathBuf,
     /// How near rows are: cosine, ip or l2.
     #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices::<Metric>(Metric::NAMES))]
@@ -429,6 +430,14 @@ pub(crate) struct Resources {
     /// they are [default: half of what is free for the vectors, no bound for the rest].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
+}
+
+/// The name of a file of something that is no text.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match is_stdout(&path) {
+        true => Err("expected a file, as only text goes to standard output"),
+        false => Ok(path),
+    })
 }
 
 /// Whether an output's name means standard output.

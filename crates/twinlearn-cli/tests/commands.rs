@@ -234,8 +234,14 @@ fn fit_takes_the_method_of_its_graph_and_graphs_of_any_integers() {
         let (out, _) = folder.ok(&[&args[..], extra].concat());
         (out, folder.read("m.safetensors"))
     };
+    let more = data("train_x.npy").display().to_string();
+    let args = quick_fit(&more, "more.safetensors");
+    let (out, _) = folder.ok(&[&args[..], &["--knn-method", "descent"]].concat());
+    assert!(out.contains("\nNN-descent of 4000 rows"), "{out}");
+    assert!(out.contains("\nNN-descent found "), "{out}");
+    // Few rows are compared one with another.
     let (out, _) = fit(&["--knn-method", "descent"]);
-    assert!(out.contains("\nNN-descent of 1000 rows"), "{out}");
+    assert!(out.contains("\nexact search of 1000 rows"), "{out}");
     let (out, _) = fit(&["--knn-approximation", "low", "--save-knn", "knn.npy"]);
     assert!(out.contains("\nproduct quantisation of 1000 rows"), "{out}");
     let (json, _) = folder.ok(&["inspect", "m.safetensors", "--json"]);

@@ -443,3 +443,33 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
         assert!(line.contains(": cannot write: "), "{line}");
     }
 }
+
+#[test]
+fn only_text_goes_to_standard_output() {
+    let folder = folder();
+    for args in [["knn", "x.npy", "-o", "-"], ["fit", "x.npy", "-o", "-"]] {
+        let output = folder.run(&args);
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {err}");
+        assert!(err.contains("expected a file, as only text goes to standard output"), "{err}");
+    }
+    assert!(!folder.files().contains(&"-".to_owned()));
+}
+
+/// A FIFO that nobody writes to would be waited for, deaf to signals.
+#[test]
+#[cfg(unix)]
+fn a_fifo_is_no_file_of_vectors_nor_a_model() {
+    let folder = folder();
+    let made = std::process::Command::new("mkfifo").arg(folder.path("fifo")).status().unwrap();
+    assert!(made.success());
+    let fifo = "got something that is no regular file";
+    for args in [
+        &["knn", "fifo", "-o", "k.npy"][..],
+        &["knn", "x.npy", "--queries", "fifo", "-o", "k.npy"],
+        &["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--knn", "fifo"],
+        &["transform", "fifo", "x.npy", "-o", "z.npy"],
+    ] {
+        assert!(folder.fails(args).ends_with(fifo), "{args:?}");
+    }
+}

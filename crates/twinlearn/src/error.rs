@@ -1,6 +1,6 @@
 //! The one error type: every message names the thing, what was expected and what came.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Write};
 use std::path::{Path, PathBuf};
 
 /// What can go wrong. [`Display`] is one line that names the thing, what was expected and what
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A parameter or an array is not usable.
-    #[error("{name}: expected {expected}, got {actual}")]
+    #[error("{name}: expected {}, got {}", OneLine(expected), OneLine(actual))]
     Invalid {
         /// The parameter or array, by the name all three faces share, e.g. `n_neighbors`.
         name: String,
@@ -44,7 +44,7 @@ pub enum Error {
         row: usize,
     },
     /// A file is not what it should be.
-    #[error("{}: expected {expected}, got {actual}", path.display())]
+    #[error("{}: expected {}, got {}", OneLine(path.display()), OneLine(expected), OneLine(actual))]
     File {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum Error {
         actual: String,
     },
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}", OneLine(path.display()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -66,6 +66,23 @@ pub enum Error {
     /// The caller's [`CancelToken`](crate::CancelToken) was set.
     #[error("interrupted")]
     Cancelled,
+}
+
+/// Text in which names from files stand, with what would end the line, colour it or turn it round
+/// written as Rust writes such characters.
+struct OneLine<T>(T);
+
+impl<T: Display> Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        for c in self.0.to_string().chars() {
+            match c.is_control() || turns(c) {
+                true => write!(f, "{}", c.escape_default())?,
+                false => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A result with this crate's [`Error`].
@@ -94,5 +111,19 @@ impl Error {
 
     pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), action, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_names_hold() {
+        let path = Path::new("a\nb.parquet");
+        let said = Error::file(path, "a column", "x\u{1b}[31m, y\r, \u{202e}z, é").to_string();
+        assert_eq!(said, "a\\nb.parquet: expected a column, got x\\u{1b}[31m, y\\r, \\u{202e}z, é");
+        let wrong = Error::invalid("column", "a name", "a\tb").to_string();
+        assert_eq!(wrong, "column: expected a name, got a\\tb");
     }
 }

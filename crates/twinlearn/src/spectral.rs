@@ -16,6 +16,9 @@ use crate::pca::LinearMap;
 const ROWS: usize = 2048;
 /// Anchors that a task reads at once.
 const PIECE: usize = 64;
+/// Of a row's neighbours no more than this share of all rows is looked at: where all rows are
+/// neighbours, their mean is that of all, and shares nothing with any.
+const SHARE: usize = 4;
 /// Eigenvalues up to this share of the largest are rounding: products are in `f32`. Neighbours may
 /// even disagree along an axis: then its eigenvalue is below zero.
 const ROUNDING: f64 = 1e-6;
@@ -50,6 +53,11 @@ impl SharedAxes {
         Ok(Self { values, axes, mean: mean.to_vec() })
     }
 
+    /// How many of the known axes neighbours share, by more than rounding.
+    pub(crate) fn n_shared(&self) -> usize {
+        self.values.iter().filter(|&&value| value > ROUNDING * self.values[0]).count()
+    }
+
     /// The map to the `n_components` leading axes. Those along which neighbours share no more than
     /// rounding are not divided but left out, as in the pseudoinverse; for `power` 0 they stay.
     pub(crate) fn map(&self, n_components: usize, power: f64) -> Result<LinearMap> {
@@ -63,9 +71,11 @@ impl SharedAxes {
     }
 }
 
-/// A: products in `f32` over blocks of anchors, their sum in `f64`.
+/// A: products in `f32` over blocks of anchors, their sum in `f64`. Rows are brought to about length 1
+/// for it, so that products neither overflow nor vanish.
 fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Result<Matrix<f64>> {
     let dim = x.dim();
+    let size = size(ctx, x, pairs, mean)?;
     let mut total = Matrix::<f64>::zeros(dim, dim);
     let mut part = Matrix::<f32>::zeros(dim, dim);
     for run in runs(pairs.len(), ROWS) {
@@ -79,7 +89,7 @@ fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Re
         ctx.try_for_each_chunk(&mut pieces, 1, |c, piece| {
             let (rows, others) = &mut piece[0];
             let first = run.start + c * PIECE;
-            read(x, pairs, first, mean, rows, others)
+            read(x, pairs, first, (mean, 1.0 / size), rows, others)
         })?;
         let (rows, others) = (
             MatRef::new(rows.as_slice(), run.len(), dim),
@@ -90,7 +100,7 @@ fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Re
         ctx.emit(&Event::StageProgress { stage: Stage::Spectral, done: run.end });
     }
     let mut symmetric = Matrix::zeros(dim, dim);
-    let scale = 0.5 / pairs.len() as f64;
+    let scale = 0.5 / pairs.len() as f64 * size * size;
     for i in 0..dim {
         for j in 0..dim {
             let sum = total.row(i)[j] + total.row(j)[i];
@@ -103,12 +113,30 @@ fn covariance(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Re
     Ok(symmetric)
 }
 
-/// Reads anchors from number `first` on, and the means of their partners, less `mean`.
+/// About the length of the longest anchor less `mean`: a power of two, which rounds nothing.
+fn size(ctx: &Context, x: &dyn Vectors, pairs: &Pairs, mean: &[f64]) -> Result<f64> {
+    let dim = x.dim();
+    let parts: Vec<_> = runs(pairs.len(), PIECE).collect();
+    let longest = ctx.try_map(parts.len(), |part| {
+        let ids: Vec<u32> = parts[part].clone().map(|i| pairs.list(i).0).collect();
+        let mut rows = vec![0.0; ids.len() * dim];
+        x.gather(&ids, &mut rows)?;
+        let square = |row: &[f32]| {
+            row.iter().zip(mean).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>()
+        };
+        Ok(rows.chunks_exact(dim).map(square).fold(0.0, f64::max).sqrt())
+    })?;
+    let longest = longest.into_iter().fold(0.0, f64::max);
+    Ok(if longest > 0.0 && longest.is_finite() { longest.log2().ceil().exp2() } else { 1.0 })
+}
+
+/// Reads anchors from number `first` on, and the means of their partners, less `mean` and times
+/// `gain`.
 fn read(
     x: &dyn Vectors,
     pairs: &Pairs,
     first: usize,
-    mean: &[f64],
+    (mean, gain): (&[f64], f64),
     rows: &mut [f32],
     others: &mut [f32],
 ) -> Result<()> {
@@ -117,16 +145,17 @@ fn read(
     let ids: Vec<u32> = anchors.clone().map(|i| pairs.list(i).0).collect();
     x.gather(&ids, rows)?;
     for row in rows.chunks_exact_mut(dim) {
-        row.iter_mut().zip(mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
+        row.iter_mut().zip(mean).for_each(|(v, m)| *v = ((f64::from(*v) - m) * gain) as f32);
     }
     let mut partners = Vec::new();
     for (i, out) in anchors.zip(others.chunks_exact_mut(dim)) {
         let ids = pairs.list(i).1;
+        let ids = &ids[..ids.len().min((x.n_rows().saturating_sub(1) / SHARE).max(1))];
         partners.resize(ids.len() * dim, 0.0);
         x.gather(ids, &mut partners)?;
         for (j, (out, m)) in out.iter_mut().zip(mean).enumerate() {
             let sum: f64 = partners.iter().skip(j).step_by(dim).map(|&v| f64::from(v)).sum();
-            *out = (sum / ids.len() as f64 - m) as f32;
+            *out = ((sum / ids.len() as f64 - m) * gain) as f32;
         }
     }
     Ok(())

@@ -344,6 +344,14 @@ fn what_does_not_fit_is_named() {
         let got = evaluate(&ctx, &data, &[("z", reduction)], &params).unwrap_err().to_string();
         assert_eq!(got, want);
     }
+    // Of k that nobody gave there is no complaint.
+    let few = Matrix::new(15, 2, (0..30).map(|i| (i as f32).sin()).collect()).unwrap();
+    let reductions = [("z", Reduction::Reduced { x: &few, queries: None })];
+    let defaults = EvaluationParams::default();
+    let want = "X: expected more than 20 rows beside the queries, twice n_neighbors, got 12";
+    let got = evaluate(&ctx, &EvaluationData::new(&few), &reductions, &defaults).unwrap_err();
+    assert_eq!(got.to_string(), want);
+    assert_eq!(advise(&ctx, &few, 0.9, &defaults).unwrap_err().to_string(), want);
     for keep in [0.0, 1.0, f64::NAN] {
         let error = advise(&ctx, &x, keep, &params).unwrap_err();
         assert!(matches!(error, Error::Invalid { name, .. } if name == "keep"));
@@ -374,5 +382,27 @@ fn what_collapsed_is_judged_and_names_do_not_decide() {
         assert_eq!(given[0].effective_rank.unwrap().value, 1.0);
         let cut = found.methods.iter().find(|m| m.name.starts_with("truncation")).unwrap();
         assert_eq!(cut.effective_rank.unwrap().value, 1.0, "{cut:?}");
+    }
+}
+
+/// What a fit takes, its evaluation takes: no baseline overflows or vanishes.
+#[test]
+fn rows_of_any_size_are_judged() {
+    let ctx = Context::with_threads(2).unwrap();
+    let wave = |i: usize| ((i * i % 9973) as f32 * 0.37).sin();
+    for (name, size) in [("tiny", 1e-30_f32), ("huge", 1e18), ("of every size", 0.0)] {
+        let value = |i: usize| match size {
+            0.0 => wave(i) * 10_f32.powi((i / 12 % 41) as i32 - 20),
+            size => wave(i) * size,
+        };
+        let x = Matrix::new(300, 12, (0..300 * 12).map(value).collect()).unwrap();
+        let map = LinearMap::truncation(12, 6).unwrap();
+        let reductions = [("first six", Reduction::Map(&map))];
+        let params = EvaluationParams::default();
+        let found = evaluate(&ctx, &EvaluationData::new(&x), &reductions, &params).unwrap();
+        let recalls = found.methods.iter().map(|method| method.recall.value);
+        assert!(recalls.clone().all(f64::is_finite), "{name}: {found}");
+        assert!(found.methods.iter().any(|method| method.name == "spectral"), "{name}");
+        assert!(advise(&ctx, &x, 0.5, &params).is_ok(), "{name}");
     }
 }

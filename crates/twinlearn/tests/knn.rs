@@ -156,14 +156,18 @@ fn approximate_methods_take_sets_of_every_shape() {
 }
 
 #[test]
-fn one_leaf_is_searched_whole() {
-    // All pairs are scored and all kept: the result is exact.
-    let (ctx, x) = (context(), waves(200, 12));
-    for metric in METRICS {
-        let params = KnnParams::new(199).metric(metric);
-        let exact = knn_graph(&ctx, &x, &params.method(KnnMethod::Exact)).unwrap();
-        let found = knn_graph(&ctx, &x, &params.method(KnnMethod::Descent)).unwrap();
-        assert!(exact == found, "{metric}");
+fn few_rows_are_searched_whole_by_descent_too() {
+    let ctx = context();
+    // Of every size, and in clusters that are smaller than lists.
+    let powers = (0..480).map(|i| 2_f32.powi(i / 4 - 60)).collect();
+    let powers = Matrix::new(120, 4, powers).unwrap();
+    for (k, x) in [(199, waves(200, 12)), (10, powers), (10, clusters(2000, 64, 500, 0.001))] {
+        for metric in METRICS {
+            let params = KnnParams::new(k).metric(metric);
+            let exact = knn_graph(&ctx, &x, &params.method(KnnMethod::Exact)).unwrap();
+            let found = knn_graph(&ctx, &x, &params.method(KnnMethod::Descent)).unwrap();
+            assert!(exact == found, "{metric}");
+        }
     }
 }
 

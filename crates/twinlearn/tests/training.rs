@@ -329,6 +329,44 @@ fn few_rows_keep_the_closed_form() {
     assert!(fit(&some(100), Params::builder().epochs(2)).report.training.steps > 0);
 }
 
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Observer for Warnings {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push((*text).to_owned());
+        }
+    }
+}
+
+/// With lists of all other rows their means share nothing with any row. Of fewer neighbours more is
+/// shared, and columns that are not are told.
+#[test]
+fn a_spectral_start_of_few_rows_tells_its_dead_columns() {
+    for n in [30, 40, 66, 200] {
+        let wave = |i: usize| ((i * 7919 % 9973) as f32 * 0.37).sin();
+        let value = |i: usize| {
+            let (row, j) = (i / 20, i % 20);
+            let along = |c: usize| wave(row * 8 + c) * wave(5000 + c * 20 + j);
+            0.05 * wave(i + 77) + (0..8).map(along).sum::<f32>()
+        };
+        let x = Matrix::new(n, 20, (0..n * 20).map(value).collect()).unwrap();
+        for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
+            let params = Params::builder().n_components(6).metric(metric).init(Init::Spectral);
+            let warnings = Arc::new(Warnings::default());
+            let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
+            let fit = fit_with(&ctx, &x, params);
+            let z = fit.model.transform(&ctx, &x, false).unwrap();
+            let std = Pca::fit(&ctx, &z).unwrap().std().to_vec();
+            let live = std.iter().filter(|&&s| s > 1e-4 * std[0]).count();
+            let told = warnings.0.lock().unwrap().join("\n");
+            let said = format!("init spectral: neighbours share {live} of 6 axes");
+            assert!(live == 6 || told.contains(&said), "{n} rows by {metric}: {live}, {told}");
+        }
+    }
+}
+
 #[test]
 fn patience_does_not_end_a_warm_up() {
     // Rows about centres, of columns that fall off, from a start that training can only harm at first.

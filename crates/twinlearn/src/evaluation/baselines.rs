@@ -3,7 +3,7 @@
 use crate::closed::{ClosedForms, Wanted, differences};
 use crate::context::Context;
 use crate::data::Vectors;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
 use crate::pairs::Pairs;
 use crate::pca::{LinearMap, Moments, Pca};
@@ -30,7 +30,8 @@ pub(crate) struct Baselines {
     forms: ClosedForms,
     /// Those of the rows as they are, where the forms are of others.
     own: Option<Pca>,
-    shared: SharedAxes,
+    /// None where rows share nothing with their neighbours.
+    shared: Option<SharedAxes>,
     /// In whose coordinates all of these are.
     span: Option<Span>,
     metric: Metric,
@@ -80,7 +81,10 @@ impl Baselines {
             false => None,
         };
         let mean = own.as_ref().unwrap_or(forms.pca()).mean();
-        let shared = SharedAxes::of(ctx, rows, &pairs, mean, most)?;
+        let shared = match SharedAxes::of(ctx, rows, &pairs, mean, most) {
+            Err(Error::Invalid { .. }) => None,
+            shared => Some(shared?),
+        };
         Ok(Self { dim, forms, own, shared, span, metric, seed })
     }
 
@@ -117,10 +121,12 @@ impl Baselines {
             }
         }
         all.extend(forms);
-        let spectral = self.shared.map(d, SPECTRAL_POWER)?;
-        // Neighbours by cosine or inner product are about the origin, which centring moves.
-        let spectral = if self.metric == Metric::L2 { spectral } else { spectral.without_bias() };
-        all.push(("spectral".to_owned(), spectral));
+        if let Some(shared) = &self.shared {
+            let map = shared.map(d, SPECTRAL_POWER)?;
+            // Neighbours by cosine or inner product are about the origin, which centring moves.
+            let map = if self.metric == Metric::L2 { map } else { map.without_bias() };
+            all.push(("spectral".to_owned(), map));
+        }
         Ok(all)
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::knn::Metric;
 
+/// k where none is given.
+pub(super) const DEFAULT_NEIGHBORS: usize = 10;
+
 /// How reductions are judged, and dimensions tried.
 ///
 /// ```
@@ -25,7 +28,7 @@ impl Default for EvaluationParams {
     fn default() -> Self {
         Self {
             metric: Metric::default(),
-            n_neighbors: 10,
+            n_neighbors: DEFAULT_NEIGHBORS,
             n_queries: 1000,
             max_rows: 100_000,
             fit_rows: 50_000,

@@ -2,7 +2,7 @@
 
 use super::data::EvaluationData;
 use super::evaluate::Unseen;
-use super::params::EvaluationParams;
+use super::params::{DEFAULT_NEIGHBORS, EvaluationParams};
 use crate::context::Context;
 use crate::data::Subset;
 use crate::error::{Error, Result};
@@ -109,6 +109,13 @@ impl Sample {
         };
         // Ranks beyond k must exist: n > 2k where every pair is compared.
         if k == 0 || base.len() <= 2 * k || queries.is_empty() {
+            if k == DEFAULT_NEIGHBORS {
+                // Nobody may have given it.
+                let expected =
+                    format_args!("more than {} rows beside the queries, twice n_neighbors", 2 * k)
+                        .to_string();
+                return Err(Error::invalid("X", expected, base.len()));
+            }
             let most = base.len().saturating_sub(1) / 2;
             let expected = format!("a number from 1 to {most} for {n} rows");
             return Err(Error::invalid("n_neighbors", expected, k));

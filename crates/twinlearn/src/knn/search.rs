@@ -21,7 +21,7 @@ pub enum KnnMethod {
     Auto,
     /// Every pair, by bounds where they pay. The result is brute force's in `f64`.
     Exact,
-    /// NN-descent: approximate, for up to tens of millions of rows.
+    /// NN-descent: approximate, for up to tens of millions of rows. Of 2000 rows or fewer every pair.
     Descent,
     /// Product quantisation: approximate, by codes of a few bytes a row.
     Pq,
@@ -71,6 +71,9 @@ impl KnnApproximation {
 /// machine that the estimate was tuned on: some minutes. A fixed number, so that one set is
 /// searched in one way everywhere.
 const AUTO_EXACT: f64 = 240e9;
+/// So many rows are always searched exactly: that takes less time than descent, which can miss what is
+/// near where there are few rows to go over.
+const FEW: usize = 2000;
 /// Where descent finds too few, `auto` searches exactly if that is at most so many times as large.
 const MOST: f64 = 10.0;
 
@@ -169,8 +172,10 @@ pub(crate) fn graph_of_checked(
         (KnnMethod::Pq, level) => quantised(level.unwrap_or(KnnApproximation::Medium)),
         (KnnMethod::Auto, Some(level)) => quantised(level),
         _ => ctx.stage(Stage::Knn, x.n_rows(), || match method {
-            KnnMethod::Descent => Ok(descent::search(ctx, x, k, metric, seed)?.told(ctx)),
-            KnnMethod::Exact => GraphSearch::new(ctx, x, k, metric)?.run(k),
+            KnnMethod::Descent if x.n_rows() > FEW => {
+                Ok(descent::search(ctx, x, k, metric, seed)?.told(ctx))
+            }
+            KnnMethod::Exact | KnnMethod::Descent => GraphSearch::new(ctx, x, k, metric)?.run(k),
             _ => automatic(ctx, x, (k, metric, seed), AUTO_EXACT),
         }),
     }?;

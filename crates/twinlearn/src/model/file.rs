@@ -74,7 +74,12 @@ impl Model {
     /// does not fit together; the message says which.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+        let fail = |e| Error::io(path, "read", e);
+        // A FIFO would wait for somebody to write to it, deaf to signals.
+        if !std::fs::metadata(path).map_err(fail)?.is_file() {
+            return Err(Error::file(path, MODEL, "something that is no regular file"));
+        }
+        let bytes = std::fs::read(path).map_err(fail)?;
         Self::parse(&bytes).map_err(|(expected, actual)| Error::file(path, expected, actual))
     }
 

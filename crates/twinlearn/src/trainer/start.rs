@@ -71,6 +71,13 @@ pub(super) fn networks(
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
             let axes = SharedAxes::of(ctx, x, pairs, pca.mean(), d)?;
+            if axes.n_shared() < d {
+                ctx.warn(&format!(
+                    "init spectral: neighbours share {} of {d} axes, the other columns begin as 0 (of few \
+                     rows a smaller n_neighbors shares more)",
+                    axes.n_shared()
+                ));
+            }
             Some(about(params, axes.map(d, params.pca_power)?))
         }
         _ => None,

@@ -31,15 +31,17 @@ pub(in crate::data) const MOST_OPEN: usize = 200;
 impl DiskFile {
     /// `stays_open`: whether it is one of few.
     pub(in crate::data) fn open(path: &Path, stays_open: bool) -> Result<Arc<Self>> {
-        let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-        let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
-        if !metadata.is_file() {
+        let fail = |e| Error::io(path, "open", e);
+        // Before it is opened: a FIFO would wait for somebody to write to it, deaf to signals.
+        if !std::fs::metadata(path).map_err(fail)?.is_file() {
             return Err(Error::file(
                 path,
                 "a file of vectors",
                 "something that is no regular file",
             ));
         }
+        let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
         let file = match stays_open {
             true => Handle::Open(file),
             false => Handle::Named(number(&metadata)),

@@ -25,7 +25,7 @@ pub(super) struct Probes {
     nearest: Vec<u32>,
 }
 
-/// recall@k on a sample of rows.
+/// recall@k on a sample of rows, and its standard error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recall {
     pub(super) mean: f64,
@@ -36,7 +36,7 @@ pub(super) struct Recall {
 impl fmt::Display for Recall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mean, error, n_rows } = self;
-        write!(f, "{mean:.3} ± {error:.3} of the exact neighbours of {n_rows} rows")
+        write!(f, "{mean:.3} (standard error {error:.3}) of the exact neighbours of {n_rows} rows")
     }
 }
 

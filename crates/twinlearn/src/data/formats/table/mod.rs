@@ -182,12 +182,33 @@ fn dtype(of: &DataType) -> Option<Dtype> {
 
 pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
     let table = Table::open(file)?;
-    let column = table.column(name)?;
-    let (column, dim) = Column::of(&table, column)?;
+    let found = table.column(name).and_then(|place| Column::of(&table, place));
+    let (column, dim) = match found {
+        // A part without a row may not know what its columns hold.
+        Err(_) if table.n_rows == 0 => {
+            let rows = Rows::Stream { stream: Box::new(Nothing), n_rows: 0, dim: 0 };
+            return Ok(Array { shape: vec![0, 0], rows });
+        }
+        found => found?,
+    };
     let n_rows = table.n_rows;
     let shape = if column.is_list() { vec![n_rows, dim] } else { vec![n_rows] };
     let stream = ColumnStream { table, column };
     Ok(Array { shape, rows: Rows::Stream { stream: Box::new(stream), n_rows, dim } })
+}
+
+/// No row.
+#[derive(Debug)]
+struct Nothing;
+
+impl Stream for Nothing {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn read(&self, _: &mut Sink<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One column of a table, row after row.
