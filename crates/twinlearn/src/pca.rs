@@ -48,11 +48,10 @@ impl Pca {
     /// # Ok::<(), twinlearn::Error>(())
     /// ```
     pub fn fit(ctx: &Context, x: &dyn Vectors) -> Result<Self> {
-        if !Span::pays(x.n_rows(), x.dim()) {
+        let Some(span) = Span::over(ctx, x)? else {
             return Self::of(ctx, &Moments::of(ctx, x)?, None);
-        }
-        let span = Span::of(ctx, &[x])?;
-        let inside = Self::of(ctx, &Moments::of(ctx, &span.rows(0, x.n_rows()))?, None)?;
+        };
+        let inside = Self::of(ctx, &Moments::of(ctx, &span.rows(0))?, None)?;
         let mean = Matrix::new(1, inside.mean.len(), inside.mean)?;
         let mean = span.lift_wide(ctx, mean).into_vec();
         Ok(Self { mean, axes: span.lift_wide(ctx, inside.axes), ..inside })

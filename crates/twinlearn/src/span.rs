@@ -5,6 +5,8 @@
 //! learned by inner products, distances and cosines of rows can be learned from S L, with eigenproblems
 //! of N × N for D × D. Weights W' of such rows are W = W' L⁻¹ U of rows x, as W' L⁻¹ U Xᵀ = W' (S L)ᵀ.
 
+use std::ops::Range;
+
 use crate::context::{Context, runs};
 use crate::cost;
 use crate::data::Vectors;
@@ -24,6 +26,8 @@ pub(crate) struct Span {
     /// The rows at length 1.
     units: Matrix,
     lengths: Vec<f64>,
+    /// Where each set begins, and the last ends.
+    starts: Vec<usize>,
     /// L.
     lower: Matrix<f64>,
 }
@@ -46,16 +50,25 @@ impl Span {
         2.0 * cost::product(n * n * (dim as f64 / 2.0 + n / 6.0))
     }
 
+    /// Of the rows of `x`; none where they are not to be seen in their span.
+    pub(crate) fn over(ctx: &Context, x: &dyn Vectors) -> Result<Option<Self>> {
+        match Self::pays(x.n_rows(), x.dim()) {
+            true => Self::of(ctx, &[x]).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Of all rows of these sets, of one dimension.
     pub(crate) fn of(ctx: &Context, sets: &[&dyn Vectors]) -> Result<Self> {
         let (n, dim) = (sets.iter().copied().map(Vectors::n_rows).sum(), sets[0].dim());
         let mut units = Matrix::zeros(n, dim);
-        let mut lengths = Vec::with_capacity(n);
+        let (mut lengths, mut starts) = (Vec::with_capacity(n), vec![0]);
         let mut rest = units.as_mut_slice();
         for x in sets {
             let rows = rest.split_off_mut(..x.n_rows() * dim).unwrap_or_default();
             ctx.try_for_each_chunk(rows, ROWS * dim, |c, out| x.read_rows(c * ROWS, out))?;
             lengths.extend(rows.chunks_exact_mut(dim).map(scale_to_unit));
+            starts.push(lengths.len());
         }
         if let Some(bad) = lengths.iter().find(|length| !length.is_finite()) {
             return Err(Error::invalid("X", "values whose covariance is finite", bad));
@@ -64,24 +77,20 @@ impl Span {
         let mut some = Matrix::<f64>::zeros(n, dim.min(COLUMNS));
         for run in runs(dim, COLUMNS) {
             ctx.check_cancelled()?;
-            let some = &mut some.as_mut_slice()[..n * run.len()];
-            ctx.for_each_chunk(some, run.len(), |i, out| {
-                let row = &units.row(i)[run.clone()];
-                out.iter_mut().zip(row).for_each(|(o, &v)| *o = v.into());
-            });
-            gram(ctx, MatRef::new(some, n, run.len()), 1.0, products.view_mut());
+            gram(ctx, columns(ctx, &units, &run, &mut some), 1.0, products.view_mut());
         }
         // What is left of a row that lies among others is the rounding of these sums, which is made to be
         // a little more than nothing.
         let rounding = 16.0 * f64::EPSILON * (n as f64).sqrt();
         let lower = cholesky(ctx, products, rounding)?;
-        Ok(Self { units, lengths, lower })
+        Ok(Self { units, lengths, starts, lower })
     }
 
-    /// The rows number `start` to `start + n`, counted through all sets, in coordinates of the span.
-    pub(crate) fn rows(&self, start: usize, n: usize) -> Matrix {
+    /// The rows of one of the sets in coordinates of the span.
+    pub(crate) fn rows(&self, set: usize) -> Matrix {
+        let (start, end) = (self.starts[set], self.starts[set + 1]);
         let width = self.lower.cols();
-        let mut rows = Matrix::zeros(n, width);
+        let mut rows = Matrix::zeros(end - start, width);
         for (i, out) in rows.as_mut_slice().chunks_exact_mut(width).enumerate() {
             // Their lengths are those of the rows, whatever was rounded.
             let row = self.lower.row(start + i);
@@ -118,21 +127,32 @@ impl Span {
         let mut part = Matrix::<f64>::zeros(d, dim.min(COLUMNS));
         let mut some = Matrix::<f64>::zeros(n, dim.min(COLUMNS));
         for run in runs(dim, COLUMNS) {
-            let (columns, count) = (run.clone(), run.len());
-            let some = &mut some.as_mut_slice()[..n * count];
-            ctx.for_each_chunk(some, count, |i, out| {
-                let row = &self.units.row(i)[columns.clone()];
-                out.iter_mut().zip(row).for_each(|(o, &v)| *o = v.into());
-            });
+            let count = run.len();
+            let some = columns(ctx, &self.units, &run, &mut some);
             let part = &mut part.as_mut_slice()[..d * count];
-            let into = MatMut::new(part, d, count);
-            matmul(ctx, 1.0, weight.view(), MatRef::new(some, n, count), 0.0, into);
+            matmul(ctx, 1.0, weight.view(), some, 0.0, MatMut::new(part, d, count));
             for (out, part) in lifted.as_mut_slice().chunks_exact_mut(dim).zip(part.chunks(count)) {
                 out[run.clone()].copy_from_slice(part);
             }
         }
         lifted
     }
+}
+
+/// Some columns of a matrix in `f64`, in the place of `room`.
+fn columns<'a>(
+    ctx: &Context,
+    from: &Matrix,
+    columns: &Range<usize>,
+    room: &'a mut Matrix<f64>,
+) -> MatRef<'a, f64> {
+    let (n, count) = (from.rows(), columns.len());
+    let some = &mut room.as_mut_slice()[..n * count];
+    ctx.for_each_chunk(some, count, |i, out| {
+        let row = &from.row(i)[columns.clone()];
+        out.iter_mut().zip(row).for_each(|(o, &v)| *o = v.into());
+    });
+    MatRef::new(some, n, count)
 }
 
 #[cfg(test)]
@@ -156,7 +176,7 @@ mod tests {
         }
         a.as_mut_slice().copy_within(0..130, 130);
         let span = Span::of(&ctx, &[&a, &b]).unwrap();
-        let (inside_a, inside_b) = (span.rows(0, 20), span.rows(20, 7));
+        let (inside_a, inside_b) = (span.rows(0), span.rows(1));
         let weight = wave(3, 27, 0.5);
         let lifted = span.lift(&ctx, &weight).unwrap();
         for (i, x) in (0..20).map(|i| (a.row(i), inside_a.row(i))).enumerate() {

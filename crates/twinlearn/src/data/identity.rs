@@ -1,6 +1,7 @@
 //! Which files are the same, whatever they are called.
 
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use super::output::folder_of;
@@ -10,27 +11,46 @@ use crate::error::{Error, Result};
 #[derive(PartialEq, Eq)]
 enum Identity {
     /// One that exists: device and number.
-    #[cfg(unix)]
-    Inode(u64, u64),
+    Inode((u64, u64)),
     /// One that does not exist yet, or where files have no numbers: folder and name.
     Place(PathBuf, Option<OsString>),
+}
+
+/// Device and number of a file, where the system has such.
+pub(super) fn inode(metadata: &Metadata) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
+    }
 }
 
 /// By what the file is known; none of a FIFO or a device, which may be written to twice.
 fn identity(path: &Path) -> Option<Identity> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => None,
-        #[cfg(unix)]
-        Ok(found) => {
-            use std::os::unix::fs::MetadataExt;
-            Some(Identity::Inode(found.dev(), found.ino()))
-        }
-        #[cfg(not(unix))]
-        Ok(_) => Some(Identity::Place(path.canonicalize().ok()?, None)),
+        Ok(found) => match inode(&found) {
+            Some(inode) => Some(Identity::Inode(inode)),
+            None => Some(Identity::Place(path.canonicalize().ok()?, None)),
+        },
         Err(_) => {
             let folder = folder_of(path).canonicalize().ok()?;
             Some(Identity::Place(folder, path.file_name().map(Into::into)))
         }
+    }
+}
+
+/// Refuses a FIFO or a device, before it is opened: a FIFO would wait for somebody to write to it, deaf
+/// to signals.
+pub(crate) fn check_regular(path: &Path, action: &'static str, expected: &str) -> Result<()> {
+    match std::fs::metadata(path).map_err(|e| Error::io(path, action, e))?.is_file() {
+        true => Ok(()),
+        false => Err(Error::file(path, expected, "something that is no regular file")),
     }
 }
 

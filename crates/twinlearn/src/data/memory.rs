@@ -19,7 +19,7 @@ pub fn available_memory() -> usize {
 
 /// What the control groups of a process, as `/proc/self/cgroup` names them, leave where they set limits.
 fn left_of_groups(groups: &str, root: &Path) -> impl Iterator<Item = usize> {
-    // Of version 2 there is one line, with nothing between the colons; of version 1 one is of memory.
+    // Version 2 has one line, with nothing between the colons; version 1 has a line for memory.
     let of_line = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (kinds, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));

@@ -18,6 +18,7 @@ pub(crate) use centred::{Centred, far_origin};
 pub(crate) use check::{check_row, check_vectors};
 pub use dense::{DenseVectors, Element};
 pub use identity::check_output;
+pub(crate) use identity::check_regular;
 pub use integers::read_integers;
 pub use memory::available_memory;
 pub(crate) use output::ArrayWriter;

@@ -208,8 +208,7 @@ mod table {
                     let rows = StoredRows::new(numbers.as_bytes(), column.dtype, source.dim());
                     let reduced = reduced_array(&reduce(row, &rows)?, dtype, dim);
                     let columns = batch.columns().iter().enumerate();
-                    let kept = columns
-                        .filter(|(i, _)| keep_original || !column.is_whole() || *i != column.index);
+                    let kept = columns.filter(|(i, _)| keep_original || !column.is_all_of(*i));
                     let kept = kept.map(|(_, values)| Arc::clone(values));
                     (row, in_table) = (row + batch.num_rows(), in_table + batch.num_rows());
                     writer.write(kept.chain([reduced]).collect())
@@ -224,8 +223,7 @@ mod table {
         let Some((first, _)) = tables.first() else { return Ok(Default::default()) };
         let of = |(table, column): &(&Table, &Column)| -> Vec<Arc<Field>> {
             let fields = table.schema.fields().iter().enumerate();
-            let fields = fields
-                .filter(|(i, _)| file.keep_original || !column.is_whole() || *i != column.index);
+            let fields = fields.filter(|(i, _)| file.keep_original || !column.is_all_of(*i));
             fields.map(|(_, field)| Arc::clone(field)).collect()
         };
         let kept = of(&tables[0]);

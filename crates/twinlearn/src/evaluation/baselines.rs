@@ -60,11 +60,8 @@ impl Baselines {
         most: usize,
     ) -> Result<Self> {
         let dim = rows.dim();
-        let span = match Span::pays(rows.n_rows(), dim) {
-            true => Some(Span::of(ctx, &[rows])?),
-            false => None,
-        };
-        let inside = span.as_ref().map(|span| span.rows(0, rows.n_rows()));
+        let span = Span::over(ctx, rows)?;
+        let inside = span.as_ref().map(|span| span.rows(0));
         let rows = inside.as_ref().map_or(rows, |rows| rows);
         let most = most.min(rows.dim());
         let pairs = Pairs::from_graph(graph, GRAPH_K, |_| true)?;

@@ -70,8 +70,8 @@ impl Orders {
 /// The interval is of first order: along its axis uᵢ a row moves σᵢ² by (uᵢ · x)² − σᵢ², and with
 /// dR/dσᵢ = −R (ln pᵢ + H) / Σσ the rank R by the sum of its influences.
 pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix) -> Result<Estimate> {
-    if Span::pays(rows.rows(), rows.cols()) {
-        return effective_rank(ctx, &Span::of(ctx, &[rows])?.rows(0, rows.rows()));
+    if let Some(span) = Span::over(ctx, rows)? {
+        return effective_rank(ctx, &span.rows(0));
     }
     let pca = match Pca::fit(&ctx.quiet(), rows) {
         Err(Error::Invalid { .. }) => return Ok(Estimate { value: 1.0, low: 1.0, high: 1.0 }),

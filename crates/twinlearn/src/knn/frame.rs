@@ -297,20 +297,22 @@ impl Frame {
 
     /// The offsets a of rows x that became z, rounded to nearest.
     pub(super) fn offsets(&self, raw: &[f32], z: &[f32]) -> Vec<f32> {
-        let mut all = vec![0.0; z.len() / self.dim];
-        squares(arch(), z, self.dim, self.dim, &mut all);
-        let offset = |(raw, &square): (&[f32], &f64)| self.offset(raw, square) as f32;
-        raw.chunks_exact(self.dim).zip(&all).map(offset).collect()
+        self.offsets_with(raw, z, 0.0)
     }
 
     /// a + ‖z‖²/2 of rows x that became z: what is left of the offset when scores are of differences.
     /// 0 under l2 and cosine.
     pub(super) fn remainders(&self, raw: &[f32], z: &[f32]) -> Vec<f32> {
+        self.offsets_with(raw, z, 0.5)
+    }
+
+    /// a + `share` · ‖z‖², rounded to nearest.
+    fn offsets_with(&self, raw: &[f32], z: &[f32], share: f64) -> Vec<f32> {
         let mut all = vec![0.0; z.len() / self.dim];
         squares(arch(), z, self.dim, self.dim, &mut all);
-        let rest =
-            |(raw, &square): (&[f32], &f64)| (self.offset(raw, square) + 0.5 * square) as f32;
-        raw.chunks_exact(self.dim).zip(&all).map(rest).collect()
+        let offset =
+            |(raw, &square): (&[f32], &f64)| (self.offset(raw, square) + share * square) as f32;
+        raw.chunks_exact(self.dim).zip(&all).map(offset).collect()
     }
 
     /// Searches z itself from here on.

@@ -91,7 +91,9 @@ pub(crate) fn leading_eigen(
         q.as_mut_slice()[..known].copy_from_slice(&start.as_slice()[..known]);
     }
     let mut product = Matrix::<f64>::zeros(m, n);
-    for round in 0.. {
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
         ctx.check_cancelled()?;
         orthonormalise(ctx, &mut q);
         matmul(ctx, 1.0, q.view(), a.view(), 0.0, product.view_mut());
@@ -107,7 +109,7 @@ pub(crate) fn leading_eigen(
             terms.map(|(av, v)| (av - values[i] * v).powi(2)).sum::<f64>().sqrt()
         };
         let worst = (0..p).map(residual).fold(0.0, f64::max);
-        if round + 1 == effort.rounds || worst <= effort.residual * values[0].abs() {
+        if rounds == effort.rounds || worst <= effort.residual * values[0].abs() {
             let mut axes = product.into_vec();
             axes.truncate(p * n);
             axes.chunks_exact_mut(n).for_each(fix_sign);
@@ -124,7 +126,6 @@ pub(crate) fn leading_eigen(
         }
         (q, product) = (last, before);
     }
-    unreachable!("the last round returns")
 }
 
 /// Makes the largest component of a vector, the first of equals, positive.

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, Ranges, ScalarQuantiser, TrainingRecord};
-use crate::data::{Mismatch, OutputFile, Tensors, UNSEALED, tensors_to_bytes};
+use crate::data::{Mismatch, OutputFile, Tensors, UNSEALED, check_regular, tensors_to_bytes};
 use crate::error::{Error, Result};
 use crate::nn::{Network, NetworkSpec};
 use crate::params::{Hyperparameters, Params};
@@ -74,12 +74,8 @@ impl Model {
     /// does not fit together; the message says which.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let fail = |e| Error::io(path, "read", e);
-        // A FIFO would wait for somebody to write to it, deaf to signals.
-        if !std::fs::metadata(path).map_err(fail)?.is_file() {
-            return Err(Error::file(path, MODEL, "something that is no regular file"));
-        }
-        let bytes = std::fs::read(path).map_err(fail)?;
+        check_regular(path, "read", MODEL)?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
         Self::parse(&bytes).map_err(|(expected, actual)| Error::file(path, expected, actual))
     }
 

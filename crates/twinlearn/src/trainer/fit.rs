@@ -150,15 +150,9 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         true => Some(clock.time(Stage::Pca, || Span::of(ctx, &sets))?),
         false => None,
     };
-    let spanned = span.as_ref().map(|span| {
-        let mut start = 0;
-        let inside = sets.iter().map(|x| {
-            start += x.n_rows();
-            span.rows(start - x.n_rows(), x.n_rows())
-        });
-        inside.collect::<Vec<_>>()
-    });
-    let mut inside = spanned.iter().flatten();
+    let spanned: Vec<Matrix> =
+        span.iter().flat_map(|span| (0..sets.len()).map(|set| span.rows(set))).collect();
+    let mut inside = spanned.iter();
     let searched = fitted;
     let (fitted, validation, asking) = match inside.next() {
         Some(rows) => {

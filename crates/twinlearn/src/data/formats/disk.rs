@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::data::identity::{check_regular, inode};
 use crate::error::{Error, Result};
 
 /// A regular file and its length when it was opened.
@@ -25,26 +26,18 @@ enum Handle {
     Named(Option<(u64, u64)>),
 }
 
-/// Of files that are open together, at most: systems often allow 1024 in all.
+/// The most files that stay open at once: systems often allow 1024 in all.
 pub(in crate::data) const MOST_OPEN: usize = 200;
 
 impl DiskFile {
     /// `stays_open`: whether it is one of few.
     pub(in crate::data) fn open(path: &Path, stays_open: bool) -> Result<Arc<Self>> {
-        let fail = |e| Error::io(path, "open", e);
-        // Before it is opened: a FIFO would wait for somebody to write to it, deaf to signals.
-        if !std::fs::metadata(path).map_err(fail)?.is_file() {
-            return Err(Error::file(
-                path,
-                "a file of vectors",
-                "something that is no regular file",
-            ));
-        }
-        let file = File::open(path).map_err(fail)?;
+        check_regular(path, "open", "a file of vectors")?;
+        let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
         let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
         let file = match stays_open {
             true => Handle::Open(file),
-            false => Handle::Named(number(&metadata)),
+            false => Handle::Named(inode(&metadata)),
         };
         Ok(Arc::new(Self { file, path: path.to_owned(), len: metadata.len() }))
     }
@@ -125,26 +118,12 @@ impl DiskFile {
             Handle::Open(file) => work(file),
             Handle::Named(was) => {
                 let file = File::open(&self.path)?;
-                if number(&file.metadata()?) != *was {
+                if inode(&file.metadata()?) != *was {
                     return Err(io::Error::other("it is another file since it was opened first"));
                 }
                 work(&file)
             }
         }
-    }
-}
-
-/// By what a file is known, where the system has that.
-fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        Some((metadata.dev(), metadata.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        None
     }
 }
 

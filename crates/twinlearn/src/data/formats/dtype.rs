@@ -81,8 +81,8 @@ macro_rules! with_element {
 }
 
 impl Dtype {
-    /// Of NumPy's type string, e.g. `<f4`.
-    /// The type, and whether its bytes are in the other order: the highest first. Booleans are 0 and 1.
+    /// What NumPy's type string (e.g. `<f4`) says: the type, and whether its bytes are in the other order,
+    /// the highest first. Booleans are 0 and 1.
     pub(super) fn from_npy(descr: &str) -> Option<(Self, bool)> {
         let (order, kind) = descr.split_at_checked(1)?;
         let dtype = match kind {

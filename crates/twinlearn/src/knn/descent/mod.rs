@@ -75,6 +75,7 @@ impl Found {
     }
 }
 
+/// Finds them, and tells what share of the exact ones they are.
 pub(super) fn search(
     ctx: &Context,
     x: &dyn Vectors,

@@ -430,12 +430,12 @@ fn probe_limits(
         Ok(best)
     })?;
     let limit = |i: usize| {
-        let of_block = |best: &Vec<f32>| {
+        let mut all = Vec::new();
+        for best in &best {
             let kept = best.len() / n;
-            best[i * kept..][..kept].to_vec()
-        };
-        let mut all: Vec<f32> = best.iter().flat_map(of_block).collect();
-        let (_, score, _) = all.select_nth_unstable_by(rank, |x, y| y.total_cmp(x));
+            all.extend_from_slice(&best[i * kept..][..kept]);
+        }
+        let (_, score, _) = all.select_nth_unstable_by(rank, |x: &f32, y| y.total_cmp(x));
         let score = *score + own[i];
         score - LOOSENESS as f32 * score.abs()
     };

@@ -59,9 +59,10 @@ impl Column {
         self.dim.is_some()
     }
 
-    /// Whether it is a column of the table, not a member of one.
-    pub(in crate::data) fn is_whole(&self) -> bool {
-        self.path.is_empty()
+    /// Whether column `index` of the table is this one, and not one with others in it: its reduced
+    /// vectors take its place.
+    pub(in crate::data) fn is_all_of(&self, index: usize) -> bool {
+        self.path.is_empty() && self.index == index
     }
 
     /// The arrays from a column of the table to the numbers in it, as lists whose values follow each
