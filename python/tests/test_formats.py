@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -246,6 +247,82 @@ def test_members_of_columns_and_views(model: Path, x: Array, tmp_path: Path) -> 
             tmp_path / "z.npy",
         )
         np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), want)
+
+
+def test_batches_of_arrow_files_are_read_piece_by_piece(
+    model: Path, x: Array, tmp_path: Path
+) -> None:
+    n = len(x)
+    words = pa.array([f"word {i}" for i in range(n)])
+    tags = pa.array([["a", "b"][: i % 3] or None for i in range(n)])
+    before: dict[str, Any] = {
+        "text": words,
+        "kind": words.dictionary_encode(),
+        "tags": tags,
+        "views": tags.cast(pa.list_view(pa.string())),
+        "pairs": pa.array([[("k", i)] for i in range(n)], pa.map_(pa.string(), pa.int64())),
+        "two": pa.array([[1.0, 2.0]] * n, pa.list_(pa.float64(), 2)),
+        "member": pa.array([{"a": i, "b": None} for i in range(n)]),
+        "flag": pa.array([True, None] * (n // 2)),
+        "none": pa.nulls(n),
+        "when": pa.array([None, 5] * (n // 2), pa.timestamp("us")),
+    }
+    # Columns whose buffers are not known beforehand take a decoder.
+    others = {"string_views": words.cast(pa.string_view())}
+    want = reduced(model, x, tmp_path)
+    for rows in [lists(x, pa.float32(), pa.LargeListArray), lists(x, pa.float32())]:
+        for columns in [before, {**before, **others}]:
+            table = pa.table({**columns, "vector": rows})
+            with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as writer:
+                writer.write_table(table.slice(0, 400))
+                # Lists that begin in the middle of their numbers, and a batch of none.
+                writer.write_table(table.slice(400, 0))
+                writer.write_table(table.slice(400))
+            place = f"{tmp_path / 'x.arrow'}::vector"
+            run("transform", model, place, "-o", tmp_path / "z.npy")
+            np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), want)
+
+    def short(row: int) -> Any:
+        rows = [list(map(float, vector)) for vector in x]
+        del rows[row][-1]
+        return pa.array(rows, pa.list_(pa.float32()))
+
+    name = ipc(short(333), None, False)(tmp_path)
+    said = refused("transform", model, tmp_path / name, "-o", tmp_path / "z.npy")
+    expected = f"expected {x.shape[1]} numbers in every row of column vector"
+    assert said.endswith(f"{expected}, got {x.shape[1] - 1} in row 333")
+
+
+def test_a_large_batch_takes_no_more_than_the_memory_there_may_be(x: Array, tmp_path: Path) -> None:
+    rows = np.tile(x, (110, 1))
+    rows += np.random.default_rng(0).standard_normal(rows.shape, np.float32) * 0.01
+    table = pa.table({"text": pa.array(["t"] * len(rows)), "vector": lists(rows, pa.float32())})
+    with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as writer:
+        writer.write_table(table)
+    bound = 80_000_000
+    assert rows.nbytes > 1.4 * bound
+    np.save(tmp_path / "q.npy", x[:50])
+    search = [BINARY, "knn", "x.arrow", "--queries", "q.npy", "-o", "k.npy", "-k", "5"]
+    search += ["--memory", str(bound), "--threads", "2"]
+    subprocess.run(
+        search,
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (bound, bound)),
+    )
+    np.save(tmp_path / "x.npy", rows)
+    run(
+        "knn",
+        tmp_path / "x.npy",
+        "--queries",
+        tmp_path / "q.npy",
+        "-o",
+        tmp_path / "f.npy",
+        "-k",
+        5,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "k.npy"), np.load(tmp_path / "f.npy"))
 
 
 def test_what_is_no_vector_is_told_with_what_it_is(model: Path, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ use crate::context::Context;
 use crate::cost;
 use crate::data::Vectors;
 use crate::error::Result;
-use crate::linalg::{Effort, MatRef, Matrix, gram, leading_eigen, symmetric_eigen};
+use crate::linalg::{
+    Effort, MatRef, Matrix, dot_here, eigen_basis, gram, is_partial, leading_eigen, matmul,
+};
 use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::pca::{LinearMap, Moments, Pca};
@@ -65,34 +67,31 @@ impl Form {
 pub(crate) struct Wanted {
     /// The largest d of [`ClosedForms::maps`].
     pub(crate) most: usize,
-    /// All axes of the second moment: [`ClosedForms::second`] is a basis.
+    /// [`ClosedForms::second`] is a basis.
     pub(crate) basis: bool,
-    /// All axes of C: what every map makes of the rows is asked.
-    pub(crate) spreads: bool,
 }
 
 impl Wanted {
     /// What a fit of rows of dimension `dim` wants.
     pub(crate) fn of(params: &Params, dim: usize) -> Self {
-        Self {
-            most: params.n_components.min(dim),
-            basis: params.is_listed(),
-            spreads: !params.encoder.hidden().is_empty(),
-        }
+        Self { most: params.n_components.min(dim), basis: params.is_listed() }
     }
 
     /// All axes of rows of dimension `dim`.
     #[cfg(test)]
     pub(crate) fn all(dim: usize) -> Self {
-        Self { most: dim, basis: true, spreads: true }
+        Self { most: dim, basis: true }
     }
 }
 
 /// All forms, at every d up to the most wanted.
 pub(crate) struct ClosedForms {
     pca: Pca,
+    /// C.
+    covariance: Matrix<f64>,
     is_centred: bool,
-    /// The eigenvalues and axes of S; of C itself where the forms are centred.
+    /// The axes of S, of C where the forms are centred, and the variances along them; none where they
+    /// are those of `pca`.
     second: Option<(Vec<f64>, Matrix<f64>)>,
     neighbours: Option<Matrix<f64>>,
     queries: Option<Matrix<f64>>,
@@ -109,18 +108,20 @@ impl ClosedForms {
         is_centred: bool,
         wanted: Wanted,
     ) -> Result<Self> {
-        let Wanted { most, basis, spreads } = wanted;
+        let Wanted { most, basis } = wanted;
         let second = if is_centred { moments.covariance.clone() } else { moments.second() };
         let mixed = differences.and_then(|l| mixed(&second, SHARE, l));
-        let second = match is_centred {
-            true => None,
-            false if basis => Some(symmetric_eigen(ctx, second)?),
+        let whole = is_centred && basis && !is_partial(second.rows(), most);
+        let second = match basis {
+            _ if is_centred && (whole || !basis) => None,
+            true => Some(eigen_basis(ctx, second, most, Effort::EXACT)?),
             false => Some(leading_eigen(ctx, second, most, None, Effort::EXACT)?),
         };
         let near = second.as_ref().map(|(_, axes)| axes);
-        let whole = spreads || is_centred && basis;
         let pca = Pca::of(ctx, moments, if whole { None } else { Some((most, near)) })?;
-        let mut forms = Self { pca, is_centred, second, neighbours: None, queries: None, most };
+        let covariance = moments.covariance.clone();
+        let (neighbours, queries) = (None, None);
+        let mut forms = Self { pca, covariance, is_centred, second, neighbours, queries, most };
         forms.neighbours = mixed.map(|mixed| forms.leading(ctx, mixed)).transpose()?;
         Ok(forms)
     }
@@ -152,7 +153,8 @@ impl ClosedForms {
         &self.pca
     }
 
-    /// The eigenvalues and axes of the second moment about what the rows are compared about.
+    /// An orthonormal basis, as rows, that begins with the leading axes of the second moment about what
+    /// the rows are compared about, and the variance along each of its axes.
     pub(crate) fn second(&self) -> (Vec<f64>, &Matrix<f64>) {
         match &self.second {
             Some((values, axes)) => (values.clone(), axes),
@@ -173,7 +175,8 @@ impl ClosedForms {
         }
         let nothing = vec![0.0; self.pca.mean().len()];
         let mean = if self.is_centred { self.pca.mean() } else { &nothing };
-        let uncentred = self.second.as_ref().map(|(_, axes)| axes);
+        let second = self.second.as_ref().filter(|_| !self.is_centred);
+        let uncentred = second.map(|(_, axes)| axes);
         for (form, axes) in [
             (Form::Uncentred, uncentred),
             (Form::Neighbours, self.neighbours.as_ref()),
@@ -187,6 +190,23 @@ impl ClosedForms {
         Ok(all.into_iter().map(|(form, map)| (form.name(self.is_centred), map)).collect())
     }
 
+    /// The standard deviation of each output of a map over the rows, (w·Cw)^½, at least what is
+    /// rounding.
+    pub(crate) fn spreads(&self, ctx: &Context, map: &LinearMap) -> Vec<f64> {
+        let weight = map.weight();
+        let (d, dim) = (weight.rows(), weight.cols());
+        let wide: Vec<f64> = weight.as_slice().iter().map(|&w| w.into()).collect();
+        let mut through = Matrix::<f64>::zeros(d, dim);
+        let view = MatRef::new(&wide, d, dim);
+        matmul(ctx, 1.0, view, self.covariance.view(), 0.0, through.view_mut());
+        let rows = wide.chunks_exact(dim).zip(through.as_slice().chunks_exact(dim));
+        rows.map(|(w, cw)| {
+            let [square, length] = [cw, w].map(|other| dot_here(w, other).max(0.0).sqrt());
+            square.max(self.pca.least_std() * length)
+        })
+        .collect()
+    }
+
     /// The axes of C divided by σ^`power`.
     pub(crate) fn pca_map(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let map = self.pca.projection(n_components, power)?;
@@ -197,9 +217,8 @@ impl ClosedForms {
     /// differences included.
     pub(crate) fn seconds(n_rows: usize, dim: usize, wanted: Wanted) -> f64 {
         let some = cost::leading(dim, wanted.most, Effort::EXACT);
-        let of = |whole: bool| if whole { cost::eigen(dim) } else { some };
         let rows = (n_rows + n_rows.min(DIFFERENCES)) as f64;
-        cost::product(rows * (dim * dim) as f64) + of(wanted.basis) + of(wanted.spreads) + some
+        cost::product(rows * (dim * dim) as f64) + 3.0 * some
     }
 
     /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those

@@ -306,9 +306,19 @@ impl Context {
         Ok(result)
     }
 
-    /// Runs work of seconds that cannot look at the cancel token. It gets a thread of its own, which
-    /// is left to itself when cancelled.
-    pub(crate) fn abandonable<R: Send + 'static>(
+    /// Runs work that cannot look at the cancel token, such as opening a file. It gets a thread of its
+    /// own, which is left to itself when cancelled.
+    ///
+    /// # Errors
+    /// [`Cancelled`](Error::Cancelled), or when the system refuses to start a thread.
+    ///
+    /// ```no_run
+    /// use twinlearn::{Context, VectorSource};
+    /// let x = Context::new()?.abandonable(|| VectorSource::open("shards/*.parquet"))??;
+    /// # let _ = x;
+    /// # Ok::<(), twinlearn::Error>(())
+    /// ```
+    pub fn abandonable<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R> {

@@ -114,21 +114,9 @@ impl Pca {
         (0..map.weight.rows()).map(of).collect()
     }
 
-    /// The standard deviation of each output of a map over the vectors, at least what is rounding. All
-    /// axes are to be known.
-    pub(crate) fn spreads(&self, map: &LinearMap) -> Vec<f64> {
-        let along = |weight: &[f32], axis: &[f64]| {
-            weight.iter().zip(axis).map(|(&w, a)| f64::from(w) * a).sum::<f64>()
-        };
-        let spread = |i| {
-            let weight = map.weight.row(i);
-            let axes = self.std.iter().enumerate();
-            let square: f64 =
-                axes.map(|(j, std)| (along(weight, self.axes.row(j)) * std).powi(2)).sum();
-            let length = weight.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
-            square.sqrt().max(self.rounding * length)
-        };
-        (0..map.weight.rows()).map(spread).collect()
+    /// The standard deviation up to which an axis is rounding.
+    pub(crate) fn least_std(&self) -> f64 {
+        self.rounding
     }
 
     /// The root mean square distance of the vectors from their mean.

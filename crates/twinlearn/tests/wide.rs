@@ -138,6 +138,32 @@ fn closed_forms_are_those_of_the_whole() {
     assert!(ours > whole - 0.03, "{ours} for {whole}");
 }
 
+/// Where few of very many axes are sought, training goes on in a basis of which the others are not
+/// principal ones.
+#[test]
+fn rows_of_very_many_numbers_are_trained_on_in_another_basis() {
+    let (n, dim) = (1400, 1100);
+    let noise = |i: usize| ((i * 7919 % 99_991) as f32 * 0.61).sin();
+    // Neighbours differ along small axes that PCA does not see; every fourth column is dead.
+    let value = |i: usize| {
+        let (row, j) = (i / dim, i % dim);
+        let group = 3.0 * noise(row % 40 * 131 + j * 3) * f32::from(j % 16 == 0);
+        let near = noise(row / 4 * 577 + j * 5) * f32::from(j % 16 == 1);
+        if j % 4 == 3 { 0.0 } else { group + near + 0.1 * noise(i) }
+    };
+    let x = Matrix::new(n, dim, (0..n * dim).map(value).collect()).unwrap();
+    for (name, params) in [("cosine", base()), ("l2", base().metric(Metric::L2))] {
+        let one = fit(&context(1), &x, params.clone());
+        let bytes = one.model.to_bytes().unwrap();
+        assert!(bytes == fit(&context(3), &x, params).model.to_bytes().unwrap(), "{name}");
+        let told = one.report.validation.as_ref().unwrap();
+        let start = told.start_recall.unwrap();
+        assert!(told.recall > start + 0.02, "{name}: {} from {start}", told.recall);
+        let found = held_out_recall(&context(2), &x, &one);
+        assert!((told.recall - found).abs() < 0.02, "{name}: {} told, {found}", told.recall);
+    }
+}
+
 #[test]
 fn queries_and_rows_to_watch_are_in_the_span_too() {
     let (ctx, x, queries) = (context(2), rows(120, 0, 0.0), rows(60, 500, 0.0));

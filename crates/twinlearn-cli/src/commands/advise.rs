@@ -1,9 +1,9 @@
 //! `twinlearn advise`
 
-use twinlearn::{Advice, Metric, Result, VectorSource, Verdict, advise};
+use twinlearn::{Advice, Metric, Result, Verdict, advise};
 use twinlearn_report::Report;
 
-use super::shared::{Memory, create_outputs, measured, name, write_html, write_json};
+use super::shared::{Memory, create_outputs, measured, name, open, write_html, write_json};
 use crate::args::AdviseArgs;
 use crate::logs::Logs;
 use crate::ui::Ui;
@@ -13,7 +13,7 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let params = args.measuring.params(metric).fit_rows(args.fit_rows);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let x = VectorSource::open(&args.x)?;
+    let x = open(&ctx, &args.x)?;
     let [json, html] = create_outputs(&args.measuring, &[Some(&x)], &[])?;
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);

@@ -9,7 +9,7 @@ use twinlearn::{
 use twinlearn_report::Report;
 
 use super::shared::{
-    Described, Memory, create_outputs, measured, name, read_labels, read_lines, write_html,
+    Described, Memory, create_outputs, measured, name, open, read_labels, read_lines, write_html,
     write_json,
 };
 use crate::args::EvalArgs;
@@ -35,18 +35,26 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         (None, []) => Metric::default(),
     };
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let x = VectorSource::open(&args.original)?;
-    let open = |path: &Option<_>| path.as_ref().map(VectorSource::open).transpose();
-    let (queries, reduced) = (open(&args.queries)?, open(&args.reduced)?);
-    let reduced_queries = open(&args.reduced_queries)?;
-    let query_labels = args.query_labels.as_deref().map(read_labels).transpose()?;
-    let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
+    let x = open(&ctx, &args.original)?;
+    let opened = |path: &Option<PathBuf>| path.as_ref().map(|path| open(&ctx, path)).transpose();
+    let (queries, reduced) = (opened(&args.queries)?, opened(&args.reduced)?);
+    let reduced_queries = opened(&args.reduced_queries)?;
+    let query_labels = args.query_labels.as_deref().map(|path| read_labels(&ctx, path));
+    let query_labels = query_labels.transpose()?;
+    let described =
+        Described::read(&ctx, args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     let qrels = match (&args.qrels, &queries) {
         (Some(path), Some(queries)) => {
-            let lines = |path: &Option<_>| path.as_deref().map(read_lines).transpose();
+            let lines = |path: &Option<PathBuf>| {
+                path.as_ref().map(|path| read_lines(&ctx, path)).transpose()
+            };
             let (of_queries, of_rows) = (lines(&args.query_ids)?, lines(&args.row_ids)?);
-            let names = QrelsNames { queries: of_queries.as_deref(), rows: of_rows.as_deref() };
-            Some(Qrels::read(path, queries.n_rows(), x.n_rows(), names)?)
+            let (path, n_queries, n_rows) = (path.clone(), queries.n_rows(), x.n_rows());
+            let read = move || {
+                let names = QrelsNames { queries: of_queries.as_deref(), rows: of_rows.as_deref() };
+                Qrels::read(path, n_queries, n_rows, names)
+            };
+            Some(ctx.abandonable(read)??)
         }
         _ => None,
     };

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex};
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
     FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, OutputFile,
-    Params, QueryRecord, Reduction, Result, Solver, Trainer, VectorSource, evaluate, read_integers,
-    sample_rows, write_npy_integers,
+    Params, QueryRecord, Reduction, Result, Solver, Trainer, evaluate, read_integers, sample_rows,
+    write_npy_integers,
 };
 use twinlearn_report::Report;
 
-use super::shared::{Described, Memory, check_outputs, create_html, measured, name, write_html};
+use super::shared::{
+    Described, Memory, check_outputs, create_html, measured, name, open, write_html,
+};
 use crate::args::{FitArgs, Projector};
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, seconds};
@@ -30,9 +32,9 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     };
     let ctx = ui.context(&args.resources, logs)?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let x = VectorSource::open(&args.x)?;
-    let graph = args.knn.as_deref().map(|path| read_graph(path, x.n_rows())).transpose()?;
-    let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
+    let x = open(&ctx, &args.x)?;
+    let graph = args.knn.as_deref().map(|path| read_graph(&ctx, path, x.n_rows())).transpose()?;
+    let queries = args.queries.as_ref().map(|path| open(&ctx, path)).transpose()?;
     let n_fitted = params.n_fitted(x.n_rows());
     if let (None, true, Some(path)) = (&graph, n_fitted < x.n_rows(), &args.save_knn) {
         return Err(Error::Invalid {
@@ -44,7 +46,8 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
             actual: path.display().to_string(),
         });
     }
-    let described = Described::read(args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
+    let described =
+        Described::read(&ctx, args.labels.as_deref(), args.texts.as_deref(), x.n_rows())?;
     let [latest, best, last] = ["latest", "best", "final"].map(|name| {
         let folder = args.output_folder.as_ref()?;
         Some(folder.join(format!("{name}.{MODEL_ENDING}")))
@@ -214,10 +217,11 @@ fn page(
         .facts("Measurement", &facts))
 }
 
-fn read_graph(path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
+fn read_graph(ctx: &Context, path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
     let file_error =
         |expected: String, actual: String| Error::File { path: path.to_owned(), expected, actual };
-    let (shape, indices) = read_integers(path)?;
+    let from = path.to_owned();
+    let (shape, indices) = ctx.abandonable(move || read_integers(from))??;
     match shape[..] {
         [n, _] if n == n_rows => KnnGraph::from_indices(n, &indices),
         [n, _] => Err(file_error(format!("{n_rows} rows, one for each of X"), n.to_string())),

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use twinlearn::{
-    KnnParams, OutputFile, Result, VectorSource, Vectors, knn_graph, knn_search, write_npy_integers,
+    KnnParams, OutputFile, Result, Vectors, knn_graph, knn_search, write_npy_integers,
 };
 
-use super::shared::{Memory, check_outputs};
+use super::shared::{Memory, check_outputs, open};
 use crate::args::KnnArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
@@ -19,8 +19,8 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
         .seed(args.seed);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let x = VectorSource::open(&args.x)?;
-    let queries = args.queries.as_ref().map(VectorSource::open).transpose()?;
+    let x = open(&ctx, &args.x)?;
+    let queries = args.queries.as_ref().map(|path| open(&ctx, path)).transpose()?;
     check_outputs(&[Some(&args.output)], &[Some(&x), queries.as_ref()], &[])?;
     let output = OutputFile::create_as(&args.output, &["npy"])?;
     let queries = queries.map(|queries| memory.load(&ctx, queries)).transpose()?;

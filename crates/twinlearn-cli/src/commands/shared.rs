@@ -87,9 +87,16 @@ pub(crate) fn check_outputs(
     Ok(())
 }
 
+/// Looks at vectors; Ctrl-C ends it.
+pub(crate) fn open(ctx: &Context, path: &Path) -> Result<VectorSource> {
+    let path = path.to_owned();
+    ctx.abandonable(move || VectorSource::open(path))?
+}
+
 /// One number for each row, of a `.npy` file.
-pub(crate) fn read_labels(path: &Path) -> Result<Vec<i64>> {
-    let (shape, values) = read_integers(path)?;
+pub(crate) fn read_labels(ctx: &Context, path: &Path) -> Result<Vec<i64>> {
+    let from = path.to_owned();
+    let (shape, values) = ctx.abandonable(move || read_integers(from))??;
     match shape[..] {
         [_] | [_, 1] => Ok(values),
         _ => Err(Error::File {
@@ -101,8 +108,9 @@ pub(crate) fn read_labels(path: &Path) -> Result<Vec<i64>> {
 }
 
 /// The lines of a text file.
-pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>> {
-    match fs::read_to_string(path) {
+pub(crate) fn read_lines(ctx: &Context, path: &Path) -> Result<Vec<String>> {
+    let from = path.to_owned();
+    match ctx.abandonable(move || fs::read_to_string(from))? {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
         Err(source) => Err(Error::Io { path: path.to_owned(), action: "read", source }),
     }
@@ -116,9 +124,15 @@ pub(crate) struct Described {
 
 impl Described {
     /// Reads what is given, one for each of `n_rows` rows: before any work.
-    pub(crate) fn read(labels: Option<&Path>, texts: Option<&Path>, n_rows: usize) -> Result<Self> {
-        let labels = labels.map(|path| one_each(path, read_labels(path)?, n_rows)).transpose()?;
-        let texts = texts.map(|path| one_each(path, read_lines(path)?, n_rows)).transpose()?;
+    pub(crate) fn read(
+        ctx: &Context,
+        labels: Option<&Path>,
+        texts: Option<&Path>,
+        n_rows: usize,
+    ) -> Result<Self> {
+        let labels = labels.map(|path| one_each(path, read_labels(ctx, path)?, n_rows));
+        let texts = texts.map(|path| one_each(path, read_lines(ctx, path)?, n_rows));
+        let (labels, texts) = (labels.transpose()?, texts.transpose()?);
         Ok(Self { labels, texts })
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use twinlearn::{Model, Result, TransformOptions, VectorSource};
+use twinlearn::{Model, Result, TransformOptions};
 
-use super::shared::Memory;
+use super::shared::{Memory, open};
 use crate::args::TransformArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, print, seconds};
@@ -22,7 +22,7 @@ pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
         Some(dim) => model.prefix(dim)?,
         None => model,
     };
-    let x = VectorSource::open(&args.x)?;
+    let x = open(&ctx, &args.x)?;
     let start = Instant::now();
     model.transform_file(&ctx, &x, &args.output, &options)?;
     let elapsed = start.elapsed();

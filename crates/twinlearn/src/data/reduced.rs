@@ -65,9 +65,11 @@ impl ReducedFile<'_> {
 
     /// Bytes that writing it holds, beside a run of rows: of a Parquet file a row group, as it is and
     /// encoded.
-    pub(crate) fn held_bytes(&self, n_rows: usize) -> Result<usize> {
+    pub(crate) fn held_bytes(&self, source: &VectorSource) -> Result<usize> {
+        let group = GROUP.min(source.n_rows().saturating_mul(4 * self.n_components));
         Ok(match self.format()? {
-            Format::Parquet => 2 * GROUP.min(n_rows.saturating_mul(4 * self.n_components)),
+            Format::Parquet => 2 * group + source.tables_bytes(),
+            Format::Arrow => source.tables_bytes(),
             _ => 0,
         })
     }

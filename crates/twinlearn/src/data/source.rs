@@ -143,7 +143,30 @@ impl VectorSource {
     pub(crate) fn in_flight_bytes(&self) -> usize {
         let streams = self.parts.iter().any(|part| matches!(part.rows, Rows::Stream { .. }));
         // Those read ahead, one at either end, and one in the making.
-        if streams { (AHEAD + 3) * BLOCK } else { 0 }
+        if streams { (AHEAD + 3) * BLOCK + self.decoded_bytes() } else { 0 }
+    }
+
+    /// Bytes of batches of Arrow files that are held at once where all of their columns are read.
+    pub(super) fn tables_bytes(&self) -> usize {
+        #[cfg(feature = "arrow")]
+        let held = |part: &Part| match &part.rows {
+            Rows::Stream { stream, .. } => {
+                stream.table().map_or(0, |(table, _)| table.batches_bytes(AHEAD + 2))
+            }
+            Rows::Flat(_) => 0,
+        };
+        #[cfg(not(feature = "arrow"))]
+        let held = |_: &Part| 0;
+        self.parts.iter().map(held).max().unwrap_or(0)
+    }
+
+    /// Bytes of the largest batch of a file that is decoded whole.
+    pub(super) fn decoded_bytes(&self) -> usize {
+        let held = |part: &Part| match &part.rows {
+            Rows::Flat(_) => 0,
+            Rows::Stream { stream, .. } => stream.held_bytes(),
+        };
+        self.parts.iter().map(held).max().unwrap_or(0)
     }
 
     /// Gives all vectors to `each`, run by run and in order: the number of a run's first row, and the

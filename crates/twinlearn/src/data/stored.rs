@@ -119,6 +119,11 @@ impl FileVectors {
     /// When the rows cannot be read, the temporary file cannot be written, or the work is cancelled.
     pub fn load(ctx: &Context, source: VectorSource, memory: usize) -> Result<Self> {
         let (n_rows, dim, dtype) = (source.n_rows(), source.dim(), source.dtype());
+        let decoded = source.decoded_bytes();
+        if decoded > memory {
+            let batch = "vectors in an Arrow file whose batches are unpacked whole (smaller ones take less)";
+            return Err(too_little(decoded, memory, batch));
+        }
         let rows = if source.held_bytes() <= memory {
             Ready::Held(hold(ctx, &source)?)
         } else {

@@ -13,11 +13,14 @@ use crate::context::{Context, Event, Stage};
 use crate::data::{Subset, Vectors};
 use crate::error::{Error, Result};
 use crate::knn::{KnnGraph, Metric};
+use crate::linalg::is_partial;
 use crate::params::Params;
 use crate::trainer::{FitData, SharedForms, Trainer};
 
 /// The smallest dimension that is tried.
 const SMALLEST: usize = 4;
+/// Up to which dimension axes are sought first, where all of them would take long.
+const FEW: usize = 256;
 /// PCA is enough where it needs at most so many times the dimensions.
 const ENOUGH: f64 = 1.1;
 
@@ -115,10 +118,10 @@ pub fn advise(
         let rows = Subset::new(x, &ids)?;
         let list = tldr(1, metric, seed)?.n_neighbors;
         let graph = Baselines::graph(quiet, &rows, list, metric, seed)?;
-        let baselines = Baselines::new(quiet, &rows, &graph, (metric, seed), x.dim())?;
-        let curves = Curves::new(quiet, data, &sample, &baselines, seed);
-        let shared = SharedForms::default();
-        let mut search = Search { ctx, rows: &rows, graph, shared, curves, done: 0 };
+        let curves = Curves::new(quiet, data, &sample, seed);
+        let most = if is_partial(x.dim(), FEW) { FEW } else { x.dim() };
+        let forms = Closed::new(quiet, &rows, &graph, (metric, seed), most)?;
+        let mut search = Search { ctx, rows: &rows, graph, forms, curves, done: 0 };
         let reached = search.run(keep)?;
         let notes = vec![
             sample.note.clone(),
@@ -136,13 +139,33 @@ pub(super) fn tldr(d: usize, metric: Metric, seed: u64) -> Result<Params> {
     Params::builder().n_components(d).metric(metric).seed(seed).build()
 }
 
+/// Closed forms, at every d up to the most.
+struct Closed {
+    most: usize,
+    baselines: Baselines,
+    /// That all fits begin from.
+    shared: SharedForms,
+}
+
+impl Closed {
+    fn new(
+        ctx: &Context,
+        rows: &dyn Vectors,
+        graph: &KnnGraph,
+        with: (Metric, u64),
+        most: usize,
+    ) -> Result<Self> {
+        let baselines = Baselines::new(ctx, rows, graph, with, most)?;
+        Ok(Self { most, baselines, shared: SharedForms::up_to(most) })
+    }
+}
+
 struct Search<'a> {
     ctx: &'a Context,
     /// That everything is fitted on.
     rows: &'a Subset<'a>,
     graph: KnnGraph,
-    /// The closed forms that all fits begin from.
-    shared: SharedForms,
+    forms: Closed,
     curves: Curves<'a>,
     done: usize,
 }
@@ -183,7 +206,7 @@ impl Search<'_> {
             if name == TLDR {
                 self.measure_tldr(middle)?;
             } else {
-                self.curves.measure_baselines(middle)?;
+                self.curves.measure_baselines(&self.forms.baselines, middle)?;
             }
             if self.curves.of(name)[&middle].value >= keep { high = middle } else { low = middle }
         }
@@ -191,15 +214,20 @@ impl Search<'_> {
     }
 
     fn measure_all(&mut self, d: usize) -> Result<()> {
+        if d > self.forms.most {
+            let Self { rows, graph, curves, .. } = self;
+            let with = (curves.sample.metric, curves.seed);
+            self.forms = Closed::new(curves.ctx, *rows, graph, with, rows.dim())?;
+        }
         self.measure_tldr(d)?;
-        self.curves.measure_baselines(d)
+        self.curves.measure_baselines(&self.forms.baselines, d)
     }
 
     fn measure_tldr(&mut self, d: usize) -> Result<()> {
         let params = tldr(d, self.curves.sample.metric, self.curves.seed)?;
         let ctx = self.curves.ctx;
         let fit = Trainer::new(params)
-            .sharing(&self.shared)
+            .sharing(&self.forms.shared)
             .fit_data(ctx, FitData::new(self.rows).graph(self.graph.clone()))?;
         self.curves.measure(TLDR, &Reduction::Model(&fit.model))?;
         self.done += 1;
@@ -285,6 +313,7 @@ mod tests {
     use super::super::bootstrap::Estimate;
     use super::super::curves::CurvePoint;
     use super::*;
+    use crate::linalg::Matrix;
 
     #[test]
     fn the_verdict_is_plain() {
@@ -335,6 +364,30 @@ mod tests {
         ] {
             assert_eq!(of(ours, pca), (verdict, bytes, sentence.to_owned()));
         }
+    }
+
+    #[test]
+    fn more_axes_are_sought_where_few_do_not_keep_enough() {
+        let (ctx, dim) = (Context::with_threads(2).unwrap(), 12);
+        let value =
+            |i: usize| ((i * i % 9973) as f32 * 0.37).sin() * 0.9_f32.powi((i % dim) as i32);
+        let x = Matrix::new(300, dim, (0..300 * dim).map(value).collect()).unwrap();
+        let params = EvaluationParams::default();
+        let data = EvaluationData::new(&x);
+        let sample = Sample::new(&ctx, &data, &params, &Unseen::Unknown).unwrap();
+        let ids = sample.some(Draw::Fitted, params.fit_rows);
+        let rows = Subset::new(&x, &ids).unwrap();
+        let with = (params.metric, params.seed);
+        let graph = Baselines::graph(&ctx, &rows, 64, with.0, with.1).unwrap();
+        let [few, all] = [4, dim].map(|most| {
+            let curves = Curves::new(&ctx, data, &sample, with.1);
+            let forms = Closed::new(&ctx, &rows, &graph, with, most).unwrap();
+            let graph = graph.clone();
+            let mut search = Search { ctx: &ctx, rows: &rows, graph, forms, curves, done: 0 };
+            (search.run(0.8).unwrap(), search.curves.finish())
+        });
+        assert!(all.0.iter().all(|d| d.is_some_and(|d| d > 4)), "{all:?}");
+        assert_eq!(few, all);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Baselines {
             let units = Units { x: rows, to_unit };
             let moments = Moments::of(ctx, &units)?;
             let l = differences(ctx, &units, &pairs, seed)?;
-            let wanted = Wanted { most, basis: false, spreads: false };
+            let wanted = Wanted { most, basis: false };
             ClosedForms::new(ctx, &moments, Some(&l), metric == Metric::L2, wanted)
         };
         let (forms, are_units) = of_units(metric == Metric::Cosine, forms)?;

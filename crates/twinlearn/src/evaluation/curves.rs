@@ -59,7 +59,6 @@ pub(super) struct Curves<'a> {
     pub(super) ctx: &'a Context,
     pub(super) data: EvaluationData<'a>,
     pub(super) sample: &'a Sample,
-    pub(super) baselines: &'a Baselines,
     pub(super) seed: u64,
     /// By name and dimension.
     points: BTreeMap<String, BTreeMap<usize, Estimate>>,
@@ -70,15 +69,14 @@ impl<'a> Curves<'a> {
         ctx: &'a Context,
         data: EvaluationData<'a>,
         sample: &'a Sample,
-        baselines: &'a Baselines,
         seed: u64,
     ) -> Self {
-        Self { ctx, data, sample, baselines, seed, points: BTreeMap::new() }
+        Self { ctx, data, sample, seed, points: BTreeMap::new() }
     }
 
-    /// Measures every baseline at d ≤ D.
-    pub(super) fn measure_baselines(&mut self, d: usize) -> Result<()> {
-        for (name, baseline) in self.baselines.at(self.ctx, d)? {
+    /// Measures every baseline at d, at most the most that they are for.
+    pub(super) fn measure_baselines(&mut self, baselines: &Baselines, d: usize) -> Result<()> {
+        for (name, baseline) in baselines.at(self.ctx, d)? {
             let name = if name.starts_with(PCA) { PCA } else { &name };
             self.measure(name, &Reduction::Map(&baseline))?;
         }

@@ -292,9 +292,9 @@ pub fn evaluate(
                 add(&mut judge, MethodKind::Baseline, &name, &Reduction::Map(&baseline))?;
             }
             if params.curves {
-                let mut measured = Curves::new(quiet, *data, &judge.sample, baselines, params.seed);
+                let mut measured = Curves::new(quiet, *data, &judge.sample, params.seed);
                 for d in picture {
-                    measured.measure_baselines(d)?;
+                    measured.measure_baselines(baselines, d)?;
                 }
                 curves = measured.finish();
             }

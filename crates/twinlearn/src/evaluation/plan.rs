@@ -107,7 +107,7 @@ impl EvaluationPlan {
             let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;
             let curves = picture.iter().map(|&d| baselines_at(asked, n_base, dim, d));
             let most = largest.unwrap_or(d).min(inner);
-            let wanted = Wanted { most, basis: false, spreads: false };
+            let wanted = Wanted { most, basis: false };
             // Beside these the principal axes of rows of any length, and the spectral ones.
             let forms = ClosedForms::seconds(n_fitted, inner, wanted)
                 + 2.0 * cost::leading(inner, most, Effort::EXACT)

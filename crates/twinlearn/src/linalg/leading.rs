@@ -10,6 +10,7 @@
 
 use rand::Rng;
 
+use super::complement::completed;
 use super::eigen::{eigen_bytes, symmetric_eigen};
 use super::matrix::{MatMut, MatRef, Matrix};
 use super::product::matmul;
@@ -48,6 +49,11 @@ impl Effort {
 fn n_rows(n: usize, p: usize) -> Option<usize> {
     let m = p + (p / 4).max(16);
     (n >= SMALL && 3 * m <= n).then_some(m)
+}
+
+/// Whether [`leading_eigen`] and [`eigen_basis`] find no more than `p` eigenvectors of n.
+pub(crate) fn is_partial(n: usize, p: usize) -> bool {
+    n_rows(n, p).is_some()
 }
 
 /// About the multiplications in `f64` of [`leading_eigen`] in so many rounds; none where the
@@ -126,6 +132,25 @@ pub(crate) fn leading_eigen(
         }
         (q, product) = (last, before);
     }
+}
+
+/// An orthonormal basis, as rows, that begins with the `p` leading eigenvectors, and the variance along
+/// each of its axes, q·A q: the eigenvalue of those that are eigenvectors.
+///
+/// All axes are eigenvectors where the eigenproblem of the whole is solved.
+pub(crate) fn eigen_basis(
+    ctx: &Context,
+    a: Matrix<f64>,
+    p: usize,
+    effort: Effort,
+) -> Result<(Vec<f64>, Matrix<f64>)> {
+    if !is_partial(a.rows(), p) {
+        return symmetric_eigen(ctx, a);
+    }
+    let (mut values, axes) = leading_eigen(ctx, a.clone(), p, None, effort)?;
+    let (others, basis) = completed(ctx, &a, axes);
+    values.extend(others);
+    Ok((values, basis))
 }
 
 /// Makes the largest component of a vector, the first of equals, positive.

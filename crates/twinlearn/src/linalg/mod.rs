@@ -5,6 +5,7 @@
 
 mod cholesky;
 mod columns;
+mod complement;
 mod eigen;
 pub(crate) mod kernels;
 mod leading;
@@ -18,7 +19,9 @@ pub(crate) use columns::column_sums;
 pub(crate) use eigen::{eigen_bytes, symmetric_eigen};
 pub use kernels::share_one_heap;
 pub(crate) use kernels::vectorised;
-pub(crate) use leading::{Effort, leading_bytes, leading_eigen, leading_work};
+pub(crate) use leading::{
+    Effort, eigen_basis, is_partial, leading_bytes, leading_eigen, leading_work,
+};
 pub use matrix::Matrix;
 pub(crate) use matrix::{MatMut, MatRef};
 pub(crate) use product::{gram, matmul, matmul_here};

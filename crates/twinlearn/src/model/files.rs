@@ -97,7 +97,7 @@ impl Model {
             let ranges = serde_json::json!({ "low": quantiser.low(), "high": quantiser.high() });
             file.note = Some(("twinlearn".to_owned(), ranges.to_string()));
         }
-        let held = source.in_flight_bytes() + file.held_bytes(source.n_rows())?;
+        let held = source.in_flight_bytes() + file.held_bytes(source)?;
         let plan = self.transform_plan(ctx, source, held)?;
         let writer = file.create(source)?;
         ctx.emit(&Event::Plan(&plan));

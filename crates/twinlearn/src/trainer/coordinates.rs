@@ -1,8 +1,8 @@
 //! The coordinates in which the neighbourhood-KL loss trains.
 //!
-//! With S = QΛQᵀ the second moment of the rows x (under l2 and with a centred target about their mean,
-//! which is taken off first), y = s Λ^(−1/4) Qᵀ x, where s makes the mean square
-//! length of y 1. Adam moves every weight by about the learning rate: along axes of rows that vary by
+//! With S the second moment of the rows x (under l2 and with a centred target about their mean, which is
+//! taken off first), Q orthonormal axes, of which the leading ones are eigenvectors of S, and Λ the mean
+//! squares of x along them, y = s Λ^(−1/4) Qᵀ x, where s makes the mean square length of y 1. Adam moves every weight by about the learning rate: along axes of rows that vary by
 //! orders of magnitude that is too far for some and too short for others. Similarities of x can
 //! still be told: x · x' = yᵀ (Λ^(1/2)/s²) y'.
 //!
@@ -45,7 +45,7 @@ pub(super) struct Coordinates {
 }
 
 impl Coordinates {
-    /// For rows whose second moment has these eigenvalues, falling, and axes (as rows). Standard
+    /// For rows that have these mean squares along axes (as rows), the first the largest. Standard
     /// deviations up to `rounding` are that.
     pub(super) fn new(
         values: &[f64],

@@ -36,13 +36,27 @@ pub(crate) struct Forms {
     to_unit: bool,
 }
 
-/// The closed forms at every d of fits that differ in d alone, once one of them has found them.
-#[derive(Clone, Default)]
-pub(crate) struct SharedForms(Arc<OnceLock<Arc<Forms>>>);
+/// The closed forms, at every d up to the most, of fits that differ in d alone, once one of them has
+/// found them.
+#[derive(Clone)]
+pub(crate) struct SharedForms {
+    most: usize,
+    found: Arc<OnceLock<Arc<Forms>>>,
+}
+
+impl SharedForms {
+    /// None yet, up to d = `most`.
+    pub(crate) fn up_to(most: usize) -> Self {
+        Self { most, found: Arc::default() }
+    }
+}
 
 impl std::fmt::Debug for SharedForms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SharedForms").field(&self.0.get().is_some()).finish()
+        f.debug_struct("SharedForms")
+            .field("most", &self.most)
+            .field("found", &self.found.get().is_some())
+            .finish()
     }
 }
 
@@ -286,15 +300,16 @@ impl Stages<'_> {
         pairs: &Pairs,
         queries: Option<&Queries<'_>>,
     ) -> Result<Arc<Forms>> {
-        let shared = self.trainer.shared.as_ref();
-        if let Some(forms) = shared.and_then(|shared| shared.0.get()) {
+        let d = self.params.n_components.min(self.x.dim());
+        let shared = self.trainer.shared.as_ref().filter(|shared| shared.most >= d);
+        if let Some(forms) = shared.and_then(|shared| shared.found.get()) {
             return Ok(forms.clone());
         }
         let forms = |to_unit| self.forms_of(split, pairs, queries, to_unit);
         let forms = Arc::new(of_units(self.to_unit(), forms)?.0);
         if let Some(shared) = shared {
             // Of fits at the same time the first one's stay; all are alike.
-            let _ = shared.0.set(forms.clone());
+            let _ = shared.found.set(forms.clone());
         }
         Ok(forms)
     }
@@ -314,10 +329,10 @@ impl Stages<'_> {
             true => Some(differences(ctx, &units, pairs, params.seed)?),
             false => None,
         };
-        let wanted = match self.trainer.shared {
-            Some(_) => Wanted { most: x.dim(), ..Wanted::of(params, x.dim()) },
-            None => Wanted::of(params, x.dim()),
-        };
+        let mut wanted = Wanted::of(params, x.dim());
+        if let Some(shared) = &self.trainer.shared {
+            wanted.most = wanted.most.max(shared.most.min(x.dim()));
+        }
         let mut forms = ClosedForms::new(ctx, &moments, l.as_ref(), self.is_centred(), wanted)?;
         if let Some(Queries { x, split, .. }) = queries {
             let units = Units { x: *x, to_unit };

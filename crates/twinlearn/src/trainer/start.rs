@@ -83,10 +83,10 @@ pub(super) fn networks(
         _ => None,
     };
     let given = model.filter(|_| params.init == Init::Model).map(Model::networks);
-    let encoder = match (given, map, pca) {
+    let encoder = match (given, map, forms) {
         (Some((encoder, _)), ..) => encoder.clone(),
-        (None, Some(map), Some(pca)) => {
-            let (means, spreads) = (pca.means(&map), pca.spreads(&map));
+        (None, Some(map), Some(forms)) => {
+            let (means, spreads) = (forms.pca().means(&map), forms.spreads(ctx, &map));
             let LinearMap { weight, bias } = &map;
             Network::carrying(&params.encoder, weight, bias, [&means, &spreads], &mut rng)
         }

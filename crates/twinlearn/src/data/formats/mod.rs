@@ -41,6 +41,11 @@ pub(super) trait Stream: Send + Sync + std::fmt::Debug {
     /// Gives all rows to `sink`, block by block; it ends with the first error of either.
     fn read(&self, sink: &mut Sink<'_>) -> Result<()>;
 
+    /// Bytes that [`read`](Self::read) holds beside a block, where a file decides that.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// The table that the rows are a column of, and which.
     #[cfg(feature = "arrow")]
     fn table(&self) -> Option<(&table::Table, &table::Column)> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub(in crate::data) struct Column {
     pub(in crate::data) index: usize,
     /// The members within it that lead to the numbers.
-    path: Vec<usize>,
+    pub(super) path: Vec<usize>,
     name: String,
     pub(in crate::data) dtype: Dtype,
     /// The length of each list; none for plain numbers.
@@ -86,11 +86,33 @@ impl Column {
 
     /// How many rows are read at once.
     pub(in crate::data) fn batch_rows(&self) -> usize {
-        (BATCH / (self.dtype.size() * self.dim.unwrap_or(1)).max(1)).clamp(64, 1 << 16)
+        (BATCH / (self.dtype.size() * self.width()).max(1)).clamp(64, 1 << 16)
+    }
+
+    /// The numbers of a row.
+    pub(super) fn width(&self) -> usize {
+        self.dim.unwrap_or(1)
+    }
+
+    /// Refuses lists of other lengths than the first of the table, `ends` being where each begins and
+    /// the last ends, and `first` the row of the first.
+    pub(super) fn check_lengths(&self, file: &DiskFile, ends: &[i64], first: usize) -> Result<()> {
+        let dim = self.width();
+        match ends.windows(2).position(|ends| ends[1].checked_sub(ends[0]) != Some(dim as i64)) {
+            None => Ok(()),
+            Some(row) => {
+                let expected = format!("{dim} numbers in every row of column {}", self.name);
+                let got = ends[row + 1].saturating_sub(ends[row]);
+                Err(file.wrong(expected, format_args!("{got} in row {}", first + row)))
+            }
+        }
     }
 
     /// The length of the first list, which all others must have.
     fn first_len(&self, table: &Table) -> Result<usize> {
+        if let Some(pieces) = table.pieces(self)? {
+            return Ok(pieces.first_len()?.unwrap_or(0));
+        }
         let mut batches = table.batches(Some(&[self.index]), 1)?;
         while let Some(batch) = batches.next()? {
             if batch.num_rows() == 0 {
@@ -135,18 +157,10 @@ impl Column {
             }
         }
         let column = arrays.last().unwrap_or(column);
-        let dim = self.dim.unwrap_or(1);
+        let dim = self.width();
         let values = match self.offsets(column) {
             Some(offsets) => {
-                for (row, ends) in offsets.windows(2).enumerate() {
-                    if ends[1] - ends[0] != dim as i64 {
-                        let name = &self.name;
-                        let expected =
-                            format_args!("{dim} numbers in every row of column {name}").to_string();
-                        let got = format_args!("{} in row {}", ends[1] - ends[0], first + row);
-                        return Err(file.wrong(expected, got));
-                    }
-                }
+                self.check_lengths(file, &offsets, first)?;
                 let values = match column.as_list_opt::<i32>() {
                     Some(list) => list.values(),
                     None => column.as_list::<i64>().values(),

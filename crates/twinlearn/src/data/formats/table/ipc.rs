@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, SchemaRef};
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{Block, CompressionType, Message, MessageHeader, MetadataVersion};
+use arrow::ipc::{Block, CompressionType, Message, MessageHeader, MetadataVersion, RecordBatch};
 use arrow::ipc::{root_as_footer, root_as_message};
 
 use super::super::disk::DiskFile;
@@ -31,10 +31,46 @@ pub(super) struct Layout {
     version: MetadataVersion,
     dictionaries: Vec<Block>,
     batches: Vec<Block>,
+    /// Bytes of the largest batch, as it is and, where it is compressed, as it says that it unpacks to.
+    largest: usize,
+}
+
+impl Layout {
+    pub(super) fn fields(&self) -> &Fields {
+        self.schema.fields()
+    }
+
+    pub(super) fn n_batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.largest
+    }
+
+    /// What `find` finds in the description of batch `at`, told where its buffers are and how many bytes
+    /// they take in all.
+    pub(super) fn batch<R>(
+        &self,
+        file: &DiskFile,
+        at: usize,
+        find: impl FnOnce(&RecordBatch<'_>, (u64, u64)) -> Option<R>,
+    ) -> Result<Option<R>> {
+        let block = &self.batches[at];
+        let metadata_len = i64::from(block.metaDataLength());
+        let metadata = read(file, block.offset(), metadata_len)?;
+        let batch = message(file, &metadata)?.header_as_record_batch();
+        let start = block.offset().checked_add(metadata_len);
+        let start = start.and_then(|start| u64::try_from(start).ok());
+        let len = u64::try_from(block.bodyLength()).ok();
+        let body = start.zip(len).filter(|(start, len)| start.saturating_add(*len) <= file.len());
+        Ok(batch.zip(body).and_then(|(batch, body)| find(&batch, body)))
+    }
 }
 
 pub(super) fn open(file: &Arc<DiskFile>) -> Result<(Layout, SchemaRef, usize)> {
-    let layout = if file.start(MAGIC.len())? == MAGIC { of_file(file)? } else { of_stream(file)? };
+    let mut layout =
+        if file.start(MAGIC.len())? == MAGIC { of_file(file)? } else { of_stream(file)? };
     let mut places: Vec<(i64, i64)> = Vec::new();
     for block in layout.dictionaries.iter().chain(&layout.batches) {
         let len = i64::from(block.metaDataLength()).checked_add(block.bodyLength());
@@ -46,14 +82,18 @@ pub(super) fn open(file: &Arc<DiskFile>) -> Result<(Layout, SchemaRef, usize)> {
     if places.windows(2).any(|two| two[0].1 > two[1].0) {
         return Err(damaged(file, "messages in the same place"));
     }
-    let mut n_rows = 0_usize;
+    let (mut n_rows, mut largest) = (0_usize, 0_u64);
     for block in &layout.batches {
         let metadata = read(file, block.offset(), block.metaDataLength().into())?;
         let batch = message(file, &metadata)?.header_as_record_batch();
         let length = batch.and_then(|batch| usize::try_from(batch.length()).ok());
         let total = length.and_then(|length| n_rows.checked_add(length));
         n_rows = total.ok_or_else(|| damaged(file, "a batch without a length"))?;
+        let len = u64::try_from(i64::from(block.metaDataLength()) + block.bodyLength());
+        let unpacked = batch.map_or(Ok(0), |batch| unpacked(file, block, &batch))?;
+        largest = largest.max(len.unwrap_or(0).saturating_add(unpacked));
     }
+    layout.largest = usize::try_from(largest).unwrap_or(usize::MAX);
     let schema = Arc::clone(&layout.schema);
     Ok((layout, schema, n_rows))
 }
@@ -75,6 +115,7 @@ fn of_file(file: &Arc<DiskFile>) -> Result<Layout> {
         version: footer.version(),
         dictionaries: footer.dictionaries().iter().flatten().copied().collect(),
         batches: footer.recordBatches().iter().flatten().copied().collect(),
+        largest: 0,
     })
 }
 
@@ -119,7 +160,7 @@ fn of_stream(file: &Arc<DiskFile>) -> Result<Layout> {
         at = next.filter(|&at| at <= file.len()).ok_or_else(|| damaged(file, "a file cut off"))?;
     }
     let (schema, version) = found.ok_or_else(|| damaged(file, "no schema"))?;
-    Ok(Layout { schema, version, dictionaries, batches })
+    Ok(Layout { schema, version, dictionaries, batches, largest: 0 })
 }
 
 /// Bytes of the file, if there are so many.
@@ -140,6 +181,22 @@ fn message<'a>(file: &DiskFile, bytes: &'a [u8]) -> Result<Message<'a>> {
     let prefix = if bytes.starts_with(&CONTINUATION) { 8 } else { 4 };
     let bytes = bytes.get(prefix..).ok_or_else(|| damaged(file, "a message cut off"))?;
     root_as_message(bytes).map_err(|e| damaged(file, e))
+}
+
+/// What the buffers of a compressed batch say that they unpack to, in bytes; 0 of another.
+fn unpacked(file: &DiskFile, block: &Block, batch: &RecordBatch<'_>) -> Result<u64> {
+    let mut total = 0_u64;
+    let body = block.offset() + i64::from(block.metaDataLength());
+    for buffer in batch.compression().and(batch.buffers()).iter().flatten() {
+        if buffer.length() >= 8 {
+            let at = body.checked_add(buffer.offset()).unwrap_or(-1);
+            let claim =
+                read(file, at, 8)?.first_chunk().map_or(-1, |&bytes| i64::from_le_bytes(bytes));
+            // Less than 0 where it is not compressed.
+            total = total.saturating_add(u64::try_from(claim).unwrap_or(0));
+        }
+    }
+    Ok(total)
 }
 
 /// The bytes of a message whose buffers lie within it and do not claim to unpack to more than they

@@ -3,6 +3,7 @@
 mod column;
 mod ipc;
 mod parquet;
+mod pieces;
 mod shapes;
 mod thrift;
 mod writer;
@@ -14,9 +15,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
 pub(in crate::data) use self::column::Column;
+use self::pieces::Pieces;
 pub(in crate::data) use self::writer::{TableWriter, reduced_array, reduced_field, reduced_schema};
 use super::disk::DiskFile;
-use super::{Array, Dtype, Rows, Sink, Stream, choose};
+use super::{Array, BLOCK, Dtype, Rows, Sink, Stream, choose};
 use crate::error::{Error, Result};
 
 /// Bytes of vectors in a batch that is read, about.
@@ -67,6 +69,23 @@ impl Table {
             Kind::Ipc(layout) => ipc::batches(&self.file, layout, columns),
         })?;
         Ok(Batches { file: Arc::clone(&self.file), next, done: 0, n_rows: self.n_rows })
+    }
+
+    /// Bytes of so many of the largest batches of an Arrow file, as they are and unpacked, if it has so
+    /// many; of Parquet, batches are as large as they are asked for.
+    pub(in crate::data) fn batches_bytes(&self, n: usize) -> usize {
+        match &self.kind {
+            Kind::Parquet => 0,
+            Kind::Ipc(layout) => layout.batch_bytes().saturating_mul(n.min(layout.n_batches())),
+        }
+    }
+
+    /// The numbers of a column of an Arrow file, where they lie in it as they are.
+    fn pieces(&self, column: &Column) -> Result<Option<Pieces>> {
+        guarded(&self.file, || match &self.kind {
+            Kind::Parquet => Ok(None),
+            Kind::Ipc(layout) => Pieces::of(&self.file, layout, column),
+        })
     }
 
     /// The column that holds the vectors: the one asked for, or the only one that could be meant.
@@ -224,14 +243,29 @@ impl Stream for ColumnStream {
     }
 
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
+        if let Some(pieces) = self.table.pieces(&self.column)? {
+            return pieces.read(&self.column, self.column.batch_rows(), sink);
+        }
         let columns = [self.column.index];
         let mut batches = self.table.batches(Some(&columns), self.column.batch_rows())?;
         let mut row = 0;
+        let row_bytes = self.column.dtype.size() * self.column.width();
+        let block = (BLOCK / row_bytes.max(1)).max(1) * row_bytes;
         while let Some(batch) = batches.next()? {
-            sink(self.column.numbers(&self.table.file, batch.column(0), row)?.as_bytes())?;
+            let numbers = self.column.numbers(&self.table.file, batch.column(0), row)?;
+            for block in numbers.as_bytes().chunks(block.max(1)) {
+                sink(block)?;
+            }
             row += batch.num_rows();
         }
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self.table.pieces(&self.column) {
+            Ok(None) => self.table.batches_bytes(1),
+            _ => 0,
+        }
     }
 
     fn table(&self) -> Option<(&Table, &Column)> {

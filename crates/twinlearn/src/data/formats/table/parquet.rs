@@ -197,11 +197,15 @@ mod tests {
     use std::fs;
 
     use ::parquet::arrow::ArrowWriter;
+    use ::parquet::data_type::FloatType;
     use ::parquet::file::properties::WriterProperties;
+    use ::parquet::file::writer::SerializedFileWriter;
+    use ::parquet::schema::parser::parse_message_type;
     use arrow::array::{ArrayRef, Float32Array};
     use arrow::record_batch::RecordBatch;
 
     use super::*;
+    use crate::data::formats::Rows;
 
     #[test]
     fn pages_that_claim_too_much_are_refused() {
@@ -243,5 +247,48 @@ mod tests {
         nothing[4..4 + 64].fill(0);
         let said = read(&nothing).unwrap_err().to_string();
         assert!(said.contains("a page header without an end or a size"), "{said}");
+    }
+
+    /// As older writers of Avro, Hive and Thrift have them, and repeated fields that are no list.
+    #[test]
+    fn lists_of_two_levels_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for schema in [
+            "message m { optional group emb (LIST) { repeated float array; } }",
+            "message m { optional group emb (LIST) { repeated float emb_tuple; } }",
+            "message m { repeated float emb; }",
+        ] {
+            let of = Arc::new(parse_message_type(schema).unwrap());
+            let path = folder.path().join("x.parquet");
+            let file = fs::File::create(&path).unwrap();
+            let mut writer = SerializedFileWriter::new(file, of, Arc::default()).unwrap();
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let values: Vec<f32> = (0..6).map(|v| v as f32).collect();
+            let there = if schema.contains("LIST") { 2 } else { 1 };
+            column
+                .typed::<FloatType>()
+                .write_batch(&values, Some(&[there; 6]), Some(&[0, 1, 0, 1, 0, 1]))
+                .unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+            writer.close().unwrap();
+            let file = DiskFile::open(&path, true).unwrap();
+            let array = super::super::open(&file, None).unwrap();
+            assert_eq!(array.shape, [3, 2], "{schema}");
+            let Rows::Stream { stream, .. } = array.rows else { panic!("{schema}") };
+            let mut read = Vec::new();
+            stream
+                .read(&mut |bytes| {
+                    read.extend_from_slice(bytes);
+                    Ok(())
+                })
+                .unwrap();
+            let read: Vec<f32> = read
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect();
+            assert_eq!(read, values, "{schema}");
+        }
     }
 }
