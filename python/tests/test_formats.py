@@ -254,12 +254,12 @@ def test_batches_of_arrow_files_are_read_piece_by_piece(
 ) -> None:
     n = len(x)
     words = pa.array([f"word {i}" for i in range(n)])
-    tags = pa.array([["a", "b"][: i % 3] or None for i in range(n)])
+    tags = [["a", "b"][: i % 3] or None for i in range(n)]
     before: dict[str, Any] = {
         "text": words,
         "kind": words.dictionary_encode(),
-        "tags": tags,
-        "views": tags.cast(pa.list_view(pa.string())),
+        "tags": pa.array(tags),
+        "views": pa.array(tags, pa.list_view(pa.string())),
         "pairs": pa.array([[("k", i)] for i in range(n)], pa.map_(pa.string(), pa.int64())),
         "two": pa.array([[1.0, 2.0]] * n, pa.list_(pa.float64(), 2)),
         "member": pa.array([{"a": i, "b": None} for i in range(n)]),
