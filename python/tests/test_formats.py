@@ -302,7 +302,17 @@ def test_a_large_batch_takes_no_more_than_the_memory_there_may_be(x: Array, tmp_
     bound = 80_000_000
     assert rows.nbytes > 1.4 * bound
     np.save(tmp_path / "q.npy", x[:50])
-    search = [BINARY, "knn", "x.arrow", "--queries", "q.npy", "-o", "k.npy", "-k", "5"]
+    search: list[str | Path] = [
+        BINARY,
+        "knn",
+        "x.arrow",
+        "--queries",
+        "q.npy",
+        "-o",
+        "k.npy",
+        "-k",
+        "5",
+    ]
     search += ["--memory", str(bound), "--threads", "2"]
     subprocess.run(
         search,

@@ -111,7 +111,7 @@ impl Column {
     /// The length of the first list, which all others must have.
     fn first_len(&self, table: &Table) -> Result<usize> {
         if let Some(pieces) = table.pieces(self)? {
-            return Ok(pieces.first_len()?.unwrap_or(0));
+            return Ok(pieces.first_len(self.dtype.size())?.unwrap_or(0));
         }
         let mut batches = table.batches(Some(&[self.index]), 1)?;
         while let Some(batch) = batches.next()? {

@@ -51,13 +51,18 @@ impl Pieces {
         Ok(Some(Self { file: Arc::clone(file), pieces }))
     }
 
-    /// The length of the first list; none where there is no list.
-    pub(super) fn first_len(&self) -> Result<Option<usize>> {
+    /// The length of the first list, of so many bytes a number; none where there is no list.
+    pub(super) fn first_len(&self, size: usize) -> Result<Option<usize>> {
         let Some(piece) = self.pieces.iter().find(|piece| piece.n_rows > 0) else {
             return Ok(None);
         };
-        let ends = self.offsets(piece, 0, 1)?;
-        Ok(ends.get(1).and_then(|end| usize::try_from(end.checked_sub(ends[0])?).ok()))
+        let &[first, end] = &self.offsets(piece, 0, 1)?[..] else { return Ok(None) };
+        let most = piece.len / size as u64;
+        let len = end.checked_sub(first).and_then(|len| u64::try_from(len).ok());
+        match len.filter(|&len| len <= most) {
+            Some(len) => Ok(usize::try_from(len).ok()),
+            None => Err(super::damaged(&self.file, "numbers outside their buffer")),
+        }
     }
 
     /// Gives all rows to `sink`, at most `rows` at once.
