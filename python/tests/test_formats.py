@@ -293,6 +293,49 @@ def test_batches_of_arrow_files_are_read_piece_by_piece(
     assert said.endswith(f"{expected}, got {x.shape[1] - 1} in row 333")
 
 
+def test_streams_whose_dictionaries_change(model: Path, x: Array, tmp_path: Path) -> None:
+    rows = lists(x, pa.float32())
+    words = [f"{word} of {i // 100}" for i, word in enumerate(["q", "r"] * (len(x) // 2))]
+    parts = [
+        pa.record_batch(
+            {
+                "word": pa.array(words[i : i + 100]).dictionary_encode(),
+                "vector": rows[i : i + 100],
+            }
+        )
+        for i in range(0, len(x), 100)
+    ]
+    with pa.ipc.new_stream(tmp_path / "x.arrows", parts[0].schema) as writer:
+        for part in parts:
+            writer.write_batch(part)
+    run("transform", model, tmp_path / "x.arrows", "-o", tmp_path / "z.parquet")
+    table = pq.read_table(tmp_path / "z.parquet")
+    assert table["word"].to_pylist() == words
+    want = reduced(model, x, tmp_path)
+    np.testing.assert_array_equal(np.stack(table["reduced"].to_numpy()), want)
+    # Files have one dictionary for all of their batches.
+    said = refused("transform", model, tmp_path / "x.arrows", "-o", tmp_path / "z.arrow")
+    assert "z.arrow" in said and "ictionary" in said
+    assert not (tmp_path / "z.arrow").exists()
+
+
+def test_what_arrow_has_and_others_have_not(model: Path, x: Array, tmp_path: Path) -> None:
+    union = pa.UnionArray.from_sparse(
+        pa.array([0, 1] * (len(x) // 2), pa.int8()),
+        [pa.array(range(len(x))), pa.array(["a"] * len(x))],
+    )
+    table = pa.table({"either": union, "vector": lists(x, pa.float32())})
+    with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as writer:
+        writer.write_table(table)
+    said = refused("transform", model, tmp_path / "x.arrow", "-o", tmp_path / "z.parquet")
+    assert said.endswith(
+        "z.parquet: expected columns that Parquet has a type for, got column either of unions"
+    )
+    run("transform", model, tmp_path / "x.arrow", "-o", tmp_path / "z.arrow")
+    kept = pa.ipc.open_file(tmp_path / "z.arrow").read_all()
+    assert kept["either"].to_pylist() == table["either"].to_pylist()
+
+
 def test_a_large_batch_takes_no_more_than_the_memory_there_may_be(x: Array, tmp_path: Path) -> None:
     rows = np.tile(x, (110, 1))
     rows += np.random.default_rng(0).standard_normal(rows.shape, np.float32) * 0.01

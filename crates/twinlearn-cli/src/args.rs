@@ -155,7 +155,7 @@ pub(crate) struct FitArgs {
     pub(crate) fit_rows: Option<usize>,
     /// Queries whose nearest rows should be found in the reduced space, M × D: they are trained on
     /// beside the rows. The summary says what that added, by held-out queries, beside a second fit on
-    /// the rows alone.
+    /// the rows alone; a few thousand queries tell more than a few hundred.
     #[arg(long, value_name = "Q")]
     pub(crate) queries: Option<PathBuf>,
     /// Share of a step's anchors that are queries [default: 0.5].

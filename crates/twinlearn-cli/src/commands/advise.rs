@@ -33,12 +33,13 @@ fn command(args: &AdviseArgs, metric: Metric, advice: &Advice) -> String {
         Metric::Cosine => String::new(),
         metric => format!(" --metric {metric}"),
     };
-    let fit = |d: usize, solver: &str| {
-        format!("twinlearn fit {x} -o model.safetensors -d {d}{metric}{solver}")
+    // A name of its own: what is typed as it stands should not take the place of another model.
+    let fit = |d: usize, kind: &str, solver: &str| {
+        format!("twinlearn fit {x} -o {kind}-{d}.safetensors -d {d}{metric}{solver}")
     };
     match (advice.verdict, advice.n_components, advice.pca_n_components) {
-        (Verdict::Tldr, Some(d), _) => fit(d, ""),
-        (Verdict::PcaIsEnough, _, Some(d)) => fit(d, " --solver pca"),
+        (Verdict::Tldr, Some(d), _) => fit(d, "tldr", ""),
+        (Verdict::PcaIsEnough, _, Some(d)) => fit(d, "pca", " --solver pca"),
         _ => format!("twinlearn advise {x} --keep {:.2}{metric}", 0.9 * advice.keep),
     }
 }

@@ -94,6 +94,13 @@ impl QueryReport {
             all.push(format!("of held-out queries: {gain}"));
             if let (Some(recall), Some(gain)) = (alone.row_recall, &alone.row_gain) {
                 all.push(format!("of held-out rows: {}", gain.beside(&other(recall))));
+                if alone.gain.low <= 0.0 && gain.high < 0.0 {
+                    all.push(
+                        "training on these queries did not help here: the fit without them keeps more \
+                         (a few thousand queries tell more than a few hundred)"
+                            .to_owned(),
+                    );
+                }
             }
         }
         all
@@ -216,5 +223,36 @@ impl Asked<'_> {
     /// How many of so many anchors are queries.
     pub(super) fn batch(&self, anchors: usize) -> usize {
         ((self.share * anchors as f64).round() as usize).clamp(1, anchors.saturating_sub(1).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_that_do_not_help_are_told() {
+        let estimate = |low: f64, high: f64| Estimate { value: low.midpoint(high), low, high };
+        let report = |queries: Estimate, rows: Estimate| QueryReport {
+            n_queries: 25,
+            k: 10,
+            recall: 0.656,
+            pca_recall: None,
+            gain: None,
+            rows_alone: Some(RowsAlone {
+                recall: 0.68,
+                gain: queries,
+                row_recall: Some(0.643),
+                row_gain: Some(rows),
+            }),
+        };
+        let (less, even, more) =
+            (estimate(-0.033, -0.005), estimate(-0.056, 0.008), estimate(0.01, 0.05));
+        for (queries, rows, told) in
+            [(even, less, 4), (less, less, 4), (more, less, 3), (even, even, 3)]
+        {
+            let sentences = report(queries, rows).sentences();
+            assert_eq!(sentences.len(), told, "{sentences:?}");
+        }
     }
 }

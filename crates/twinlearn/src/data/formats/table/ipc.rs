@@ -9,7 +9,9 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{Fields, SchemaRef};
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{Block, CompressionType, Message, MessageHeader, MetadataVersion, RecordBatch};
+use arrow::ipc::{
+    self, Block, CompressionType, Endianness, Message, MessageHeader, MetadataVersion, RecordBatch,
+};
 use arrow::ipc::{root_as_footer, root_as_message};
 
 use super::super::disk::DiskFile;
@@ -29,6 +31,8 @@ const MOST_ZSTD: u64 = 65_536;
 pub(super) struct Layout {
     schema: SchemaRef,
     version: MetadataVersion,
+    /// Whether a dictionary is for the batches that follow it, until another takes its place.
+    is_stream: bool,
     dictionaries: Vec<Block>,
     batches: Vec<Block>,
     /// Bytes of the largest batch, as it is and, where it is compressed, as it says that it unpacks to.
@@ -108,10 +112,9 @@ fn of_file(file: &Arc<DiskFile>) -> Result<Layout> {
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, start)?;
     let footer = root_as_footer(&bytes).map_err(|e| damaged(file, e))?;
-    let schema = footer.schema().ok_or_else(|| damaged(file, "no schema"))?;
-    let schema = Arc::new(try_fb_to_schema(schema).map_err(|e| damaged(file, e))?);
     Ok(Layout {
-        schema,
+        schema: schema_of(file, footer.schema())?,
+        is_stream: false,
         version: footer.version(),
         dictionaries: footer.dictionaries().iter().flatten().copied().collect(),
         batches: footer.recordBatches().iter().flatten().copied().collect(),
@@ -147,9 +150,7 @@ fn of_stream(file: &Arc<DiskFile>) -> Result<Layout> {
         let block = Block::new(at as i64, metadata_len, body);
         match message.header_type() {
             MessageHeader::Schema => {
-                let schema = message.header_as_schema().map(try_fb_to_schema);
-                let schema = schema.ok_or_else(|| damaged(file, "no schema"))?;
-                let schema = Arc::new(schema.map_err(|e| damaged(file, e))?);
+                let schema = schema_of(file, message.header_as_schema())?;
                 found.get_or_insert((schema, message.version()));
             }
             MessageHeader::DictionaryBatch => dictionaries.push(block),
@@ -160,7 +161,17 @@ fn of_stream(file: &Arc<DiskFile>) -> Result<Layout> {
         at = next.filter(|&at| at <= file.len()).ok_or_else(|| damaged(file, "a file cut off"))?;
     }
     let (schema, version) = found.ok_or_else(|| damaged(file, "no schema"))?;
-    Ok(Layout { schema, version, dictionaries, batches, largest: 0 })
+    Ok(Layout { schema, version, is_stream: true, dictionaries, batches, largest: 0 })
+}
+
+fn schema_of(file: &DiskFile, schema: Option<ipc::Schema<'_>>) -> Result<SchemaRef> {
+    let schema = schema.ok_or_else(|| damaged(file, "no schema"))?;
+    if schema.endianness() != Endianness::Little {
+        return Err(
+            file.wrong("an Arrow file with the lowest byte of a number first", "the highest first")
+        );
+    }
+    Ok(Arc::new(try_fb_to_schema(schema).map_err(|e| damaged(file, e))?))
 }
 
 /// Bytes of the file, if there are so many.
@@ -240,16 +251,59 @@ pub(super) fn batches(
     if let Some(columns) = columns {
         decoder = decoder.with_projection(columns.to_vec());
     }
-    for block in &layout.dictionaries {
-        decoder.read_dictionary(block, &checked(file, block)?).map_err(|e| damaged(file, e))?;
-    }
     let (file, layout) = (Arc::clone(file), Arc::clone(layout));
-    let mut at = 0;
+    let (mut at, mut n_known) = (0, 0);
     Ok(Box::new(move || {
         let Some(block) = layout.batches.get(at) else { return Ok(None) };
         at += 1;
+        while let Some(of) = layout.dictionaries.get(n_known)
+            && (!layout.is_stream || of.offset() < block.offset())
+        {
+            n_known += 1;
+            decoder.read_dictionary(of, &checked(&file, of)?).map_err(|e| damaged(&file, e))?;
+        }
         let batch = decoder.read_record_batch(block, &checked(&file, block)?);
         let batch = batch.map_err(|e| damaged(&file, e))?;
         batch.map(Some).ok_or_else(|| damaged(&file, "no batch where one should be"))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream of a schema without columns, by hand: writers have no such option.
+    fn stream(endianness: u8) -> Vec<u8> {
+        let mut message: Vec<u8> = Vec::new();
+        message.extend(16_u32.to_le_bytes());
+        // A message: its version, the type of its header, and the header.
+        message.extend([10_u16, 12, 8, 10, 4, 0].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend([12_u32, 16].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend([4, 0, 1, 0]);
+        // A schema: its endianness and its fields.
+        message.extend([8_u16, 12, 8, 4].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend([8_u32, 8].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend([endianness, 0, 0, 0]);
+        message.extend([0; 8]);
+        let mut all = CONTINUATION.to_vec();
+        all.extend((message.len() as u32).to_le_bytes());
+        all.extend(message);
+        all.extend(CONTINUATION);
+        all.extend([0; 4]);
+        all
+    }
+
+    #[test]
+    fn numbers_with_the_highest_byte_first_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open_as = |endianness| {
+            let path = folder.path().join("x.arrows");
+            std::fs::write(&path, stream(endianness)).unwrap();
+            let file = DiskFile::open(&path, true).unwrap();
+            open(&file).map(|(_, schema, n_rows)| (schema.fields().len(), n_rows))
+        };
+        assert_eq!(open_as(0).unwrap(), (0, 0));
+        let said = open_as(1).unwrap_err().to_string();
+        assert!(said.ends_with("lowest byte of a number first, got the highest first"), "{said}");
+    }
 }
