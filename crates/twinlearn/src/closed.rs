@@ -87,7 +87,7 @@ impl Wanted {
 /// All forms, at every d up to the most wanted.
 pub(crate) struct ClosedForms {
     pca: Pca,
-    /// C.
+    /// C, the covariance of the rows.
     covariance: Matrix<f64>,
     is_centred: bool,
     /// The axes of S, of C where the forms are centred, and the variances along them; none where they
@@ -112,10 +112,11 @@ impl ClosedForms {
         let second = if is_centred { moments.covariance.clone() } else { moments.second() };
         let mixed = differences.and_then(|l| mixed(&second, SHARE, l));
         let whole = is_centred && basis && !is_partial(second.rows(), most);
-        let second = match basis {
-            _ if is_centred && (whole || !basis) => None,
-            true => Some(eigen_basis(ctx, second, most, Effort::EXACT)?),
-            false => Some(leading_eigen(ctx, second, most, None, Effort::EXACT)?),
+        let second = match (is_centred, basis) {
+            (true, false) => None,
+            (true, true) if whole => None,
+            (_, true) => Some(eigen_basis(ctx, second, most, Effort::EXACT)?),
+            (false, false) => Some(leading_eigen(ctx, second, most, None, Effort::EXACT)?),
         };
         let near = second.as_ref().map(|(_, axes)| axes);
         let pca = Pca::of(ctx, moments, if whole { None } else { Some((most, near)) })?;

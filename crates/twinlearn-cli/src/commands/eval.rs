@@ -9,8 +9,8 @@ use twinlearn::{
 use twinlearn_report::Report;
 
 use super::shared::{
-    Described, Memory, create_outputs, measured, name, open, read_labels, read_lines, write_html,
-    write_json,
+    Described, Memory, create_outputs, measured, name, open, read_labels, read_lines, reading,
+    write_html, write_json,
 };
 use crate::args::EvalArgs;
 use crate::logs::Logs;
@@ -49,12 +49,12 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
                 path.as_ref().map(|path| read_lines(&ctx, path)).transpose()
             };
             let (of_queries, of_rows) = (lines(&args.query_ids)?, lines(&args.row_ids)?);
-            let (path, n_queries, n_rows) = (path.clone(), queries.n_rows(), x.n_rows());
-            let read = move || {
+            let (n_queries, n_rows) = (queries.n_rows(), x.n_rows());
+            let read = move |path| {
                 let names = QrelsNames { queries: of_queries.as_deref(), rows: of_rows.as_deref() };
                 Qrels::read(path, n_queries, n_rows, names)
             };
-            Some(ctx.abandonable(read)??)
+            Some(reading(&ctx, path, read)??)
         }
         _ => None,
     };

@@ -14,7 +14,7 @@ use twinlearn::{
 use twinlearn_report::Report;
 
 use super::shared::{
-    Described, Memory, check_outputs, create_html, measured, name, open, write_html,
+    Described, Memory, check_outputs, create_html, measured, name, open, reading, write_html,
 };
 use crate::args::{FitArgs, Projector};
 use crate::logs::Logs;
@@ -220,8 +220,7 @@ fn page(
 fn read_graph(ctx: &Context, path: &std::path::Path, n_rows: usize) -> Result<KnnGraph> {
     let file_error =
         |expected: String, actual: String| Error::File { path: path.to_owned(), expected, actual };
-    let from = path.to_owned();
-    let (shape, indices) = ctx.abandonable(move || read_integers(from))??;
+    let (shape, indices) = reading(ctx, path, read_integers)??;
     match shape[..] {
         [n, _] if n == n_rows => KnnGraph::from_indices(n, &indices),
         [n, _] => Err(file_error(format!("{n_rows} rows, one for each of X"), n.to_string())),

@@ -1,7 +1,7 @@
 //! What several sub-commands read and write.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use twinlearn::{
@@ -87,16 +87,24 @@ pub(crate) fn check_outputs(
     Ok(())
 }
 
-/// Looks at vectors; Ctrl-C ends it.
-pub(crate) fn open(ctx: &Context, path: &Path) -> Result<VectorSource> {
+/// What `read` makes of a file; Ctrl-C ends it.
+pub(crate) fn reading<R: Send + 'static>(
+    ctx: &Context,
+    path: &Path,
+    read: impl FnOnce(PathBuf) -> R + Send + 'static,
+) -> Result<R> {
     let path = path.to_owned();
-    ctx.abandonable(move || VectorSource::open(path))?
+    ctx.abandonable(move || read(path))
+}
+
+/// Looks at vectors.
+pub(crate) fn open(ctx: &Context, path: &Path) -> Result<VectorSource> {
+    reading(ctx, path, VectorSource::open)?
 }
 
 /// One number for each row, of a `.npy` file.
 pub(crate) fn read_labels(ctx: &Context, path: &Path) -> Result<Vec<i64>> {
-    let from = path.to_owned();
-    let (shape, values) = ctx.abandonable(move || read_integers(from))??;
+    let (shape, values) = reading(ctx, path, read_integers)??;
     match shape[..] {
         [_] | [_, 1] => Ok(values),
         _ => Err(Error::File {
@@ -109,8 +117,7 @@ pub(crate) fn read_labels(ctx: &Context, path: &Path) -> Result<Vec<i64>> {
 
 /// The lines of a text file.
 pub(crate) fn read_lines(ctx: &Context, path: &Path) -> Result<Vec<String>> {
-    let from = path.to_owned();
-    match ctx.abandonable(move || fs::read_to_string(from))? {
+    match reading(ctx, path, fs::read_to_string)? {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
         Err(source) => Err(Error::Io { path: path.to_owned(), action: "read", source }),
     }

@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 
 use super::super::Dtype;
 use super::super::disk::DiskFile;
+use super::pieces::Pieces;
 use super::{BATCH, Place, Table, dtype, item};
 use crate::error::{Error, Result};
 
@@ -36,8 +37,8 @@ impl Numbers {
 }
 
 impl Column {
-    /// A column of a table, and how many numbers a row of it has.
-    pub(super) fn of(table: &Table, place: Place) -> Result<(Self, usize)> {
+    /// A column of a table, and its numbers where they are read piece by piece.
+    pub(super) fn of(table: &Table, place: Place) -> Result<(Self, Option<Pieces>)> {
         let Place { index, path, name, of } = place;
         let of = &of;
         let Some(dtype) = dtype(item(of).unwrap_or(of)) else {
@@ -48,11 +49,15 @@ impl Column {
         if let DataType::FixedSizeList(_, len) = of {
             let dim = usize::try_from(*len);
             column.dim = Some(dim.map_err(|_| table.file.wrong("lists from length 0", len))?);
-        } else if item(of).is_some() {
-            column.dim = Some(column.first_len(table)?);
         }
-        let dim = column.dim.unwrap_or(1);
-        Ok((column, dim))
+        let pieces = table.pieces(&column)?;
+        if column.dim.is_none() && item(of).is_some() {
+            column.dim = Some(match &pieces {
+                Some(pieces) => pieces.first_len(dtype.size())?.unwrap_or(0),
+                None => column.first_len(table)?,
+            });
+        }
+        Ok((column, pieces))
     }
 
     pub(super) fn is_list(&self) -> bool {
@@ -110,9 +115,6 @@ impl Column {
 
     /// The length of the first list, which all others must have.
     fn first_len(&self, table: &Table) -> Result<usize> {
-        if let Some(pieces) = table.pieces(self)? {
-            return Ok(pieces.first_len(self.dtype.size())?.unwrap_or(0));
-        }
         let mut batches = table.batches(Some(&[self.index]), 1)?;
         while let Some(batch) = batches.next()? {
             if batch.num_rows() == 0 {

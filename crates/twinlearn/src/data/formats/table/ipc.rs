@@ -52,8 +52,8 @@ impl Layout {
         self.largest
     }
 
-    /// What `find` finds in the description of batch `at`, told where its buffers are and how many bytes
-    /// they take in all.
+    /// What `find` finds in the description of batch `at`; it is given where the batch's buffers begin and
+    /// how many bytes they take in all.
     pub(super) fn batch<R>(
         &self,
         file: &DiskFile,

@@ -202,7 +202,7 @@ fn dtype(of: &DataType) -> Option<Dtype> {
 pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
     let table = Table::open(file)?;
     let found = table.column(name).and_then(|place| Column::of(&table, place));
-    let (column, dim) = match found {
+    let (column, pieces) = match found {
         // A part without a row may not know what its columns hold.
         Err(_) if table.n_rows == 0 => {
             let rows = Rows::Stream { stream: Box::new(Nothing), n_rows: 0, dim: 0 };
@@ -210,9 +210,9 @@ pub(super) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
         }
         found => found?,
     };
-    let n_rows = table.n_rows;
+    let (n_rows, dim) = (table.n_rows, column.width());
     let shape = if column.is_list() { vec![n_rows, dim] } else { vec![n_rows] };
-    let stream = ColumnStream { table, column };
+    let stream = ColumnStream { table, column, pieces };
     Ok(Array { shape, rows: Rows::Stream { stream: Box::new(stream), n_rows, dim } })
 }
 
@@ -235,6 +235,8 @@ impl Stream for Nothing {
 struct ColumnStream {
     table: Table,
     column: Column,
+    /// Its numbers, where they are read piece by piece.
+    pieces: Option<Pieces>,
 }
 
 impl Stream for ColumnStream {
@@ -243,7 +245,7 @@ impl Stream for ColumnStream {
     }
 
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
-        if let Some(pieces) = self.table.pieces(&self.column)? {
+        if let Some(pieces) = &self.pieces {
             return pieces.read(&self.column, self.column.batch_rows(), sink);
         }
         let columns = [self.column.index];
@@ -262,9 +264,9 @@ impl Stream for ColumnStream {
     }
 
     fn held_bytes(&self) -> usize {
-        match self.table.pieces(&self.column) {
-            Ok(None) => self.table.batches_bytes(1),
-            _ => 0,
+        match self.pieces {
+            Some(_) => 0,
+            None => self.table.batches_bytes(1),
         }
     }
 

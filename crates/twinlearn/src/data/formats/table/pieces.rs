@@ -217,7 +217,7 @@ fn parts(of: &DataType) -> Option<(usize, usize)> {
         T::FixedSizeList(item, _) => parts_with(1, [item]),
         T::Struct(fields) => parts_with(1, fields),
         T::Utf8View | T::BinaryView | T::Union(..) | T::RunEndEncoded(..) => None,
-        // Of numbers, times and keys of dictionaries: what is null, and the values.
+        // Numbers, times, keys of dictionaries have two buffers: what is null, and the values.
         _ => Some((1, 2)),
     }
 }
