@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use twinlearn::{CancelToken, Context, Error, Event, Observer, Result, share_one_heap};
+use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
 
 use crate::args::Resources;
 use crate::logs::{Log, Logs};
@@ -95,7 +95,7 @@ impl Ui {
     /// A context that shows its progress here and, when asked, logs its steps.
     pub(crate) fn context(&self, resources: &Resources, logs: Logs<'_>) -> Result<Context> {
         if resources.memory.is_some() {
-            share_one_heap();
+            crate::heap::share_one_heap();
         }
         let context = match resources.threads {
             Some(threads) => Context::with_threads(threads),

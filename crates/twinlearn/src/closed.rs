@@ -13,17 +13,19 @@
 //!
 //! Under cosine and inner product no form takes the mean off; under l2 all do.
 
-use crate::context::Context;
-use crate::cost;
-use crate::data::Vectors;
-use crate::error::Result;
-use crate::linalg::{
+use twinlearn_core::context::Context;
+use twinlearn_core::cost;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::{
     Effort, MatRef, Matrix, dot_here, eigen_basis, gram, is_partial, leading_eigen, matmul,
 };
+use twinlearn_core::random::{Purpose, below, generator};
+use twinlearn_vectors::Vectors;
+
+use crate::linear_map::LinearMap;
 use crate::pairs::Pairs;
 use crate::params::Params;
-use crate::pca::{LinearMap, Moments, Pca};
-use crate::random::{Purpose, below, generator};
+use crate::pca::{Moments, Pca};
 
 /// The powers γ by which the axes of C are divided.
 pub(crate) const POWERS: [f64; 4] = [0.0, 0.1, 0.25, 0.5];
@@ -253,7 +255,8 @@ pub(crate) fn differences(
 ) -> Result<Matrix<f64>> {
     let dim = x.dim();
     let mut rng = generator(seed, Purpose::Differences, 0);
-    let anchors = crate::random::subset(&mut rng, pairs.len(), DIFFERENCES.min(pairs.len()));
+    let anchors =
+        twinlearn_core::random::subset(&mut rng, pairs.len(), DIFFERENCES.min(pairs.len()));
     let chosen: Vec<(u32, u32)> = anchors
         .into_iter()
         .map(|i| {

@@ -39,48 +39,46 @@ struct Readme;
 compile_error!("twinlearn reads and writes little-endian files in place");
 
 mod closed;
-mod context;
-mod cost;
-mod data;
-mod error;
+mod estimate;
 mod evaluation;
-mod knn;
-mod linalg;
+mod linear_map;
 mod model;
-mod names;
 mod nn;
 mod objective;
 mod optimiser;
 mod pairs;
 mod params;
 mod pca;
-mod random;
 mod schedule;
 mod span;
 mod spectral;
 mod trainer;
 
-pub use context::{CancelToken, Context, EpochReport, Event, Observer, Silent, Stage, StepReport};
-pub use data::{
-    DenseVectors, Element, FileVectors, NpyWriter, OutputDtype, OutputFile, Subset, VectorSource,
-    Vectors, available_memory, check_output, read_integers, write_npy_integers,
-};
-pub use error::{Error, Result};
+pub use estimate::Estimate;
 pub use evaluation::{
-    Advice, Curve, CurvePoint, Estimate, Evaluation, EvaluationData, EvaluationParams,
-    MethodEvaluation, MethodKind, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction,
-    Verdict, advise, evaluate, knn_accuracy, recall_at_k,
+    Advice, Curve, CurvePoint, Evaluation, EvaluationData, EvaluationParams, MethodEvaluation,
+    MethodKind, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction, Verdict, advise,
+    evaluate, knn_accuracy,
 };
-pub use knn::{KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search};
-pub use linalg::{Matrix, share_one_heap};
+pub use linear_map::LinearMap;
 pub use model::{
-    HeldOut, MODEL_ENDING, Model, ReducedView, ScalarQuantiser, TrainingRecord, TransformOptions,
+    HeldOut, MODEL_ENDING, Model, NestedReport, QueryRecord, QueryReport, ReducedView, RowsAlone,
+    ScalarQuantiser, TrainingRecord, TransformOptions, ValidationReport,
 };
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
-pub use pca::{LinearMap, Pca};
-pub use random::sample_rows;
-pub use trainer::{
-    Checkpoints, Fit, FitData, FitReport, NestedReport, QueryRecord, QueryReport, RowsAlone,
-    StageTime, Trainer, ValidationReport,
+pub use pca::Pca;
+pub use trainer::{Checkpoints, Fit, FitData, FitReport, StageTime, Trainer};
+pub use twinlearn_core::context::{CancelToken, Context};
+pub use twinlearn_core::error::{Error, Result};
+pub use twinlearn_core::linalg::Matrix;
+pub use twinlearn_core::memory::available_memory;
+pub use twinlearn_core::progress::{EpochReport, Event, Observer, Silent, Stage, StepReport};
+pub use twinlearn_core::random::sample_rows;
+pub use twinlearn_knn::{
+    KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search, recall_at_k,
+};
+pub use twinlearn_vectors::{
+    DenseVectors, Element, FileVectors, NpyWriter, OutputDtype, OutputFile, Subset, VectorSource,
+    Vectors, check_output, read_integers, write_npy_integers,
 };

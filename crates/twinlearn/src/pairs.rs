@@ -1,8 +1,8 @@
 //! Who may be paired with whom: the lists that training draws partners from.
 
-use crate::error::{Error, Result};
-use crate::knn::KnnGraph;
-use crate::random::{Purpose, below, generator, shuffled, subset};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::random::{Purpose, below, generator, shuffled, subset};
+use twinlearn_knn::KnnGraph;
 
 /// For each anchor the rows it may be paired with, as one flat list.
 #[derive(Clone, Debug, PartialEq, Eq)]

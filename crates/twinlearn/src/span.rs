@@ -7,14 +7,15 @@
 
 use std::ops::Range;
 
-use crate::context::{Context, runs};
-use crate::cost;
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::linalg::{
+use twinlearn_core::context::{Context, runs};
+use twinlearn_core::cost;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::{
     MatMut, MatRef, Matrix, cholesky, dot_here, gram, matmul, scale_to_unit, times_inverse,
 };
-use crate::pca::LinearMap;
+use twinlearn_vectors::Vectors;
+
+use crate::linear_map::LinearMap;
 
 /// Coordinates that products are taken of at once.
 const COLUMNS: usize = 1024;

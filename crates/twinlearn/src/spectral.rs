@@ -5,12 +5,14 @@
 //! A = (XcᵀYc + YcᵀXc) / 2N. Its leading eigenpairs (s, U) give the map W = U / s^(γ/2),
 //! b = −Wμ: what neighbours share is kept, and noise, which they don't, is not.
 
-use crate::context::{Context, Event, Stage, runs};
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::linalg::{Effort, MatRef, Matrix, add_product, leading_eigen, matmul};
+use twinlearn_core::context::{Context, runs};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::{Effort, MatRef, Matrix, add_product, leading_eigen, matmul};
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_vectors::Vectors;
+
+use crate::linear_map::LinearMap;
 use crate::pairs::Pairs;
-use crate::pca::LinearMap;
 
 /// Anchors of a block: one product each.
 const ROWS: usize = 2048;
@@ -164,7 +166,7 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knn::KnnGraph;
+    use twinlearn_knn::KnnGraph;
 
     /// Pairs that agree along (3, 4)/5 and differ along (−4, 3)/5, about (7, −2).
     #[test]

@@ -389,3 +389,32 @@ fn patience_does_not_end_a_warm_up() {
     // 540 rows are trained on: four batches an epoch.
     assert!(fit.report.training.steps >= 4 * 10, "{} steps", fit.report.training.steps);
 }
+
+#[test]
+fn training_takes_pairs_from_an_oracle() {
+    let ctx = Context::with_threads(2).unwrap();
+    let x = Matrix::new(40, 6, (0..240).map(|i| ((i * i) as f32 * 0.61).sin()).collect()).unwrap();
+    let params = Params::builder()
+        .n_components(2)
+        .epochs(2)
+        .batch_size(10)
+        .validation_fraction(0.0)
+        .build()
+        .unwrap();
+    // Ten rows have partners, more than `n_neighbors` of them and themselves among them.
+    let lists: Vec<Vec<i64>> = (0..40)
+        .map(|i| if i % 4 == 0 { (i..i + 9).map(|j| j % 40).collect() } else { Vec::new() })
+        .collect();
+    let graph = KnnGraph::from_lists(&lists).unwrap();
+    let fit = Trainer::new(params.clone()).fit_data(&ctx, FitData::new(&x).graph(graph)).unwrap();
+    assert_eq!(fit.report.training.n_anchors, 10);
+    // A list without another row than its own teaches nothing.
+    let alone: Vec<[i64; 1]> = (0..40).map(|i| [i]).collect();
+    let graph = KnnGraph::from_lists(&alone).unwrap();
+    let message =
+        Trainer::new(params).fit_data(&ctx, FitData::new(&x).graph(graph)).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "knn_graph: expected at least 2 rows with a neighbour other than themselves, got 0"
+    );
+}

@@ -1,6 +1,12 @@
 //! Which dimension to take.
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::is_partial;
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_knn::{KnnGraph, Metric};
+use twinlearn_vectors::{Subset, Vectors};
 
 use super::baselines::Baselines;
 use super::curves::{Curve, Curves, PCA, TLDR};
@@ -9,11 +15,6 @@ use super::evaluate::Unseen;
 use super::params::EvaluationParams;
 use super::plan::AdvicePlan;
 use super::sample::{Draw, Sample};
-use crate::context::{Context, Event, Stage};
-use crate::data::{Subset, Vectors};
-use crate::error::{Error, Result};
-use crate::knn::{KnnGraph, Metric};
-use crate::linalg::is_partial;
 use crate::params::Params;
 use crate::trainer::{FitData, SharedForms, Trainer};
 
@@ -310,10 +311,10 @@ fn advice(
 
 #[cfg(test)]
 mod tests {
-    use super::super::bootstrap::Estimate;
     use super::super::curves::CurvePoint;
     use super::*;
-    use crate::linalg::Matrix;
+    use crate::estimate::Estimate;
+    use twinlearn_core::linalg::Matrix;
 
     #[test]
     fn the_verdict_is_plain() {

@@ -1,12 +1,14 @@
 //! What people use today, at the same dimension.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
+use twinlearn_vectors::Vectors;
+
 use crate::closed::{ClosedForms, Wanted, differences};
-use crate::context::Context;
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
+use crate::linear_map::LinearMap;
 use crate::pairs::Pairs;
-use crate::pca::{LinearMap, Moments, Pca};
+use crate::pca::{Moments, Pca};
 use crate::span::Span;
 use crate::spectral::SharedAxes;
 use crate::trainer::{Units, of_units};

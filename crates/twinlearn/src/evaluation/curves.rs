@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_knn::recall_scores;
+use twinlearn_knn::search_of_checked;
 
 use super::baselines::Baselines;
-use super::bootstrap::Estimate;
 use super::data::{EvaluationData, Reduction};
-use super::neighbours::recall_scores;
 use super::sample::Sample;
-use crate::context::Context;
-use crate::error::Result;
-use crate::knn::search_of_checked;
+use crate::estimate::Estimate;
 
 /// The name of ours among the curves.
 pub(super) const TLDR: &str = "TLDR";

@@ -1,14 +1,14 @@
 //! What is judged, and by what.
 
-use crate::context::Context;
-use crate::data::{Subset, Vectors, check_vectors};
-use crate::error::{Error, Result};
-use crate::knn::Metric;
-use crate::model::{Model, ReducedView};
-use crate::pca::LinearMap;
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::{Subset, Vectors, check_vectors};
 
 use super::plan::keeps_reduced;
 use super::ranking::Qrels;
+use crate::linear_map::LinearMap;
+use crate::model::{Model, ReducedView};
 
 /// Rows to judge reductions by.
 #[derive(Clone, Copy)]
@@ -222,10 +222,10 @@ impl Reduction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::copied;
-    use crate::linalg::Matrix;
     use crate::params::Params;
     use crate::trainer::Trainer;
+    use twinlearn_core::linalg::Matrix;
+    use twinlearn_vectors::copied;
 
     #[test]
     fn rows_that_are_not_kept_have_the_same_bits() {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::{Display, Formatter, Result};
 
 use super::advise::{Advice, Verdict};
-use super::bootstrap::Estimate;
 use super::evaluate::{Evaluation, MethodEvaluation};
 use super::nested::NestedMethod;
+use crate::estimate::Estimate;
 
 /// A column: heading, value of a method, digits.
 type Column = (&'static str, fn(&MethodEvaluation) -> Option<Estimate>, usize);

@@ -1,9 +1,13 @@
 //! Everything at once, beside baselines at the same d.
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::Subset;
 
 use super::baselines::{Baselines, GRAPH_K};
-use super::bootstrap::Estimate;
 use super::curves::{Curve, Curves};
 use super::data::{Checksums, EvaluationData, Reduction};
 use super::judge::Judge;
@@ -11,10 +15,7 @@ use super::nested::{NestedEvaluation, nested};
 use super::params::EvaluationParams;
 use super::plan::{EvaluationPlan, dimensions};
 use super::sample::Draw;
-use crate::context::{Context, Event, Stage};
-use crate::data::Subset;
-use crate::error::Result;
-use crate::knn::Metric;
+use crate::estimate::Estimate;
 use crate::model::Model;
 use crate::trainer::{held_out_rows, judged_queries};
 

@@ -1,17 +1,19 @@
 //! One way of judging for all reductions: the same rows, the same queries, the same resamples.
 
-use super::bootstrap::Estimate;
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::recall_scores;
+use twinlearn_knn::search_of_checked;
+use twinlearn_vectors::{Subset, Vectors, copied};
+
 use super::data::{EvaluationData, Reduction};
 use super::evaluate::{MethodEvaluation, MethodKind, Unseen};
-use super::neighbours::{accuracy_scores, recall_scores};
+use super::neighbours::accuracy_scores;
 use super::params::EvaluationParams;
 use super::ranking::{DEPTH, RankingScores};
 use super::sample::{Draw, Sample};
 use super::structure::{Orders, effective_rank};
-use crate::context::Context;
-use crate::data::{Subset, Vectors, copied};
-use crate::error::{Error, Result};
-use crate::knn::search_of_checked;
+use crate::estimate::Estimate;
 
 /// Rows of which every pair is compared, at most.
 const PAIRED_ROWS: usize = 1000;

@@ -1,13 +1,13 @@
 //! What the first numbers of reduced vectors keep, at every nested size of a model.
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
 
 use super::baselines::Baselines;
-use super::bootstrap::Estimate;
 use super::data::Reduction;
 use super::judge::Judge;
-use crate::context::Context;
-use crate::error::Result;
+use crate::estimate::Estimate;
 
 /// Reductions to one of the nested sizes of the first model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! How it is measured.
 
-use crate::knn::Metric;
+use twinlearn_knn::Metric;
 
 /// k where none is given.
 pub(super) const DEFAULT_NEIGHBORS: usize = 10;

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use twinlearn_core::context::Context;
+use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::Effort;
+
 use super::advise::tldr;
 use super::baselines::{GRAPH_K, N_BASELINES};
 use super::data::EvaluationData;
@@ -10,10 +15,6 @@ use super::params::EvaluationParams;
 use super::ranking::DEPTH;
 use super::sample::sizes;
 use crate::closed::{ClosedForms, Wanted};
-use crate::context::Context;
-use crate::cost::{self, beside, in_words, megabytes};
-use crate::error::Result;
-use crate::linalg::Effort;
 use crate::pca::pca_bytes;
 use crate::span::Span;
 use crate::trainer::{FitPlan, FitSizes};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::read_integers;
-use crate::error::{Error, Result};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_vectors::read_integers;
 
 /// nDCG looks at so many answers.
 const NDCG_DEPTH: usize = 10;

@@ -1,13 +1,14 @@
 //! The rows that are looked at.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::random::sample;
+use twinlearn_knn::{Metric, search_of_checked};
+use twinlearn_vectors::Subset;
+
 use super::data::EvaluationData;
 use super::evaluate::Unseen;
 use super::params::{DEFAULT_NEIGHBORS, EvaluationParams};
-use crate::context::Context;
-use crate::data::Subset;
-use crate::error::{Error, Result};
-use crate::knn::{Metric, search_of_checked};
-use crate::random::sample;
 
 /// What is drawn: rounds of the generator.
 #[derive(Clone, Copy)]

@@ -1,10 +1,11 @@
 //! What a reduction does to neighbourhoods as wholes, and how many axes it uses.
 
-use super::bootstrap::Estimate;
-use crate::context::{Context, runs};
-use crate::error::{Error, Result};
-use crate::knn::Metric;
-use crate::linalg::{MatRef, Matrix, matmul};
+use twinlearn_core::context::{Context, runs};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::{MatRef, Matrix, matmul};
+use twinlearn_knn::Metric;
+
+use crate::estimate::Estimate;
 use crate::pca::Pca;
 use crate::span::Span;
 

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_vectors::{Mismatch, OutputFile, Tensors, UNSEALED, check_regular, tensors_to_bytes};
 
 use super::{Model, Ranges, ScalarQuantiser, TrainingRecord};
-use crate::data::{Mismatch, OutputFile, Tensors, UNSEALED, check_regular, tensors_to_bytes};
-use crate::error::{Error, Result};
 use crate::nn::{Network, NetworkSpec};
 use crate::params::{Hyperparameters, Params};
 

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use half::f16;
+use twinlearn_core::context::Context;
+use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_vectors::{OutputDtype, ReducedFile, VectorSource, check_output};
 
 use super::{Model, ScalarQuantiser};
-use crate::context::{Context, Event, Stage};
-use crate::cost::{self, beside, in_words, megabytes};
-use crate::data::{OutputDtype, ReducedFile, VectorSource, check_output};
-use crate::error::{Error, Result};
-use crate::linalg::Matrix;
 use crate::nn::encode_bytes;
 
 /// How reduced vectors are written.

@@ -4,6 +4,7 @@ mod file;
 mod files;
 mod nested;
 mod quantiser;
+mod record;
 mod view;
 
 use std::ops::Range;
@@ -11,61 +12,18 @@ use std::ops::Range;
 pub use self::file::MODEL_ENDING;
 pub use self::files::TransformOptions;
 pub use self::quantiser::ScalarQuantiser;
+pub use self::record::{
+    HeldOut, NestedReport, QueryRecord, QueryReport, RowsAlone, TrainingRecord, ValidationReport,
+};
 pub use self::view::ReducedView;
-use serde::{Deserialize, Serialize};
-
-use crate::context::{Context, Event, Stage, runs};
-use crate::data::{Centred, Subset, Vectors, check_row, spread_ids};
-use crate::error::{Error, Result};
-use crate::linalg::{Matrix, scale_to_unit};
+use crate::linear_map::LinearMap;
 use crate::nn::{Network, encode, encode_rows};
 use crate::params::{Params, ParamsBuilder};
-use crate::pca::LinearMap;
-use crate::trainer::{QueryRecord, ValidationReport};
-
-/// What the training of a model did, as its file records it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct TrainingRecord {
-    /// N, held-out rows included.
-    pub n_rows: usize,
-    /// Rows that were trained on.
-    pub n_anchors: usize,
-    /// Anchors in a step.
-    pub batch_size: usize,
-    /// Optimiser steps.
-    pub steps: usize,
-    /// The step whose weights the model has, 0 for the start; none in models of before.
-    #[serde(default)]
-    pub best_step: Option<usize>,
-    /// The mean loss of the last epoch.
-    pub final_loss: f64,
-    /// Recall on the held-out rows.
-    pub validation: Option<ValidationReport>,
-    /// Which rows were held out; none in models of before.
-    #[serde(default)]
-    pub held_out: Option<HeldOut>,
-    /// The queries that the fit was for, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queries: Option<QueryRecord>,
-}
-
-/// Rows that a model was not trained on, so that it can be judged by them again. The seed drew them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HeldOut {
-    /// CRC-32 of all rows as `f32`.
-    pub rows: u32,
-    /// How many were held out.
-    pub count: usize,
-    /// Whether of a sample of the rows.
-    pub of_sample: bool,
-    /// Whether the model that it was gone on from was trained on some of them: they judge nothing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub seen: bool,
-}
+use twinlearn_core::context::{Context, runs};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::{Matrix, scale_to_unit};
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_vectors::{Centred, Subset, Vectors, check_row, spread_ids};
 
 /// A fitted encoder.
 #[derive(Clone, Debug)]
@@ -158,7 +116,7 @@ impl Model {
     /// held out: others, the model was trained on.
     #[must_use]
     pub fn fine_tune(&self) -> ParamsBuilder {
-        ParamsBuilder::from_model(self)
+        ParamsBuilder::going_on(&self.params, self.training.n_rows)
     }
 
     /// The hyper-parameters it was trained with.

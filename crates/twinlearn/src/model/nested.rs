@@ -1,7 +1,8 @@
 //! The first numbers of reduced vectors, as a reduction of their own.
 
+use twinlearn_core::error::{Error, Result};
+
 use super::{Model, Ranges, ScalarQuantiser};
-use crate::error::{Error, Result};
 use crate::params::Solver;
 
 impl Model {

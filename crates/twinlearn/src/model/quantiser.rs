@@ -1,6 +1,6 @@
 //! Reduced vectors as bytes.
 
-use crate::linalg::Matrix;
+use twinlearn_core::linalg::Matrix;
 
 /// The largest code above the smallest.
 const STEPS: f32 = 255.0;

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::scale_to_unit;
+use twinlearn_vectors::{Vectors, check_row};
+
 use super::Model;
-use crate::data::{Vectors, check_row};
-use crate::error::Result;
-use crate::linalg::scale_to_unit;
+use crate::linear_map::LinearMap;
 use crate::nn::Network;
-use crate::pca::LinearMap;
 
 /// Rows that are reduced at once.
 const ROWS: usize = 32;

@@ -1,8 +1,9 @@
 //! One block of a network: linear, then perhaps norm, then perhaps ReLU.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul};
+
 use super::norm::{Norm, Stats};
-use crate::context::Context;
-use crate::linalg::{MatMut, MatRef, Matrix, Real, column_sums, matmul};
 
 /// `y = relu?(norm?(x · weightᵀ + bias))`. In training a ReLU always follows a norm.
 #[derive(Clone, Debug, PartialEq)]

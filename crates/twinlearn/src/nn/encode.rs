@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_vectors::Vectors;
+
 use super::network::Network;
-use crate::context::Context;
-use crate::data::Vectors;
-use crate::error::Result;
-use crate::linalg::Matrix;
 
 /// Rows that go through the network at once, few enough for a cache.
 const ROWS: usize = 32;
@@ -64,7 +65,7 @@ pub(crate) fn encode_rows(
 mod tests {
     use super::*;
     use crate::nn::NormLayer;
-    use crate::random::{Purpose, generator};
+    use twinlearn_core::random::{Purpose, generator};
 
     #[test]
     fn a_rows_bits_do_not_depend_on_its_company() {

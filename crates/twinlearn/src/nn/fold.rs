@@ -1,9 +1,10 @@
 //! Folding a trained network into the fewest products for inference.
 
+use twinlearn_core::linalg::{Matrix, Real};
+
 use super::block::Block;
 use super::network::Network;
 use super::norm::{EPS, NormKind};
-use crate::linalg::{Matrix, Real};
 
 impl<T: Real> Network<T> {
     /// The same function in evaluation mode, with batch norm folded into the linear maps before

@@ -1,10 +1,11 @@
 //! Every kind of layer against central differences in `f64`.
 
-use super::{Network, NetworkSpec, NormLayer};
-use crate::context::Context;
-use crate::linalg::Matrix;
-use crate::random::{Purpose, generator};
 use rand::Rng;
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::random::{Purpose, generator};
+
+use super::{Network, NetworkSpec, NormLayer};
 
 fn random(rows: usize, cols: usize, seed: u64) -> Matrix<f64> {
     let mut rng = generator(seed, Purpose::Init, 0);

@@ -1,8 +1,9 @@
 //! Coordinates in which a network is trained, whatever those of its input are.
 
+use twinlearn_core::linalg::Matrix;
+
 use super::network::Network;
 use super::norm::{Norm, NormKind};
-use crate::linalg::Matrix;
 
 /// The size of a linear encoder's weights in training: √(mean square) · √(D/384).
 const WEIGHT: f64 = 0.16;
@@ -123,7 +124,7 @@ fn times(weight: &Matrix, x: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::nn::{NetworkSpec, NormLayer};
-    use crate::random::{Purpose, generator};
+    use twinlearn_core::random::{Purpose, generator};
 
     #[test]
     fn a_network_in_a_frame_is_the_same_function() {

@@ -1,12 +1,12 @@
 //! A chain of blocks.
 
 use rand::Rng;
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{MatRef, Matrix, Real};
 
 use super::block::{Block, BlockTape};
 use super::norm::{Norm, NormKind};
 use super::spec::{NetworkKind, NetworkSpec, NormLayer};
-use crate::context::Context;
-use crate::linalg::{MatRef, Matrix, Real};
 
 /// A network: at least one block, each as wide as the next expects.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use crate::context::Context;
-use crate::linalg::{Matrix, Real, column_sums, vectorised};
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{Matrix, Real, column_sums, vectorised};
 
 /// Added to every variance.
 pub(super) const EPS: f64 = 1e-5;

@@ -4,9 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
-use crate::names::named;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::names::named;
 
 /// The three families of networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

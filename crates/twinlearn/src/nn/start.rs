@@ -1,11 +1,11 @@
 //! Networks that begin as a linear map.
 
 use rand::Rng;
+use twinlearn_core::linalg::Matrix;
 
 use super::network::Network;
 use super::norm::{EPS, Norm, NormKind};
 use super::spec::{NetworkKind, NetworkSpec, NormLayer};
-use crate::linalg::Matrix;
 
 impl Network<f32> {
     /// A network of x that gives `weight` · x + `bias`, whose outputs have these means and standard
@@ -83,7 +83,7 @@ impl Network<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, generator};
+    use twinlearn_core::random::{Purpose, generator};
 
     #[test]
     fn every_kind_of_network_begins_as_the_map() {

@@ -7,9 +7,10 @@
 //! L = s · [ Σᵢ (Cᵢᵢ − 1)² + λ Σ_{i≠j} Cᵢⱼ² ]
 //! ```
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{Matrix, Real, column_sums, dot, gram, matmul, vectorised};
+
 use super::LossParts;
-use crate::context::Context;
-use crate::linalg::{Matrix, Real, column_sums, dot, gram, matmul, vectorised};
 use crate::nn::{standardise, standardise_backward};
 
 /// How the loss is computed; the result is the same.

@@ -15,12 +15,13 @@
 //! (rows and queries), each with a τ and an a of its own, and the loss may be the weighted sum of
 //! those of several prefixes of z, each with an a of its own.
 
-use super::LossParts;
-use crate::context::Context;
-use crate::knn::Metric;
-use crate::linalg::{
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{
     LANES, MatMut, MatRef, Matrix, Real, column_sums, dot_here, matmul, scale_to_unit, vectorised,
 };
+use twinlearn_knn::Metric;
+
+use super::LossParts;
 
 /// Anchors a task looks at.
 const ROWS: usize = 8;

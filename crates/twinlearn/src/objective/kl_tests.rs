@@ -1,9 +1,10 @@
 //! The neighbourhood-KL loss against its definition and against central differences.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_knn::Metric;
+
 use super::kl::{NeighbourhoodKl, Neighbourhoods, Prefix};
-use crate::context::Context;
-use crate::knn::Metric;
-use crate::linalg::Matrix;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
 

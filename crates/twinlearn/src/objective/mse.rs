@@ -4,9 +4,10 @@
 //! training, where rows are 1 from their mean on average, that is the share of their variance that
 //! is lost.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{Matrix, Real};
+
 use super::LossParts;
-use crate::context::Context;
-use crate::linalg::{Matrix, Real};
 
 /// The loss of outputs `z` for the rows `x`; `z` is replaced by its gradient.
 pub(crate) fn reconstruction<T: Real>(

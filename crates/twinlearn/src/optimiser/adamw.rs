@@ -1,8 +1,9 @@
 //! AdamW (Loshchilov and Hutter, arXiv 1711.05101) with its usual constants.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::{dot_here, vectorised};
+
 use super::{CHUNK, Parameter};
-use crate::context::Context;
-use crate::linalg::{dot_here, vectorised};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;

@@ -1,8 +1,9 @@
 //! LARS (You et al., arXiv 1708.03888), as the reference recipe uses it.
 
+use twinlearn_core::context::{Context, runs};
+use twinlearn_core::linalg::{LANES, vectorised};
+
 use super::{CHUNK, Parameter};
-use crate::context::{Context, runs};
-use crate::linalg::{LANES, vectorised};
 
 /// LARS's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,10 +5,10 @@ mod lars;
 
 pub(crate) use lars::LarsConfig;
 
+use twinlearn_core::context::Context;
+
 use self::adamw::AdamW;
 use self::lars::Lars;
-
-use crate::context::Context;
 
 /// Which optimiser.
 #[derive(Clone, Copy, Debug)]

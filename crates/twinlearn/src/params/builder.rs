@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::{KnnApproximation, KnnMethod, Metric};
+
 use super::{Hyperparameters, Init, Loss, NOISE, Optimizer, Params, Recipe, Solver};
-use crate::error::{Error, Result};
-use crate::knn::{KnnApproximation, KnnMethod, Metric};
-use crate::model::Model;
 use crate::nn::{NetworkSpec, NormLayer};
 
 /// The length of the lists of loss KL.
@@ -112,11 +112,11 @@ builder! {
 }
 
 impl ParamsBuilder {
-    /// What is not given is as `model` was made.
-    pub(crate) fn from_model(model: &Model) -> Self {
-        let mut own = Hyperparameters::clone(model.params());
+    /// What is not given is as in `params`, of a fit of `n_rows`.
+    pub(crate) fn going_on(params: &Params, n_rows: usize) -> Self {
+        let mut own = Hyperparameters::clone(params);
         // A list of all other rows may be shorter than it was to be: that says nothing of larger sets.
-        if own.n_neighbors + 1 >= model.training().n_rows {
+        if own.n_neighbors + 1 >= n_rows {
             own.n_neighbors = default_neighbors(own.is_listed());
         }
         Self { model: Some(Box::new(own)), ..Self::default() }

@@ -6,9 +6,9 @@ mod options;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::{KnnApproximation, KnnMethod, KnnParams, Metric, check_method};
 
-use crate::error::{Error, Result};
-use crate::knn::{KnnApproximation, KnnMethod, KnnParams, Metric, check_method};
 use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 
 pub use builder::ParamsBuilder;

@@ -1,8 +1,7 @@
 //! What can be chosen by name.
 
 use serde::{Deserialize, Serialize};
-
-use crate::names::named;
+use twinlearn_core::names::named;
 
 /// A set of defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

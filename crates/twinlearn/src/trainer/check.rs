@@ -1,9 +1,10 @@
 //! What of a fit can be refused before any row is read.
 
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::Matrix;
+use twinlearn_vectors::Vectors;
+
 use super::{FitData, queries, start};
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::linalg::Matrix;
 use crate::model::Model;
 use crate::params::{Init, Params};
 
@@ -43,7 +44,7 @@ pub(super) fn check_sizes(
         ));
     }
     let Some(graph) = graph else {
-        return if params.gaussian { Ok(()) } else { crate::knn::check_n_neighbors(k, n_rows) };
+        return if params.gaussian { Ok(()) } else { twinlearn_knn::check_n_neighbors(k, n_rows) };
     };
     if graph.n_rows() != n_rows {
         return Err(Error::invalid(

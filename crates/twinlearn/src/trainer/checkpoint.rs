@@ -10,17 +10,17 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_knn::KnnGraph;
+use twinlearn_vectors::{
+    Mismatch, Named, OutputFile, Tensors, UNSEALED, read_integers, tensors_to_bytes,
+    write_npy_integers,
+};
 
 use super::mean::Mean;
 use super::run::{Best, Progress};
 use super::step::Learner;
-use crate::context::Context;
-use crate::data::{
-    Mismatch, Named, OutputFile, Tensors, UNSEALED, read_integers, tensors_to_bytes,
-    write_npy_integers,
-};
-use crate::error::{Error, Result};
-use crate::knn::KnnGraph;
 use crate::model::Model;
 use crate::params::Hyperparameters;
 

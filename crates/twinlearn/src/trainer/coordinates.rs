@@ -16,11 +16,12 @@
 //! D² multiplications each; instead its weights V, which are trained for y = A (x − mean), are turned
 //! to W = V A, which see x − mean, and the gradient G by W to G Aᵀ, that by V. That is the same training.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul};
+use twinlearn_vectors::Vectors;
+
 use super::rows::Units;
-use crate::context::Context;
-use crate::data::Vectors;
-use crate::error::Result;
-use crate::linalg::{MatMut, MatRef, Matrix, matmul};
 use crate::nn::Network;
 
 /// Eigenvalues below this share of the largest are taken for it.

@@ -6,15 +6,15 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use rand::Rng;
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::random::{Purpose, generator};
+use twinlearn_vectors::Vectors;
 
 use super::lists::{self, Drawn, PARTNERS, Places};
-use crate::context::Context;
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::linalg::Matrix;
 use crate::nn::InputFrame;
 use crate::pairs::Pairs;
-use crate::random::{Purpose, generator};
 
 /// Batches in memory: the one in use and the one being read.
 const BUFFERS: usize = 2;
@@ -297,7 +297,7 @@ mod tests {
         let ctx = Context::with_threads(2).unwrap();
         let x = Matrix::new(90, 3, (0..270).map(|i| i as f32).collect()).unwrap();
         let graph: Vec<i64> = (0..90).map(|i| (i + 1) % 90).collect();
-        let graph = crate::knn::KnnGraph::from_indices(90, &graph).unwrap();
+        let graph = twinlearn_knn::KnnGraph::from_indices(90, &graph).unwrap();
         let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
         let source = |noise| Source {
             ctx: &ctx,

@@ -1,13 +1,14 @@
 //! What follows training: the model, and what it is worth.
 
-use super::queries::{QueryReport, RowsAlone};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_vectors::{Subset, Vectors};
+
 use super::start::BestForm;
-use super::validation::{Asking, NestedReport, Scores, ValidationReport, Watch, mean};
-use crate::context::Context;
-use crate::data::{Subset, Vectors};
-use crate::error::Result;
-use crate::evaluation::Estimate;
+use super::validation::{Asking, Scores, Watch, mean};
+use crate::estimate::Estimate;
 use crate::model::{Model, TrainingRecord};
+use crate::model::{NestedReport, QueryReport, RowsAlone, ValidationReport};
 use crate::nn::{Network, encode};
 use crate::params::Params;
 use crate::span::Span;

@@ -2,18 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_knn::{KnnGraph, Metric, origin_of};
+use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors, copied};
+
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::plan::{FitPlan, FitSizes, spans};
 use super::rows::sample_of;
 use super::stages::Stages;
-use super::validation::ValidationReport;
 use super::{FitData, Trainer, queries};
-use crate::context::{Context, Event, Stage};
-use crate::data::{Centred, Subset, Vectors, check_vectors, copied};
-use crate::error::Result;
-use crate::knn::{KnnGraph, Metric, origin_of};
-use crate::linalg::Matrix;
+use crate::model::ValidationReport;
 use crate::model::{Model, TrainingRecord};
 use crate::params::{Hyperparameters, Params};
 use crate::span::Span;

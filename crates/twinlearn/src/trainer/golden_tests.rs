@@ -1,11 +1,11 @@
 //! Whole steps against PyTorch in `f64`; `scripts/make_goldens.py` made the files.
 
 use safetensors::SafeTensors;
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::Matrix;
 
 use super::feed::{Batch, Kind, Source};
 use super::step::{Learner, Networks, Space};
-use crate::context::Context;
-use crate::linalg::Matrix;
 use crate::nn::{Network, NetworkSpec, NormLayer};
 use crate::objective::Objective;
 use crate::optimiser::{LarsConfig, OptimiserKind};

@@ -1,5 +1,10 @@
 //! From closed forms to a trained encoder: start, coordinates, training, nested sizes.
 
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::progress::Stage;
+use twinlearn_knn::KnnGraph;
+use twinlearn_vectors::Subset;
+
 use super::Callbacks;
 use super::checkpoint::Keeper;
 use super::finish::Finish;
@@ -12,15 +17,11 @@ use super::stages::{Forms, Stages};
 use super::start::{self, BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, whitened};
-use crate::context::Stage;
-use crate::data::Subset;
-use crate::error::{Error, Result};
-use crate::evaluation::Estimate;
-use crate::knn::KnnGraph;
+use crate::estimate::Estimate;
+use crate::linear_map::LinearMap;
 use crate::nn::{Network, NetworkSpec};
 use crate::pairs::Pairs;
 use crate::params::{Init, Params, Solver};
-use crate::pca::LinearMap;
 
 /// The share of neighbours that is taken for all.
 const ALL: f64 = 0.999;

@@ -10,9 +10,9 @@
 use std::ops::Range;
 
 use rand::Rng;
+use twinlearn_core::random::{Purpose, below, generator, shuffled};
 
 use crate::pairs::Pairs;
-use crate::random::{Purpose, below, generator, shuffled};
 
 /// The ranks that are near.
 pub(super) const NEAR: usize = 10;
@@ -131,7 +131,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knn::KnnGraph;
+    use twinlearn_knn::KnnGraph;
 
     const ROWS: usize = 60;
     const LIST: usize = 20;

@@ -1,11 +1,12 @@
 //! The mean of the weights over the last part of a run, and weights between the start and the end:
 //! moments that no step had, and that may keep more neighbours than any.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_vectors::Named;
+
 use super::run::{Best, Progress, Run};
 use super::step::{Learner, Networks};
-use crate::context::Context;
-use crate::data::Named;
-use crate::error::Result;
 use crate::nn::Network;
 
 /// How far from the start to the end; above 1 is beyond it.

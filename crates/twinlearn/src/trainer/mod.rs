@@ -28,20 +28,20 @@ pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
-pub use queries::{QueryRecord, QueryReport, RowsAlone};
 pub(crate) use rows::{Units, held_out_rows, of_units};
 pub(crate) use stages::SharedForms;
-pub use validation::{NestedReport, ValidationReport};
 
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::context::{Context, EpochReport, StepReport};
-use crate::data::Vectors;
-use crate::error::Result;
-use crate::knn::KnnGraph;
-use crate::linalg::Matrix;
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::progress::{EpochReport, StepReport};
+use twinlearn_knn::KnnGraph;
+use twinlearn_vectors::Vectors;
+
 use crate::model::Model;
 use crate::params::Params;
 

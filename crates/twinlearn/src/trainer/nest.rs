@@ -6,13 +6,14 @@
 //! and end) that keeps most neighbours over all sizes, of those that keep at d what was kept before,
 //! but for [`TOLERANCE`].
 
+use twinlearn_core::error::Result;
+use twinlearn_core::progress::Stage;
+use twinlearn_vectors::Subset;
+
 use super::run::{Run, Trained};
 use super::setting::Setting;
 use super::step::Networks;
 use super::validation::turned_to_axes;
-use crate::context::Stage;
-use crate::data::Subset;
-use crate::error::Result;
 
 /// What held-out recall at d may lose.
 const TOLERANCE: f64 = 0.0035;

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
+use twinlearn_core::context::Context;
+use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::error::Result;
+use twinlearn_core::memory::available_memory;
+use twinlearn_knn::check_search_memory;
+
 use super::lists::PARTNERS;
 use super::queries::MOST_QUERIES;
 use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::{ClosedForms, Wanted};
-use crate::context::Context;
-use crate::cost::{self, beside, in_words, megabytes};
-use crate::data::available_memory;
-use crate::error::Result;
-use crate::knn::check_search_memory;
 use crate::nn::NetworkSpec;
 use crate::params::{Loss, Params, Solver};
 use crate::pca::pca_bytes;

@@ -6,106 +6,23 @@
 //! its own; one encoder serves both. Some are held out: half of them to choose the best moment by,
 //! together with held-out rows, half to judge it by.
 
-use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::random::{Purpose, generator, subset};
+use twinlearn_knn::{Metric, search_of_checked};
+use twinlearn_vectors::{Subset, Vectors};
 
 use super::check::check_beside;
 use super::setting::{Axes, Similarity, gap};
 use super::validation::Split;
-use crate::context::Context;
-use crate::data::{Subset, Vectors};
-use crate::error::{Error, Result};
-use crate::evaluation::Estimate;
-use crate::knn::{Metric, search_of_checked};
-use crate::model::{HeldOut, Model};
+use crate::model::{HeldOut, Model, QueryRecord, QueryReport};
 use crate::pairs::Pairs;
 use crate::params::{LISTED_ALONE, Params};
-use crate::random::{Purpose, generator, subset};
 
 /// Queries that are looked at, at most: of more, a sample drawn by the seed.
 pub(super) const MOST_QUERIES: usize = 100_000;
 /// The share of anchors that are queries, where none is given.
 const SHARE: f64 = 0.5;
-
-/// The queries of a fit, as its model records them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct QueryRecord {
-    /// How many were given.
-    pub n_queries: usize,
-    /// How many were trained on.
-    pub n_trained: usize,
-    /// Which were not.
-    pub held_out: HeldOut,
-    /// Recall on those by which nothing was chosen; none where none was held out.
-    pub validation: Option<QueryReport>,
-}
-
-/// recall@k of the original nearest training rows of held-out queries, by which nothing was chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct QueryReport {
-    /// The number of queries.
-    pub n_queries: usize,
-    /// k: 10, or fewer where there are fewer training rows.
-    pub k: usize,
-    /// Of the encoder.
-    pub recall: f64,
-    /// Of the best closed form at the same dimension, where there is one.
-    pub pca_recall: Option<f64>,
-    /// The encoder's recall less that of the closed form, query by query.
-    pub gain: Option<Estimate>,
-    /// What the same fit gives on rows alone.
-    pub rows_alone: Option<RowsAlone>,
-}
-
-/// An encoder that was trained on the rows alone, on the same held-out queries and rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RowsAlone {
-    /// recall@k of the queries.
-    pub recall: f64,
-    /// What training on queries adds to that, query by query.
-    pub gain: Estimate,
-    /// recall@k of held-out rows, where there are some.
-    pub row_recall: Option<f64>,
-    /// What training on queries adds to that, row by row.
-    pub row_gain: Option<Estimate>,
-}
-
-impl QueryReport {
-    /// It in words: what is kept, and what training on queries added for them and for rows.
-    #[must_use]
-    pub fn sentences(&self) -> Vec<String> {
-        let Self { n_queries, k, recall, .. } = self;
-        let other = self.pca_recall.map_or(String::new(), |recall| format!(" (PCA {recall:.3})"));
-        let mut kept = format!(
-            "{recall:.3} of the {k} nearest rows of {n_queries} held-out queries kept{other}"
-        );
-        if let Some(gain) = &self.gain {
-            kept += &format!(": {}", gain.beside("the best closed form"));
-        }
-        let mut all = vec![kept];
-        if let Some(alone) = &self.rows_alone {
-            let other = |recall: f64| format!("training on rows alone ({recall:.3})");
-            let gain = alone.gain.beside(&other(alone.recall));
-            all.push(format!("of held-out queries: {gain}"));
-            if let (Some(recall), Some(gain)) = (alone.row_recall, &alone.row_gain) {
-                all.push(format!("of held-out rows: {}", gain.beside(&other(recall))));
-                if alone.gain.low <= 0.0 && gain.high < 0.0 {
-                    all.push(
-                        "training on these queries did not help here: the fit without them keeps more \
-                         (a few thousand queries tell more than a few hundred)"
-                            .to_owned(),
-                    );
-                }
-            }
-        }
-        all
-    }
-}
 
 /// Refuses queries that a fit cannot be for, before any is read.
 pub(super) fn check_sizes(
@@ -229,6 +146,8 @@ impl Asked<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::Estimate;
+    use crate::model::RowsAlone;
 
     #[test]
     fn queries_that_do_not_help_are_told() {

@@ -4,12 +4,12 @@
 //! keep about as much, those with the lowest τ are the better beginning.
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::error::Result;
+use twinlearn_core::progress::{Event, Stage};
 
 use super::feed::Source;
 use super::run::{Length, Run, schedule};
 use super::step::Networks;
-use crate::context::{Event, Stage};
-use crate::error::Result;
 use crate::params::Params;
 
 /// Steps of each that takes part, as a share of the run's and at most.

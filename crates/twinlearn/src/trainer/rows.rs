@@ -1,12 +1,13 @@
 //! The rows that a fit is made on: a sample of many, seen from where they lie, brought to length 1.
 
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::scale_to_unit;
+use twinlearn_core::random::{Purpose, generator, subset};
+use twinlearn_vectors::Vectors;
+
 use super::validation::{HeldOutRows, Split};
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::linalg::scale_to_unit;
 use crate::model::Model;
 use crate::params::MOST_ROWS;
-use crate::random::{Purpose, generator, subset};
 
 /// The rows that a model held out when it was made on these vectors, as places in them; none where it
 /// was made on others or held no row out.

@@ -4,6 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::progress::{EpochReport, Event, Stage, StepReport};
 
 use super::Callbacks;
 use super::checkpoint::Keeper;
@@ -14,8 +17,6 @@ use super::race::Choice;
 use super::setting::Setting;
 use super::step::{Learner, Networks};
 use super::validation::Watch;
-use crate::context::{Context, EpochReport, Event, Stage, StepReport};
-use crate::error::{Error, Result};
 use crate::model::TrainingRecord;
 use crate::nn::Network;
 use crate::objective::LossParts;

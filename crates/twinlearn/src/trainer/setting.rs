@@ -1,15 +1,16 @@
 //! What a loss is trained in: its objective, its coordinates, the rows in them.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::linalg::{Matrix, dot_here, scale_to_unit};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::{Subset, Vectors, copied, spread_ids};
+
 use super::coordinates::{Coordinates, Seen};
 use super::feed::{Kind, Queries, Source};
 use super::queries::Asked;
 use super::run::optimiser;
 use super::step::{Learner, Networks, Space};
-use crate::context::Context;
-use crate::data::{Subset, Vectors, copied, spread_ids};
-use crate::error::Result;
-use crate::knn::Metric;
-use crate::linalg::{Matrix, dot_here, scale_to_unit};
 use crate::nn::{InputFrame, Network, encode};
 use crate::objective::{Neighbourhoods, Objective, Prefix};
 use crate::pairs::Pairs;
@@ -304,10 +305,10 @@ pub(super) fn seen<'a>(
 mod tests {
     use super::*;
     use crate::closed::{ClosedForms, Wanted};
-    use crate::knn::{KnnParams, knn_graph};
     use crate::nn::NormLayer;
     use crate::pca::Moments;
-    use crate::random::{Purpose, generator};
+    use twinlearn_core::random::{Purpose, generator};
+    use twinlearn_knn::{KnnParams, knn_graph};
 
     #[test]
     fn turned_weights_learn_what_moved_rows_teach() {

@@ -2,6 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::Matrix;
+use twinlearn_core::progress::Stage;
+use twinlearn_knn::{KnnGraph, Metric, graph_of_checked};
+use twinlearn_vectors::{Subset, Vectors, spread_ids};
+
 use super::Trainer;
 use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
@@ -16,11 +23,6 @@ use super::start::{BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, halves, whitened};
 use crate::closed::{ClosedForms, Wanted, differences};
-use crate::context::{Context, Stage};
-use crate::data::{Subset, Vectors, spread_ids};
-use crate::error::{Error, Result};
-use crate::knn::{KnnGraph, Metric, graph_of_checked};
-use crate::linalg::Matrix;
 use crate::model::HeldOut;
 use crate::pairs::Pairs;
 use crate::params::{Init, Params, Solver};

@@ -1,18 +1,19 @@
 //! Where training begins: the encoder from a closed form, chance or a model.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::random::{Purpose, generator};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::Vectors;
+
 use super::step::Networks;
 use super::validation::{Asking, Watch};
 use crate::closed::ClosedForms;
-use crate::context::Context;
-use crate::data::Vectors;
-use crate::error::{Error, Result};
-use crate::knn::Metric;
+use crate::linear_map::LinearMap;
 use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
 use crate::params::{Init, Loss, Params, Solver};
-use crate::pca::LinearMap;
-use crate::random::{Purpose, generator};
 use crate::spectral::SharedAxes;
 
 /// By how much closed forms' recall of one query differs, about twice: on the whole none of them is

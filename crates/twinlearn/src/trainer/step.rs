@@ -1,10 +1,11 @@
 //! One training step: encode, project, loss, back, update.
 
+use twinlearn_core::context::Context;
+use twinlearn_core::linalg::Matrix;
+use twinlearn_vectors::Named;
+
 use super::coordinates::Coordinates;
 use super::feed::Batch;
-use crate::context::Context;
-use crate::data::Named;
-use crate::linalg::Matrix;
 use crate::nn::{InputFrame, Network, Tape};
 use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective, reconstruction};
 use crate::optimiser::{Optimiser, OptimiserKind, Parameter};

@@ -1,17 +1,18 @@
 //! Rows held out of training, and what they say of an encoder.
 
-use serde::{Deserialize, Serialize};
+use twinlearn_core::context::Context;
+use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::{Matrix, matmul};
+use twinlearn_core::progress::Stage;
+use twinlearn_core::random::{Purpose, generator, subset};
+use twinlearn_knn::recall_scores;
+use twinlearn_knn::{Metric, search_of_checked};
+use twinlearn_vectors::{Subset, Vectors, spread_ids};
 
-use crate::context::{Context, Stage};
-use crate::data::{Subset, Vectors, spread_ids};
-use crate::error::{Error, Result};
-use crate::evaluation::{Estimate, recall_scores};
-use crate::knn::{Metric, search_of_checked};
-use crate::linalg::{Matrix, matmul};
+use crate::model::ValidationReport;
 use crate::nn::{Network, encode};
 use crate::params::Params;
 use crate::pca::Pca;
-use crate::random::{Purpose, generator, subset};
 
 /// Neighbours of a held-out row that a reduction should keep.
 pub(super) const RECALL_K: usize = 10;
@@ -81,72 +82,6 @@ pub(crate) struct HeldOutRows {
 /// Every second row from the first on, and the others.
 pub(super) fn halves(rows: &[u32]) -> [Vec<u32>; 2] {
     [0, 1].map(|first| rows.iter().skip(first).step_by(2).copied().collect())
-}
-
-/// recall@k of the original nearest training rows of held-out rows, by the model's metric. The rows
-/// are those by which nothing was chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValidationReport {
-    /// The number of rows.
-    pub n_rows: usize,
-    /// k: 10, or fewer where there are fewer training rows.
-    pub k: usize,
-    /// Of the encoder.
-    pub recall: f64,
-    /// Of the encoder before training.
-    #[serde(default)]
-    pub start_recall: Option<f64>,
-    /// Of the best closed form at the same dimension (PCA and its kin), chosen by other held-out
-    /// rows; where there is one (d ≤ D and rows that differ).
-    pub pca_recall: Option<f64>,
-    /// Which form that is.
-    #[serde(default)]
-    pub closed_form: Option<String>,
-    /// The encoder's recall less that of the closed form, row by row.
-    #[serde(default)]
-    pub gain: Option<Estimate>,
-    /// The same of the first numbers of reduced vectors, for each nested size.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nested: Vec<NestedReport>,
-}
-
-impl ValidationReport {
-    /// It where the rows were seen by what the encoder began as: no other was, so nothing is compared.
-    pub(super) fn without_verdict(self) -> Self {
-        let (pca_recall, closed_form, gain, nested) = (None, None, None, Vec::new());
-        Self { pca_recall, closed_form, gain, nested, ..self }
-    }
-}
-
-/// recall@k of the first numbers of reduced vectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct NestedReport {
-    /// How many numbers.
-    pub n_components: usize,
-    /// Of the encoder.
-    pub recall: f64,
-    /// Of the best closed form at that dimension, where there is one, and which it is.
-    pub pca_recall: Option<f64>,
-    /// Which form that is.
-    pub closed_form: Option<String>,
-    /// The encoder's recall less that of the closed form, row by row.
-    pub gain: Option<Estimate>,
-}
-
-impl ValidationReport {
-    /// What was told of the first `n_components` numbers, if anything was.
-    pub(crate) fn of_prefix(self, n_components: usize) -> Option<Self> {
-        let (n_rows, k) = (self.n_rows, self.k);
-        let mut nested = self.nested;
-        let place = nested.iter().position(|nested| nested.n_components == n_components)?;
-        let NestedReport { recall, pca_recall, closed_form, gain, .. } = nested.swap_remove(place);
-        nested.truncate(place);
-        let start_recall = None;
-        Some(Self { n_rows, k, recall, start_recall, pca_recall, closed_form, gain, nested })
-    }
 }
 
 /// What queries are, whose neighbours a reduction should keep.

@@ -1,0 +1,26 @@
+//! Matrices, products, column reductions, eigenvectors: everything above works through these.
+//!
+//! The foundation tier: it knows nothing of vectors' origin, graphs or networks. `kernels` is the
+//! crate's only home of `unsafe`.
+
+mod cholesky;
+mod columns;
+mod complement;
+mod eigen;
+mod kernels;
+mod leading;
+mod matrix;
+mod product;
+mod real;
+mod sums;
+
+pub use cholesky::{cholesky, times_inverse};
+pub use columns::column_sums;
+pub use eigen::{eigen_bytes, symmetric_eigen};
+pub use kernels::{arch, dot_f64, squared_distance_f64, vectorised};
+pub use leading::{Effort, eigen_basis, is_partial, leading_bytes, leading_eigen, leading_work};
+pub use matrix::Matrix;
+pub use matrix::{MatMut, MatRef};
+pub use product::{gram, matmul, matmul_here};
+pub use real::Real;
+pub use sums::{LANES, add_product, dot, dot_here, scale_to_unit};

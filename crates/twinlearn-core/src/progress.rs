@@ -1,0 +1,144 @@
+//! What a long operation tells while it runs: stages, steps, plans and warnings.
+
+use std::time::Duration;
+
+/// A part of the work that takes long enough to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Vectors are read from files; counted in rows.
+    Load,
+    /// Every value is checked to be finite; counted in rows.
+    Check,
+    /// The nearest-neighbour graph; counted in rows.
+    Knn,
+    /// Mean and covariance for PCA; counted in rows.
+    Pca,
+    /// The covariance of rows with their neighbours; counted in rows.
+    Spectral,
+    /// The short race before training; counted in steps.
+    Choose,
+    /// Training; counted in steps.
+    Train,
+    /// Training the linear encoder that one with hidden layers begins with.
+    Linear,
+    /// Training on for nested sizes.
+    Nest,
+    /// The same fit on rows alone, to tell what training on queries is worth.
+    Compare,
+    /// The principal axes of the reduced vectors; counted in rows.
+    Whiten,
+    /// Held-out recall while fitting, counted in rows; what reductions keep, counted in reductions.
+    Evaluate,
+    /// Dimensions tried, at most so many.
+    Advise,
+    /// Encoding rows; counted in rows.
+    Transform,
+}
+
+impl Stage {
+    /// A short lower-case name, e.g. `knn`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Check => "check",
+            Self::Knn => "knn",
+            Self::Pca => "pca",
+            Self::Spectral => "spectral",
+            Self::Choose => "choose",
+            Self::Train => "train",
+            Self::Linear => "linear",
+            Self::Nest => "nest",
+            Self::Compare => "compare",
+            Self::Whiten => "whiten",
+            Self::Evaluate => "evaluate",
+            Self::Advise => "advise",
+            Self::Transform => "transform",
+        }
+    }
+}
+
+/// One optimiser step, as told to an [`Observer`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct StepReport {
+    /// Steps done so far, this one included (1-based).
+    pub step: usize,
+    /// The epoch this step belongs to (0-based).
+    pub epoch: usize,
+    /// The loss of this batch, scaled as it is minimised.
+    pub loss: f64,
+    /// The part of `loss` from the diagonal of the cross-correlation matrix; 0 under other losses.
+    pub on_diagonal: f64,
+    /// The part of `loss` from off the diagonal; 0 under other losses.
+    pub off_diagonal: f64,
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// Anchors handled per second in this step.
+    pub rows_per_second: f64,
+}
+
+/// One pass over the anchors, as told to an [`Observer`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct EpochReport {
+    /// Epochs done so far, this one included (1-based).
+    pub epoch: usize,
+    /// Steps done so far.
+    pub step: usize,
+    /// The mean loss of its steps.
+    pub loss: f64,
+    /// recall@10 on the held-out rows; none without them and in the reference recipe.
+    pub recall: Option<f64>,
+    /// Whether that is the best so far, the start included.
+    pub is_best: bool,
+}
+
+/// What a long operation tells while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage begins; `total` is in the stage's own unit.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// How many units it has.
+        total: usize,
+    },
+    /// `done` units of a stage are finished.
+    StageProgress {
+        /// Which.
+        stage: Stage,
+        /// Units finished so far.
+        done: usize,
+    },
+    /// A stage is over.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// One training step is done.
+    Step(&'a StepReport),
+    /// One epoch is done.
+    Epoch(&'a EpochReport),
+    /// How the stage that follows will be done, in one line.
+    Plan(&'a str),
+    /// Something the user should know that does not stop the work.
+    Warning(&'a str),
+}
+
+/// A sink for progress. It is called from the thread that called the library and from its worker
+/// threads, so it must be quick and must not panic.
+pub trait Observer: Send + Sync {
+    /// Called for every event.
+    fn on_event(&self, event: &Event<'_>);
+}
+
+/// The observer that listens to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn on_event(&self, _: &Event<'_>) {}
+}

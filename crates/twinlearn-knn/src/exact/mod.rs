@@ -1,0 +1,112 @@
+//! Exact search, for a fraction of the products of every pair.
+//!
+//! 1. `frame`: rows are moved, scaled and turned to their leading principal axes, so that a short
+//!    product bounds a pair's score.
+//! 2. `plan`: a sample tells how many axes pay, if any do.
+//! 3. `order` and `seed`: near rows are put in one tile, and the nearest there give every row a
+//!    first limit.
+//! 4. `sweep`: every pair of tiles is visited once, for both its sides: bound, refine with more
+//!    coordinates, screen with all of them in `f32`, decide in `f64`.
+//!
+//! What is found is the nearest by [`Metric::distance`], ties by the smaller id: it depends on
+//! neither the plan nor the order nor the threads. `frame` proves that the bounds lose nothing.
+
+mod order;
+mod plan;
+mod seed;
+mod set;
+mod sweep;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::plan::check_search_memory;
+use twinlearn_core::context::Context;
+use twinlearn_core::error::Result;
+use twinlearn_core::progress::{Event, Stage};
+use twinlearn_vectors::Vectors;
+
+use self::plan::{Plan, Problem};
+use self::set::Set;
+use self::sweep::Sweep;
+use super::frame::{Frame, row_norms};
+use super::metric::Metric;
+use super::neighbor::{Nearest, in_row_order};
+
+/// A search of a set in itself, planned but not begun.
+pub(super) struct GraphSearch<'a> {
+    ctx: &'a Context,
+    x: &'a dyn Vectors,
+    norms: Vec<f64>,
+    frame: Frame,
+    plan: Plan,
+}
+
+impl<'a> GraphSearch<'a> {
+    pub(super) fn new(
+        ctx: &'a Context,
+        x: &'a dyn Vectors,
+        k: usize,
+        metric: Metric,
+    ) -> Result<Self> {
+        let norms = row_norms(ctx, x)?;
+        let problem = Problem { x, norms: &norms, queries: None, k, metric, reserved: 0 };
+        let (frame, plan) = plan::choose(ctx, &problem)?;
+        Ok(Self { ctx, x, norms, frame, plan })
+    }
+
+    /// About how long it takes, in nanoseconds of one thread of the machine that this was tuned on.
+    pub(super) fn cost(&self) -> f64 {
+        self.plan.cost
+    }
+
+    /// The `k` nearest other rows of every row, row after row, best first.
+    pub(super) fn run(self, k: usize) -> Result<Vec<u32>> {
+        let Self { ctx, x, norms, frame, plan } = self;
+        ctx.emit(&Event::Plan(&plan.to_string()));
+        let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
+        if set.coordinates.width > 0 {
+            set.order = order::by_nearness(ctx, &set.coordinates)?;
+        }
+        let limits = seed::limits(ctx, &frame, &set, None, true, k)?;
+        let sweep =
+            Sweep { ctx, frame: &frame, plan: &plan, left: &set, right: None, same_ids: true };
+        let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
+        Ok(in_row_order(&set.order, sweep.every_pair(nearest)?, k))
+    }
+}
+
+/// What differs between searches of queries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// A query is not the neighbour of the row that has its number.
+    pub(super) same_ids: bool,
+    /// Bytes of the context's memory that are taken already.
+    pub(super) reserved: usize,
+}
+
+/// The `k` nearest rows of `base` to every row of `queries`, row after row, best first.
+pub(super) fn search(
+    ctx: &Context,
+    queries: &dyn Vectors,
+    base: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+    Options { same_ids, reserved }: Options,
+) -> Result<Vec<u32>> {
+    ctx.stage(Stage::Knn, queries.n_rows(), || {
+        let (norms, query_norms) = (row_norms(ctx, base)?, row_norms(ctx, queries)?);
+        let queries_with_norms = Some((queries, &query_norms[..]));
+        let problem =
+            Problem { x: base, norms: &norms, queries: queries_with_norms, k, metric, reserved };
+        let (frame, plan) = plan::choose(ctx, &problem)?;
+        ctx.emit(&Event::Plan(&plan.to_string()));
+        let right = Set::new(ctx, base, norms, &frame, &plan)?;
+        let left = Set::new(ctx, queries, query_norms, &frame, &plan)?;
+        let limits = seed::limits(ctx, &frame, &left, Some(&right), same_ids, k)?;
+        let sweep =
+            Sweep { ctx, frame: &frame, plan: &plan, left: &left, right: Some(&right), same_ids };
+        let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
+        Ok(in_row_order(&left.order, sweep.every_pair(nearest)?, k))
+    })
+}

@@ -1,0 +1,8 @@
+//! The innermost loops of neighbour search. Their instruction set is chosen at run time.
+
+mod rows;
+pub(crate) mod scan;
+mod score;
+
+pub(crate) use rows::{move_rows, squares};
+pub(crate) use score::{half_distances, products, select, unpack};

@@ -1,0 +1,188 @@
+//! A column as numbers, row after row.
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use twinlearn_core::error::{Error, Result};
+
+use super::super::Dtype;
+use super::super::disk::DiskFile;
+use super::pieces::Pieces;
+use super::{BATCH, Place, Table, dtype, item};
+
+/// A column of numbers, or of lists of so many numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) index: usize,
+    /// The members within it that lead to the numbers.
+    pub(super) path: Vec<usize>,
+    name: String,
+    pub(crate) dtype: Dtype,
+    /// The length of each list; none for plain numbers.
+    dim: Option<usize>,
+}
+
+/// The numbers of a batch.
+pub(crate) struct Numbers {
+    data: ArrayData,
+    /// In bytes.
+    start: usize,
+    len: usize,
+}
+
+impl Numbers {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.data.buffers()[0].as_slice()[self.start..][..self.len]
+    }
+}
+
+impl Column {
+    /// A column of a table, and its numbers where they are read piece by piece.
+    pub(super) fn of(table: &Table, place: Place) -> Result<(Self, Option<Pieces>)> {
+        let Place { index, path, name, of } = place;
+        let of = &of;
+        let Some(dtype) = dtype(item(of).unwrap_or(of)) else {
+            let expected = format!("numbers or lists of numbers in column {name}");
+            return Err(table.file.wrong(expected, of));
+        };
+        let mut column = Self { index, path, name, dtype, dim: None };
+        if let DataType::FixedSizeList(_, len) = of {
+            let dim = usize::try_from(*len);
+            column.dim = Some(dim.map_err(|_| table.file.wrong("lists from length 0", len))?);
+        }
+        let pieces = table.pieces(&column)?;
+        if column.dim.is_none() && item(of).is_some() {
+            column.dim = Some(match &pieces {
+                Some(pieces) => pieces.first_len(dtype.size())?.unwrap_or(0),
+                None => column.first_len(table)?,
+            });
+        }
+        Ok((column, pieces))
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.dim.is_some()
+    }
+
+    /// Whether column `index` of the table is this one, and not one with others in it: its reduced
+    /// vectors take its place.
+    pub(crate) fn is_all_of(&self, index: usize) -> bool {
+        self.path.is_empty() && self.index == index
+    }
+
+    /// The arrays from a column of the table to the numbers in it, as lists whose values follow each
+    /// other where they are lists.
+    fn within(&self, file: &DiskFile, column: &ArrayRef) -> Result<Vec<ArrayRef>> {
+        let mut all = vec![ArrayRef::clone(column)];
+        for &member in &self.path {
+            let Some(column) = all.last().and_then(|column| column.as_struct_opt()) else {
+                return Err(file.wrong(format_args!("members in column {}", self.name), "none"));
+            };
+            all.push(ArrayRef::clone(column.column(member)));
+        }
+        if let Some(last) = all.last_mut()
+            && let DataType::ListView(item) | DataType::LargeListView(item) = last.data_type()
+        {
+            let lists = DataType::LargeList(item.clone());
+            *last = cast(last, &lists).map_err(|e| super::damaged(file, e))?;
+        }
+        Ok(all)
+    }
+
+    /// How many rows are read at once.
+    pub(crate) fn batch_rows(&self) -> usize {
+        (BATCH / (self.dtype.size() * self.width()).max(1)).clamp(64, 1 << 16)
+    }
+
+    /// The numbers of a row.
+    pub(super) fn width(&self) -> usize {
+        self.dim.unwrap_or(1)
+    }
+
+    /// Refuses lists of other lengths than the first of the table, `ends` being where each begins and
+    /// the last ends, and `first` the row of the first.
+    pub(super) fn check_lengths(&self, file: &DiskFile, ends: &[i64], first: usize) -> Result<()> {
+        let dim = self.width();
+        match ends.windows(2).position(|ends| ends[1].checked_sub(ends[0]) != Some(dim as i64)) {
+            None => Ok(()),
+            Some(row) => {
+                let expected = format!("{dim} numbers in every row of column {}", self.name);
+                let got = ends[row + 1].saturating_sub(ends[row]);
+                Err(file.wrong(expected, format_args!("{got} in row {}", first + row)))
+            }
+        }
+    }
+
+    /// The length of the first list, which all others must have.
+    fn first_len(&self, table: &Table) -> Result<usize> {
+        let mut batches = table.batches(Some(&[self.index]), 1)?;
+        while let Some(batch) = batches.next()? {
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let arrays = self.within(&table.file, batch.column(0))?;
+            if arrays.iter().any(|array| array.is_null(0)) {
+                return Err(self.missing(&table.file, 0));
+            }
+            let offsets = arrays.last().and_then(|lists| self.offsets(lists)).unwrap_or_default();
+            return Ok(offsets.get(..2).map_or(0, |ends| (ends[1] - ends[0]) as usize));
+        }
+        Ok(0)
+    }
+
+    /// Where each list begins, and the last ends.
+    fn offsets(&self, lists: &ArrayRef) -> Option<Vec<i64>> {
+        let list = lists.as_list_opt::<i32>();
+        let list = list.map(|list| list.value_offsets().iter().map(|&at| at.into()).collect());
+        list.or_else(|| Some(lists.as_list_opt::<i64>()?.value_offsets().to_vec()))
+    }
+
+    fn missing(&self, file: &DiskFile, row: usize) -> Error {
+        file.wrong(
+            format_args!("a value in every row of column {}", self.name),
+            format_args!("null in row {row}"),
+        )
+    }
+
+    /// The numbers of a batch of the column, of which `first` is the first row.
+    pub(crate) fn numbers(
+        &self,
+        file: &DiskFile,
+        column: &ArrayRef,
+        first: usize,
+    ) -> Result<Numbers> {
+        let n = column.len();
+        let arrays = self.within(file, column)?;
+        for array in arrays.iter().filter(|array| array.null_count() > 0) {
+            if let Some(row) = (0..n).find(|&row| array.is_null(row)) {
+                return Err(self.missing(file, first + row));
+            }
+        }
+        let column = arrays.last().unwrap_or(column);
+        let dim = self.width();
+        let values = match self.offsets(column) {
+            Some(offsets) => {
+                self.check_lengths(file, &offsets, first)?;
+                let values = match column.as_list_opt::<i32>() {
+                    Some(list) => list.values(),
+                    None => column.as_list::<i64>().values(),
+                };
+                values.slice(offsets[0] as usize, n * dim)
+            }
+            None => match column.as_fixed_size_list_opt() {
+                Some(list) => list.values().slice(0, n * dim),
+                None => column.slice(0, n),
+            },
+        };
+        if values.null_count() > 0
+            && let Some(at) = (0..values.len()).find(|&at| values.is_null(at))
+        {
+            let (row, place) = (first + at / dim, at % dim);
+            let expected = format_args!("numbers in every row of column {}", self.name).to_string();
+            return Err(file.wrong(expected, format_args!("null in row {row}, at place {place}")));
+        }
+        let data = values.to_data();
+        let size = self.dtype.size();
+        Ok(Numbers { start: data.offset() * size, len: data.len() * size, data })
+    }
+}
