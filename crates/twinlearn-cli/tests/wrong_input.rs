@@ -422,7 +422,7 @@ fn bad_graphs_are_named() {
 fn a_batch_above_the_rows_is_lowered_with_a_warning() {
     let folder = folder();
     let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", "2", "--projector", "mlp-1-8"];
-    // Of a default nobody need be told.
+    // A default is lowered without a warning.
     assert_eq!(folder.ok(&args).1, "");
     let args = [&args[..], &["--batch-size", "512"]].concat();
     let (out, err) = folder.ok(&args);

@@ -1,4 +1,4 @@
-//! Where work runs and whom it tells: a thread pool of our own, a progress sink, a cancel token.
+//! Where work runs and where it reports: a thread pool of our own, a progress sink, a cancel token.
 //!
 //! This is the only module that touches rayon. Work is cut by the size of the problem, never by
 //! the number of threads, and results are combined in the order of the cut: so the same input
@@ -125,7 +125,7 @@ impl Context {
         self
     }
 
-    /// The same threads, memory and cancel token, telling nobody: for small work inside a stage.
+    /// The same threads, memory and cancel token, without an observer: for small work inside a stage.
     pub fn quiet(&self) -> Self {
         self.clone().observer(Arc::new(Silent))
     }
@@ -159,7 +159,7 @@ impl Context {
         self.emit(&Event::Warning(message));
     }
 
-    /// Tells that `stage` begins, runs `work`, and tells that it ended and how long it took.
+    /// Reports that `stage` begins, runs `work`, and reports that it ended and how long it took.
     pub fn stage<R>(
         &self,
         stage: Stage,

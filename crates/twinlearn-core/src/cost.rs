@@ -1,4 +1,4 @@
-//! About what work costs: for plans that are told before it, never for what decides a result.
+//! Estimates of what work costs, for plans shown before it. They never decide a result.
 //!
 //! Rates are of one thread of the machine that they were measured on (DESIGN.md, Memory).
 

@@ -1,4 +1,4 @@
-//! What a long operation tells while it runs: stages, steps, plans and warnings.
+//! What a long operation reports while it runs: stages, steps, plans and warnings.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Stage {
     }
 }
 
-/// One optimiser step, as told to an [`Observer`].
+/// One optimiser step, as reported to an [`Observer`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct StepReport {
     /// Steps done so far, this one included (1-based).
@@ -78,7 +78,7 @@ pub struct StepReport {
     pub rows_per_second: f64,
 }
 
-/// One pass over the anchors, as told to an [`Observer`].
+/// One pass over the anchors, as reported to an [`Observer`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct EpochReport {
     /// Epochs done so far, this one included (1-based).
@@ -93,7 +93,7 @@ pub struct EpochReport {
     pub is_best: bool,
 }
 
-/// What a long operation tells while it runs.
+/// What a long operation reports while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

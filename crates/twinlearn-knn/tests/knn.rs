@@ -160,7 +160,7 @@ fn approximate_methods_take_sets_of_every_shape() {
 #[test]
 fn few_rows_are_searched_whole_by_descent_too() {
     let ctx = context();
-    // Of every size, and in clusters that are smaller than lists.
+    // Rows of every size, and clusters that are smaller than lists.
     let powers = (0..480).map(|i| 2_f32.powi(i / 4 - 60)).collect();
     let powers = Matrix::new(120, 4, powers).unwrap();
     for (k, x) in [(199, waves(200, 12)), (10, powers), (10, clusters(2000, 64, 500, 0.001))] {

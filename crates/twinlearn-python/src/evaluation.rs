@@ -137,7 +137,7 @@ pub(crate) struct Page<'py> {
     /// (step, loss) and (step, recall).
     losses: Vec<(usize, f64)>,
     recalls: Vec<(usize, f64)>,
-    /// Of `evaluate` and of `advise`.
+    /// What `evaluate` and `advise` returned.
     evaluation: Option<String>,
     advice: Option<String>,
     /// Reduced rows for the map, a label and a text for each.

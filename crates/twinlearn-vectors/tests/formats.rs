@@ -153,7 +153,7 @@ fn rows_after_their_number() {
     );
 }
 
-/// Of a small whole number.
+/// The bits of a small whole number as f16.
 fn half_bits(v: f32) -> u16 {
     if v == 0.0 {
         return 0;

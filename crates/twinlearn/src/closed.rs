@@ -101,7 +101,7 @@ pub(crate) struct ClosedForms {
 }
 
 impl ClosedForms {
-    /// Of rows with these moments. `differences` is L, where there are lists of neighbours;
+    /// The closed forms for rows with these moments. `differences` is L, where there are lists of neighbours;
     /// `is_centred` takes the mean off.
     pub(crate) fn new(
         ctx: &Context,

@@ -43,9 +43,9 @@ impl Estimate {
         }
     }
 
-    /// Of the mean of a − b, where `a` and `b` are two methods' scores of the same queries or rows, in
-    /// one order; resamples are drawn by `seed`. Fewer than ten scores tell next to nothing of how they
-    /// spread: of those the interval is two standard errors wide to either side, for a standard
+    /// Estimates the mean of a − b, where `a` and `b` are two methods' scores of the same queries or
+    /// rows, in one order; resamples are drawn by `seed`. Fewer than ten scores say next to nothing about
+    /// their spread: the interval is then two standard errors wide to either side, for a standard
     /// deviation of at least 0.2.
     ///
     /// # Errors
@@ -71,8 +71,8 @@ impl Estimate {
         Ok(Self::of_difference(a, b, seed))
     }
 
-    /// Of `statistic` over the numbers of the items it is taken from: once over all of them, then
-    /// over each resample. Equal seeds and counts give equal resamples, so that methods are compared
+    /// Estimates `statistic`, a function of the indices of items: once over all of them, then over
+    /// each resample. Equal seeds and counts give equal resamples, so that methods are compared
     /// on the same ones.
     fn resampled(
         count: usize,
@@ -94,7 +94,7 @@ impl Estimate {
         Self { value, low: at(0.025), high: at(0.975) }
     }
 
-    /// Of the mean of a − b, item by item, which are not empty.
+    /// Estimates the mean of a − b, item by item; they are not empty.
     pub(crate) fn of_difference(a: &[f64], b: &[f64], seed: u64) -> Self {
         let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         let n = differences.len();
@@ -108,7 +108,7 @@ impl Estimate {
         Self { value, low: value - half, high: value + half }
     }
 
-    /// Of the mean of `scores`, which are not empty.
+    /// Estimates the mean of `scores`, which are not empty.
     pub(crate) fn of_mean(scores: &[f64], seed: u64) -> Self {
         let mean =
             |ids: &[u32]| ids.iter().map(|&id| scores[id as usize]).sum::<f64>() / ids.len() as f64;

@@ -51,7 +51,7 @@ impl Span {
         2.0 * cost::product(n * n * (dim as f64 / 2.0 + n / 6.0))
     }
 
-    /// Of the rows of `x`; none where they are not to be seen in their span.
+    /// The span of the rows of `x`; none where working in it does not pay.
     pub(crate) fn over(ctx: &Context, x: &dyn Vectors) -> Result<Option<Self>> {
         match Self::pays(x.n_rows(), x.dim()) {
             true => Self::of(ctx, &[x]).map(Some),
@@ -59,7 +59,7 @@ impl Span {
         }
     }
 
-    /// Of all rows of these sets, of one dimension.
+    /// The span of all rows of these sets, which have one dimension.
     pub(crate) fn of(ctx: &Context, sets: &[&dyn Vectors]) -> Result<Self> {
         let (n, dim) = (sets.iter().copied().map(Vectors::n_rows).sum(), sets[0].dim());
         let mut units = Matrix::zeros(n, dim);

@@ -18,7 +18,7 @@ use crate::pairs::Pairs;
 const ROWS: usize = 2048;
 /// Anchors that a task reads at once.
 const PIECE: usize = 64;
-/// Of a row's neighbours no more than this share of all rows is looked at: where all rows are
+/// No more neighbours of a row are used than this share of all rows: where all rows are
 /// neighbours, their mean is that of all, and shares nothing with any.
 const SHARE: usize = 4;
 /// Eigenvalues up to this share of the largest are rounding: products are in `f32`. Neighbours may

@@ -344,7 +344,7 @@ fn what_does_not_fit_is_named() {
         let got = evaluate(&ctx, &data, &[("z", reduction)], &params).unwrap_err().to_string();
         assert_eq!(got, want);
     }
-    // Of k that nobody gave there is no complaint.
+    // There is no complaint about a k that nobody gave.
     let few = Matrix::new(15, 2, (0..30).map(|i| (i as f32).sin()).collect()).unwrap();
     let reductions = [("z", Reduction::Reduced { x: &few, queries: None })];
     let defaults = EvaluationParams::default();

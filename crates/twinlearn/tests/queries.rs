@@ -60,7 +60,7 @@ fn unseen_queries_find_more_of_their_rows() {
         // The form that sees queries too is as good as can be on rows like these.
         assert!(told.gain.unwrap().high >= 0.0, "{metric}: {:?}", told.gain);
 
-        // Of queries that the fit never had, beside the same fit without queries.
+        // Recall of queries that the fit never saw, beside the same fit without queries.
         let plain = trainer.fit(&ctx(), &x).unwrap().model;
         let unseen = queries(3, 400);
         let data = EvaluationData::new(&x).queries(&unseen);

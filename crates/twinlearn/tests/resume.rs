@@ -1,4 +1,4 @@
-//! Runs that are broken off, stopped, taken up again, and gone on from.
+//! Runs that are interrupted, stopped, resumed, and continued from their models.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn trainer(params: &ParamsBuilder, folder: &Path, resume: bool) -> Trainer {
     Trainer::new(params.clone().build().unwrap()).checkpoints(checkpoints)
 }
 
-/// A run that is broken off at this step, then taken up.
+/// A run that is interrupted at this step, then resumed.
 fn broken(params: &ParamsBuilder, x: &Matrix, at: usize, folder: &Path) -> Fit {
     let token = CancelToken::default();
     let breaker = Breaker { token: token.clone(), at, steps: AtomicUsize::new(0) };
@@ -221,7 +221,7 @@ fn what_a_model_was_made_with_is_gone_on_with() {
     assert_eq!((next.epochs, next.warmup_epochs, next.learning_rate), (None, None, None));
     assert_eq!((next.tau, next.centre_target, next.whiten), (Some(0.03), true, 0.25));
     assert_eq!((next.metric, next.init), (model.params().metric, Init::Model));
-    // Of another loss they mean nothing.
+    // They mean nothing to another loss.
     let other = model.fine_tune().loss(Loss::BT).build().unwrap();
     assert_eq!((other.tau, other.centre_target, other.whiten), (None, false, 0.25));
     assert_eq!(other.projector.as_ref().unwrap().to_string(), "mlp-1-256");

@@ -32,7 +32,7 @@ const HALF: f64 = (1_u64 << 31) as f64;
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     rounds: usize,
-    /// Of the polynomial: higher ones would drown small eigenvalues beside large ones.
+    /// Degree of the polynomial: higher ones would drown small eigenvalues beside large ones.
     degree: usize,
     /// ‖Av − λv‖ over the largest eigenvalue, for every v wanted.
     residual: f64,
@@ -219,7 +219,7 @@ fn reduce(done: &[f64], row: &mut [f64]) -> bool {
 mod tests {
     use super::*;
 
-    /// Of rows whose columns fall off as 0.99^j, turned by a reflection; `rank` columns live.
+    /// The covariance of rows whose columns fall off as 0.99^j, turned by a reflection; `rank` columns live.
     fn covariance(n: usize, rank: usize) -> Matrix<f64> {
         let mut a = Matrix::<f64>::zeros(n, n);
         let v: Vec<f64> = (0..n).map(|i| ((i * i + 1) as f64 * 0.37).sin()).collect();

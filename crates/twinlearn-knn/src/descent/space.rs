@@ -160,7 +160,7 @@ impl Space {
         }
     }
 
-    /// Of every pair of some rows the part of the score that offsets are added to.
+    /// The part of the score that offsets are added to, for every pair of some rows.
     pub(super) fn pairs(&self, rows: &[u32]) -> Vec<f32> {
         let (n, width) = (rows.len(), self.width);
         let mut all = vec![0.0; n * width];

@@ -405,7 +405,7 @@ fn probe_limits(
     // The row itself is among them in a search of a set in itself.
     let n_scored: usize = blocks.iter().map(Range::len).sum();
     let rank = (k / step).max(1).min(n_scored - 1);
-    // Of each block as many of the best as may be among the best of all.
+    // As many of the best of each block as may be among the best of all.
     let best = ctx.try_map(blocks.len(), |b| {
         let block = blocks[b].clone();
         let mut rows = vec![0.0; block.len() * dim];

@@ -10,7 +10,7 @@ use super::set::Set;
 use crate::frame::Frame;
 use crate::kernels::scan::{Pair, Rows, TILE, exact};
 
-/// Of each row of `left`, by position. The candidates are the rows of its own tile, or of an even
+/// The limit of each row of `left`, by position. The candidates are the rows of its own tile, or of an even
 /// sample of `right`; those with the best scores on the leading coordinates are measured. A row
 /// with fewer than `k` candidates has no limit.
 pub(super) fn limits(

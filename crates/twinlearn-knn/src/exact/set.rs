@@ -63,7 +63,7 @@ pub(super) struct Block {
     pub(super) norms: Vec<f64>,
     packed: Packed,
     offsets: Vec<f32>,
-    /// Of the last level.
+    /// The residuals of the last level.
     residuals: Vec<f32>,
     factors: Vec<f32>,
     /// The rows themselves, unless they can be read where they lie.

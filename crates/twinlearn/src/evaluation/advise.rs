@@ -46,7 +46,7 @@ pub struct Advice {
     pub n_neighbors: usize,
     /// How near rows are.
     pub metric: Metric,
-    /// Of samples and training.
+    /// The seed of samples and training.
     pub seed: u64,
     /// N.
     pub n_rows: usize,

@@ -28,7 +28,7 @@ const SPECTRAL_POWER: f64 = 0.5;
 /// What the baselines of every dimension are made from.
 pub(crate) struct Baselines {
     dim: usize,
-    /// Of rows of length 1 under cosine, as in a fit.
+    /// Fitted on rows of length 1 under cosine, as a fit does.
     forms: ClosedForms,
     /// Those of the rows as they are, where the forms are of others.
     own: Option<Pca>,

@@ -125,9 +125,9 @@ pub enum Reduction<'a> {
     Map(&'a LinearMap),
     /// Rows that were reduced by anything, in the order of the original ones.
     Reduced {
-        /// Of X, N × d.
+        /// X reduced, N × d.
         x: &'a dyn Vectors,
-        /// Of the queries, where there are any.
+        /// The queries reduced, where there are any.
         queries: Option<&'a dyn Vectors>,
     },
 }

@@ -41,14 +41,14 @@ pub struct MethodEvaluation {
     pub name: String,
     /// d.
     pub n_components: usize,
-    /// Of a reduced vector as `f32`.
+    /// Bytes of a reduced vector as `f32`.
     pub bytes_per_vector: usize,
     /// recall@k of the original neighbours.
     pub recall: Estimate,
     /// The first reduction's recall minus this one's, query by query: an interval above 0 says that
     /// the first is better.
     pub recall_behind_first: Option<Estimate>,
-    /// Of classification by the k neighbours, where there are labels.
+    /// Accuracy of classification by the k neighbours, where there are labels.
     pub accuracy: Option<Estimate>,
     /// nDCG@10, where there are judgements.
     pub ndcg_at_10: Option<Estimate>,
@@ -77,7 +77,7 @@ pub struct Evaluation {
     pub n_neighbors: usize,
     /// How near rows are.
     pub metric: Metric,
-    /// Of everything that was drawn.
+    /// The seed of every sample and resample.
     pub seed: u64,
     /// The full vectors, the reductions as given, the baselines.
     pub methods: Vec<MethodEvaluation>,
@@ -306,7 +306,7 @@ pub fn evaluate(
         let nested = nested(quiet, &judge, reductions, baselines.as_ref(), params.seed)?;
         let rival = match (&unseen, reductions.first()) {
             (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) => {
-                model.training().validation.as_ref().and_then(|told| told.closed_form.clone())
+                model.training().validation.as_ref().and_then(|report| report.closed_form.clone())
             }
             _ => None,
         };

@@ -55,18 +55,18 @@ pub(super) struct EvaluationPlan {
     dim: usize,
     /// Reductions that are judged, baselines among them.
     pub(super) n_judged: usize,
-    /// Of rows that baselines are fitted on; 0 without them.
+    /// Rows that baselines are fitted on; 0 without them.
     n_fitted: usize,
-    /// Of working memory beside searches, reduced rows and fits.
+    /// Bytes of working memory, without searches, reduced rows and fits.
     held: usize,
-    /// Of the fits.
+    /// Bytes of the fits.
     fits: usize,
     seconds: f64,
 }
 
 impl EvaluationPlan {
-    /// Of reductions to the dimensions `widths`, and of baselines at `d` where there are any; by rows
-    /// that a fit held out, where it did.
+    /// Plans to judge reductions to the dimensions `widths`, and baselines at `d` where there are any,
+    /// by rows that a fit held out, where it did.
     pub(super) fn new(
         ctx: &Context,
         data: &EvaluationData<'_>,
@@ -124,7 +124,7 @@ impl EvaluationPlan {
         Ok(Self { n_base, n_queries, dim, n_judged, n_fitted, held, fits, seconds })
     }
 
-    /// Of working memory, beside searches and reduced rows, at least.
+    /// Bytes of working memory without searches and reduced rows, at least.
     fn bytes(&self) -> usize {
         self.held + self.fits.div_ceil(SHARE - 1) * SHARE
     }
@@ -167,7 +167,7 @@ pub(super) struct AdvicePlan {
 }
 
 impl AdvicePlan {
-    /// Of at most `n_tried` dimensions.
+    /// Plans to try at most `n_tried` dimensions.
     pub(super) fn new(
         ctx: &Context,
         data: &EvaluationData<'_>,

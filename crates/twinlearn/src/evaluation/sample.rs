@@ -24,7 +24,7 @@ fn drawn(seed: u64, what: Draw, n: usize, count: usize) -> Vec<u32> {
     sample(seed, what as u32, n, count)
 }
 
-/// Of rows that are their own queries as many are drawn at least, where there are four times as many.
+/// Where rows are their own queries, at least so many are drawn (if there are four times as many rows).
 const LEAST_QUERIES: usize = 100;
 
 /// Rows among which neighbours are looked for, and queries. With judgements all rows are taken;

@@ -31,7 +31,7 @@ pub(crate) struct Neighbourhoods {
 }
 
 impl Orders {
-    /// Of all pairs of rows.
+    /// Orders all pairs of rows.
     pub(crate) fn new(ctx: &Context, x: &Matrix, metric: Metric) -> Result<Self> {
         let n = x.rows();
         let near = ctx.try_map(n, |i| {

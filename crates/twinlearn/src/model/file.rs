@@ -31,7 +31,7 @@ const MODEL: &str = "a twinlearn model (.safetensors)";
 #[serde(deny_unknown_fields)]
 struct Metadata {
     schema_version: u32,
-    /// Of the file.
+    /// CRC-32 of the file.
     #[serde(default)]
     checksum: String,
     producer: String,

@@ -33,7 +33,7 @@ pub struct Model {
     projector: Option<Network<f32>>,
     /// The encoder with batch norm folded away.
     inference: Network<f32>,
-    /// None in models of before.
+    /// None in models of schema version 1.
     ranges: Option<Ranges>,
     /// What is taken off rows in `f64`, where they lie far from 0 and near each other (metric l2).
     origin: Option<Vec<f64>>,
@@ -44,7 +44,7 @@ pub struct Model {
 #[derive(Clone, Debug)]
 struct Ranges {
     plain: ScalarQuantiser,
-    /// Of reduced vectors of length 1.
+    /// The ranges of reduced vectors scaled to length 1.
     unit: ScalarQuantiser,
     /// The same of their first numbers, for each nested size.
     nested: Vec<ScalarQuantiser>,
@@ -74,7 +74,7 @@ impl Model {
         Ok(self)
     }
 
-    /// Of rows that `origin` is first taken off.
+    /// A model that first subtracts `origin` from every row.
     pub(crate) fn of_origin(self, origin: Option<&[f64]>) -> Self {
         Self { origin: origin.map(<[f64]>::to_vec), ..self }
     }

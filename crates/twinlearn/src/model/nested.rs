@@ -57,7 +57,7 @@ impl Model {
         let ranges = self.ranges.as_ref().and_then(|ranges| {
             let first = |v: &[f32]| v[..n_components].to_vec();
             let Ranges { plain, unit, nested } = ranges;
-            // Of vectors scaled to length 1 the first numbers are others than the first of those.
+            // A prefix that is scaled to length 1 differs from the prefix of a scaled vector.
             let unit = match place {
                 Some(place) => nested.get(place)?.clone(),
                 None => ScalarQuantiser { low: first(&unit.low), high: first(&unit.high) },

@@ -17,14 +17,14 @@ pub struct TrainingRecord {
     pub batch_size: usize,
     /// Optimiser steps.
     pub steps: usize,
-    /// The step whose weights the model has, 0 for the start; none in models of before.
+    /// The step whose weights the model has, 0 for the start; none in models of older versions.
     #[serde(default)]
     pub best_step: Option<usize>,
     /// The mean loss of the last epoch.
     pub final_loss: f64,
     /// Recall on the held-out rows.
     pub validation: Option<ValidationReport>,
-    /// Which rows were held out; none in models of before.
+    /// Which rows were held out; none in models of older versions.
     #[serde(default)]
     pub held_out: Option<HeldOut>,
     /// The queries that the fit was for, if any.
@@ -57,13 +57,13 @@ pub struct ValidationReport {
     pub n_rows: usize,
     /// k: 10, or fewer where there are fewer training rows.
     pub k: usize,
-    /// Of the encoder.
+    /// recall@k of the encoder.
     pub recall: f64,
-    /// Of the encoder before training.
+    /// recall@k of the encoder before training.
     #[serde(default)]
     pub start_recall: Option<f64>,
-    /// Of the best closed form at the same dimension (PCA and its kin), chosen by other held-out
-    /// rows; where there is one (d ≤ D and rows that differ).
+    /// recall@k of the best closed form at the same dimension (PCA and its kin), chosen by other
+    /// held-out rows; none where there is no such form (d > D, or all rows equal).
     pub pca_recall: Option<f64>,
     /// Which form that is.
     #[serde(default)]
@@ -89,11 +89,11 @@ impl ValidationReport {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NestedReport {
-    /// How many numbers.
+    /// How many components are kept.
     pub n_components: usize,
-    /// Of the encoder.
+    /// recall@k of the encoder.
     pub recall: f64,
-    /// Of the best closed form at that dimension, where there is one, and which it is.
+    /// recall@k of the best closed form at that dimension, where there is one.
     pub pca_recall: Option<f64>,
     /// Which form that is.
     pub closed_form: Option<String>,
@@ -102,7 +102,7 @@ pub struct NestedReport {
 }
 
 impl ValidationReport {
-    /// What was told of the first `n_components` numbers, if anything was.
+    /// The report for the first `n_components` components, if there is one.
     pub(crate) fn of_prefix(self, n_components: usize) -> Option<Self> {
         let (n_rows, k) = (self.n_rows, self.k);
         let mut nested = self.nested;
@@ -138,9 +138,9 @@ pub struct QueryReport {
     pub n_queries: usize,
     /// k: 10, or fewer where there are fewer training rows.
     pub k: usize,
-    /// Of the encoder.
+    /// recall@k of the encoder.
     pub recall: f64,
-    /// Of the best closed form at the same dimension, where there is one.
+    /// recall@k of the best closed form at the same dimension, where there is one.
     pub pca_recall: Option<f64>,
     /// The encoder's recall less that of the closed form, query by query.
     pub gain: Option<Estimate>,

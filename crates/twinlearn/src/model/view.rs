@@ -55,7 +55,7 @@ impl Model {
 }
 
 impl<'a> ReducedView<'a> {
-    /// Of vectors that have the map's dimension.
+    /// A view through a linear map; `x` must have its dimension.
     pub(crate) fn of_map(map: &LinearMap, x: impl Vectors + 'a) -> Self {
         Self { network: Cow::Owned(map.network()), x: Box::new(x), origin: None, l2_norm: false }
     }

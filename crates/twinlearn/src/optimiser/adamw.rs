@@ -46,7 +46,7 @@ impl AdamW {
         let rate = learning_rate as f32;
         let (b1, b2) = (BETA1 as f32, BETA2 as f32);
         let [m, v] = &mut self.moments[index];
-        // Of a row that shares one, the first v is in use.
+        // A row that shares one v uses the first.
         let shared = row.filter(|_| self.by_row);
         let chunk = shared.unwrap_or(CHUNK);
         let moments = m.chunks_mut(chunk).zip(v.chunks_mut(chunk));

@@ -1,4 +1,4 @@
-//! What a run is told: an unchecked builder becomes validated parameters.
+//! The parameters of a run: an unchecked builder becomes validated parameters.
 
 mod builder;
 mod options;
@@ -16,7 +16,7 @@ pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
 /// Rows that loss KL is fitted on, at most: 200,000 anchors and what is held out.
 pub(crate) const MOST_ROWS: usize = 202_000;
-/// Of fewer rows none is held out by default.
+/// Below so many rows none is held out by default.
 const FEW_ROWS: usize = 100;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
@@ -113,7 +113,7 @@ pub struct Hyperparameters {
 #[serde(transparent)]
 pub struct Params {
     all: Hyperparameters,
-    /// Whether the batch is a default, of which nobody need be told that it was lowered.
+    /// Whether the batch size is the default, which is lowered without a warning.
     #[serde(skip)]
     pub(crate) batch_by_default: bool,
     /// The same of the number of neighbours.
@@ -210,7 +210,7 @@ impl Params {
     pub(crate) fn n_held_out_queries(&self, n_queries: usize) -> usize {
         match self.validation_fraction {
             Some(share) => (n_queries as f64 * share) as usize,
-            // Of fewer there would be none to choose by and another to judge by.
+            // Fewer cannot be split into queries to choose by and queries to judge by.
             None if n_queries < 20 => 0,
             None => (n_queries / 10).min(2000),
         }

@@ -86,7 +86,7 @@ pub(super) struct Identity {
 #[derive(Serialize, Deserialize)]
 struct Metadata {
     schema_version: u32,
-    /// Of the file.
+    /// CRC-32 of the file.
     checksum: String,
     producer: String,
     state: State,
@@ -118,7 +118,7 @@ struct BestRecord {
 pub(super) struct Keeper<'a> {
     options: &'a Checkpoints,
     pub(super) identity: Identity,
-    /// What `latest` held when the run was taken up, and its bytes with the arrays.
+    /// What `latest` held when the run was resumed, and its bytes with the arrays.
     latest: Option<(State, Vec<u8>)>,
     /// Held while the run goes on.
     _lock: Option<File>,
@@ -232,13 +232,13 @@ impl<'a> Keeper<'a> {
         Some([then?, now?]).filter(|[then, now]| now > then)
     }
 
-    /// Whether the run that is taken up is to have more epochs than it had.
+    /// Whether the resumed run is to have more epochs than it had.
     pub(super) fn is_lengthened(&self) -> bool {
         let kept = self.latest.as_ref().map(|(state, _)| &state.identity);
         kept.is_some_and(|kept| self.lengthened(kept).is_some())
     }
 
-    /// The graph of the run that is taken up, if it is there.
+    /// The graph of the resumed run, if it is there.
     pub(super) fn graph(&self) -> Result<Option<KnnGraph>> {
         let path = self.path("knn.npy");
         let begun = match &self.latest {
@@ -329,7 +329,7 @@ impl<'a> Keeper<'a> {
         model.save(self.path(name))
     }
 
-    /// Where the run that is taken up was.
+    /// Where the resumed run had stopped.
     pub(super) fn progress(&self) -> Result<Option<Progress>> {
         self.read(|state, _| Ok(state.progress.clone()))
     }

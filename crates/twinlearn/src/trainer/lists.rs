@@ -1,6 +1,6 @@
 //! Batches of anchors with rows of their lists of neighbours, for the neighbourhood-KL loss.
 //!
-//! Of each anchor's list some of the nearest rows and some of the others are drawn; every anchor
+//! Some of the nearest rows of each anchor's list and some of the others are drawn; every anchor
 //! looks at all rows of the batch. The weight of a row says how many of the whole set it stands for:
 //! (rows of its part of the list) / (drawn from it) for those drawn for the anchor itself, 0 for the
 //! anchor and for other rows of its list that happen to be there, and for the rest (rows outside the
@@ -81,7 +81,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Of anchors, so many queries, and what was drawn for all of them.
+    /// The places of `anchors`, then of `n_queries` queries, then of what was drawn for all of them.
     pub(super) fn new(anchors: &[u32], n_queries: usize, drawn: &[u32]) -> Self {
         let first = (anchors.len() + n_queries) as u32;
         let mut sorted: Vec<_> =

@@ -21,7 +21,7 @@ pub(super) struct Mean {
 }
 
 impl Mean {
-    /// Of the steps after the first `from`.
+    /// The mean over the steps after the first `from`.
     pub(super) fn new(learner: &Learner, from: usize) -> Self {
         let encoder = learner.encoder();
         Self { from, encoder: encoder.as_linear().map(|_| encoder.clone()) }

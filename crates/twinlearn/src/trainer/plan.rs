@@ -58,9 +58,9 @@ pub(crate) struct FitPlan {
     steps: usize,
     batch: usize,
     n_held_out: usize,
-    /// Of the graph, the pairs and the axes, which stay.
+    /// Bytes of the graph, the pairs and the axes, which stay.
     held: usize,
-    /// Of working memory in all, beside the vectors and the search for neighbours, at least.
+    /// Bytes of working memory in all, without the vectors and the search for neighbours, at least.
     bytes: usize,
     /// A copy of the rows, in the coordinates of training or as they were sampled.
     copy: usize,
@@ -131,7 +131,7 @@ impl FitPlan {
             * (cost::product((watch * dim) as f64) + cost::search(n_held_out / 2, n_fitted, d));
         let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
             + cost::reading((4 * n * dim) as f64);
-        // What training on queries was worth is told by a second training without them.
+        // A second training without queries measures what training on them is worth.
         let times = 1.0
             + f64::from(u8::from(n_asking > 0))
             // Nested sizes are trained after the whole.

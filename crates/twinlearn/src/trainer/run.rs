@@ -93,7 +93,7 @@ pub(super) struct Length {
 }
 
 impl Length {
-    /// Of a run with `per_epoch` steps in an epoch.
+    /// The length of a run with `per_epoch` steps in an epoch.
     pub(super) fn new(params: &Params, per_epoch: usize) -> Self {
         let per_epoch = per_epoch.max(1);
         let epochs = params.epochs.unwrap_or_else(|| MIN_STEPS.div_ceil(per_epoch).max(MIN_EPOCHS));
@@ -401,8 +401,8 @@ impl Epochs<'_> {
             is_best,
         };
         run.ctx.emit(&Event::Epoch(&report));
-        let told = run.callbacks.map(|callbacks| callbacks.epoch(&report));
-        let stops = told.is_some_and(|flow| flow.is_break()) || broken_off;
+        let answer = run.callbacks.map(|callbacks| callbacks.epoch(&report));
+        let stops = answer.is_some_and(|flow| flow.is_break()) || broken_off;
         let waits = PATIENCE * self.length.looks;
         let gives_up = best.is_some() && epoch >= progress.peak_epoch + waits;
         progress.epoch = epoch;

@@ -228,7 +228,7 @@ impl Stages<'_> {
         Ok(Fit { model, graph, report, held_out, judged })
     }
 
-    /// The graph: the one given, that of a run that is taken up, or found.
+    /// The graph: the one given, that of a resumed run, or found.
     fn graph(
         &self,
         keeper: &mut Option<Keeper<'_>>,
@@ -310,7 +310,7 @@ impl Stages<'_> {
         let forms = |to_unit| self.forms_of(split, pairs, queries, to_unit);
         let forms = Arc::new(of_units(self.to_unit(), forms)?.0);
         if let Some(shared) = shared {
-            // Of fits at the same time the first one's stay; all are alike.
+            // Where fits run at the same time the first result stays; all are alike.
             let _ = shared.found.set(forms.clone());
         }
         Ok(forms)

@@ -36,7 +36,7 @@ impl Split {
         Self::drawn(seed, 0, count, n_rows)
     }
 
-    /// Of the queries that a fit is for.
+    /// Splits the queries of a fit.
     pub(super) fn of_queries(seed: u64, count: usize, n_queries: usize) -> Self {
         Self::drawn(seed, 1, count, n_queries)
     }
@@ -96,7 +96,7 @@ pub(super) enum Asking {
 /// Queries of one kind.
 struct Group<'a> {
     asking: Asking,
-    /// Of what is chosen by.
+    /// The weight of this group in the score by which moments are chosen.
     share: f64,
     queries: Subset<'a>,
     /// Where the queries are rows of the base, their places in it.
@@ -129,7 +129,7 @@ pub(super) type Scores = Vec<(Asking, Vec<f64>)>;
 pub(super) type Reduce<'a> = dyn Fn(&Context, &dyn Vectors) -> Result<Matrix> + 'a;
 
 impl<'a> Watch<'a> {
-    /// Of nobody's neighbours yet. `base` are the rows among which they are looked for.
+    /// Watches no queries yet. `base` are the rows among which their neighbours are searched.
     pub(super) fn new(base: Subset<'a>, params: &Params) -> Self {
         let (metric, whiten) = (params.metric, params.whiten);
         let k = RECALL_K.min(base.n_rows());

@@ -45,7 +45,7 @@ impl ChunkReader for Source {
     }
 }
 
-/// Of a footer: its length as four bytes, and the mark.
+/// Bytes of the end of a footer: its length as four bytes, and the mark.
 const TAIL: usize = 8;
 /// Bytes that a page's header is looked for in, at first and at most: statistics may make it long.
 const HEADER: Range<u64> = 1 << 12..1 << 24;
