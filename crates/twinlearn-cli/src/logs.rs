@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use tfrecord::protobuf::SessionLog;
-use tfrecord::protobuf::event::What;
-use tfrecord::protobuf::session_log::SessionStatus;
-use tfrecord::{EventMeta, EventWriter, EventWriterConfig};
 use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
 
 use crate::args::is_stdout;
+use crate::events::EventFile;
 use crate::ui::{lock, tell};
 
 /// The logs that are wanted.
@@ -147,32 +144,19 @@ impl Log for JsonLines {
     fn epoch(&self, _: &EpochReport) {}
 }
 
-struct Events(Growing<EventWriter<BufWriter<File>>>);
+struct Events(Growing<EventFile>);
 
 impl Events {
     fn scalars(&self, step: usize, values: &[(&str, f64)]) {
+        let step = step as i64;
         let open = |folder: &Path| {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             // TensorBoard knows its files by this name.
             let (now, id) = (now.as_secs(), std::process::id());
             let name = format!("events.out.tfevents.{now:010}.twinlearn.{id}");
-            let mut events = EventWriter::create(folder.join(name), EventWriterConfig::default())?;
-            if self.0.resume {
-                // TensorBoard then drops what older files have of this step and later ones.
-                let start =
-                    SessionLog { status: SessionStatus::Start.into(), ..SessionLog::default() };
-                let mut event = EventMeta::with_step(step as i64).build_empty();
-                event.what = Some(What::SessionLog(start));
-                events.write_event(event)?;
-            }
-            Ok(events)
+            EventFile::create(&folder.join(name), self.0.resume.then_some(step))
         };
-        let write = |events: &mut EventWriter<_>| {
-            values
-                .iter()
-                .try_for_each(|&(tag, value)| events.write_scalar(tag, step as i64, value as f32))
-        };
-        self.0.write(open, write);
+        self.0.write(open, |events| events.scalars(step, values));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod events;
 mod heap;
 mod logs;
 mod ui;
