@@ -326,7 +326,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"learning_rate": "fast"}, "learning_rate: expected a number, got 'fast'"),
     ({"gaussian": "yes"}, "gaussian: expected True or False, got 'yes'"),
     ({"n_neighbors": 500}, "n_neighbors: expected "),
+    ({"n_components": True}, "n_components: expected a whole number from 0, got True"),
+    ({"tau": True}, "tau: expected a number, got True"),
     ({"random_state": -1}, "random_state: expected a whole number from 0, got -1"),
+    ({"random_state": 2**64}, r"random_state: expected a whole number below 2\^64, got 1844674"),
     ({"n_jobs": 0}, "threads: expected a number from 1 to 1024, got 0"),
     ({"knn_graph": [[0.5]]}, "knn_graph: expected a 2-D array of whole numbers, got float64"),
     ({"knn_graph": np.zeros((3, 5), int)}, "knn_graph: expected 500 rows"),
@@ -341,6 +344,12 @@ def test_wrong_parameters_are_named(wrong: dict[str, Any], message: str, x: Any)
     with pytest.raises(TwinlearnError, match=message) as caught:
         TLDR(**wrong).fit(x)
     assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_parameter_is_refused_by_the_class_that_was_called() -> None:
+    message = r"TLDR\.__init__\(\) got an unexpected keyword argument 'n_component'"
+    with pytest.raises(TypeError, match=message):
+        TLDR(n_component=3)  # type: ignore[call-arg]
 
 
 def test_a_batch_above_the_rows_is_told(x: Any) -> None:

@@ -154,6 +154,9 @@ class Parameters(BaseEstimator):
         self.callbacks = callbacks
         self.inputdim = inputdim
 
+    # Python names it in its errors; what users construct is a TLDR.
+    __init__.__qualname__ = "TLDR.__init__"
+
     def _n_components(self, own: dict[str, Any], n_features: int) -> int | None:
         """d, where a start from axes of X cannot have more than X has."""
         params = self._resolved(own)
@@ -171,7 +174,11 @@ class Parameters(BaseEstimator):
         if self.random_state is None:
             return 0
         if isinstance(self.random_state, (int, np.integer)):
-            return whole("random_state", self.random_state)
+            seed = whole("random_state", self.random_state)
+            if seed >= 2**64:
+                expected = "random_state: expected a whole number below 2^64"
+                raise TwinlearnError(f"{expected}, got {seed}")
+            return seed
         if isinstance(self.random_state, np.random.Generator):
             return int(self.random_state.integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31))

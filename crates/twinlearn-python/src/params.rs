@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBool, PyDict};
 use twinlearn::{Model, NetworkSpec, Params, ParamsBuilder};
 
 use crate::error::{TwinlearnError, raised};
@@ -25,8 +25,16 @@ fn set(b: ParamsBuilder, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Param
         let got = value.repr().map_or_else(|_| "something else".to_owned(), |r| r.to_string());
         TwinlearnError::new_err(format!("{name}: expected {what}, got {got}"))
     };
-    let whole = || value.extract::<usize>().map_err(|_| expected("a whole number from 0"));
-    let real = || value.extract::<f64>().map_err(|_| expected("a number"));
+    // Python takes True for 1.
+    let is_truth = value.is_instance_of::<PyBool>();
+    let whole = || match value.extract::<usize>() {
+        Ok(whole) if !is_truth => Ok(whole),
+        _ => Err(expected("a whole number from 0")),
+    };
+    let real = || match value.extract::<f64>() {
+        Ok(real) if !is_truth => Ok(real),
+        _ => Err(expected("a number")),
+    };
     let truth = || value.extract::<bool>().map_err(|_| expected("True or False"));
     let spec = || NetworkSpec::parse_named(name, value.str()?.to_str()?).map_err(raised);
     Ok(match name {
