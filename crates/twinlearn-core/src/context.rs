@@ -180,9 +180,9 @@ impl Context {
     /// [`Cancelled`](Error::Cancelled), or when the system refuses to start a thread.
     ///
     /// ```no_run
-    /// use twinlearn_core::{Context, VectorSource};
-    /// let x = Context::new()?.abandonable(|| VectorSource::open("shards/*.parquet"))??;
-    /// # let _ = x;
+    /// use twinlearn_core::Context;
+    /// let bytes = Context::new()?.abandonable(|| std::fs::read("X.npy"))?;
+    /// # let _ = bytes;
     /// # Ok::<(), twinlearn_core::Error>(())
     /// ```
     pub fn abandonable<R: Send + 'static>(

@@ -15,3 +15,4 @@ pub mod random;
 
 pub use context::{CancelToken, Context};
 pub use error::{Error, Result};
+pub use linalg::Matrix;

@@ -72,7 +72,7 @@ pub fn shuffled(n: usize, rng: &mut impl Rng) -> Vec<u32> {
 /// drawn by.
 ///
 /// ```
-/// let rows = twinlearn_core::sample_rows(0, 100, 3);
+/// let rows = twinlearn_core::random::sample_rows(0, 100, 3);
 /// assert!(rows.len() == 3 && rows.is_sorted() && rows[2] < 100);
 /// ```
 #[must_use]
