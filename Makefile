@@ -11,11 +11,16 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart check test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
 	$(BINARY) demo --data data
+
+check: ## What a change should pass before it is tested whole
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --locked --quiet --lib -p twinlearn-core -p twinlearn-vectors -p twinlearn-knn -p twinlearn
 
 test: test-rust test-python ## Every test
 
@@ -65,9 +70,10 @@ fuzz: ## Every fuzz target for SECONDS; needs cargo-fuzz and a nightly compiler
 	done
 
 # Kernels choose their instructions by the processor, so everything that they can do here is run.
-sanitize: ## AddressSanitizer over the `unsafe` kernels and what is built on them; nightly compiler
-	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -p twinlearn --no-default-features --lib \
-	  --target x86_64-unknown-linux-gnu --target-dir target/sanitize -- linalg knn nn::
+sanitize: ## AddressSanitizer over the `unsafe` kernel and what is built on it; nightly compiler
+	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -p twinlearn-core -p twinlearn-knn -p twinlearn \
+	  --no-default-features --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize -- \
+	  linalg kernels frame exact descent pq nn::
 
 format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(CARGO) fmt --all

@@ -24,8 +24,10 @@ pub use exact::check_search_memory;
 pub use graph::KnnGraph;
 pub use metric::Metric;
 pub use recall::{recall_at_k, recall_scores};
-pub use search::{KnnApproximation, KnnMethod, KnnParams, knn_graph, knn_search};
-pub use search::{check_method, check_n_neighbors, graph_of_checked, origin_of, search_of_checked};
+pub use search::{
+    KnnApproximation, KnnMethod, KnnParams, check_method, check_n_neighbors, graph_of_checked,
+    knn_graph, knn_search, origin_of, search_of_checked,
+};
 pub use twinlearn_core::linalg::Matrix;
 pub use twinlearn_core::{CancelToken, Context, Error, Result};
 pub use twinlearn_vectors::{DenseVectors, FileVectors, Vectors};

@@ -1,7 +1,7 @@
 //! Matrices, products, column reductions, eigenvectors: everything above works through these.
 //!
-//! The foundation tier: it knows nothing of vectors' origin, graphs or networks. `kernels` is the
-//! crate's only home of `unsafe`.
+//! It knows nothing of where vectors come from, of graphs or networks. `kernels/gemm` is the only home of
+//! `unsafe` in the libraries.
 
 mod cholesky;
 mod columns;
@@ -19,8 +19,7 @@ pub use columns::column_sums;
 pub use eigen::{eigen_bytes, symmetric_eigen};
 pub use kernels::{arch, dot_f64, squared_distance_f64, vectorised};
 pub use leading::{Effort, eigen_basis, is_partial, leading_bytes, leading_eigen, leading_work};
-pub use matrix::Matrix;
-pub use matrix::{MatMut, MatRef};
+pub use matrix::{MatMut, MatRef, Matrix};
 pub use product::{gram, matmul, matmul_here};
 pub use real::Real;
 pub use sums::{LANES, add_product, dot, dot_here, scale_to_unit};

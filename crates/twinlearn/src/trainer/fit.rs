@@ -15,8 +15,7 @@ use super::plan::{FitPlan, FitSizes, spans};
 use super::rows::sample_of;
 use super::stages::Stages;
 use super::{FitData, Trainer, queries};
-use crate::model::ValidationReport;
-use crate::model::{Model, TrainingRecord};
+use crate::model::{Model, TrainingRecord, ValidationReport};
 use crate::params::{Hyperparameters, Params};
 use crate::span::Span;
 
