@@ -13,6 +13,8 @@ pub(crate) const MAPPED: usize = 1 << 28;
 /// map 2 MiB, because the system maps all of a large page of its cache at once.
 const READS: usize = 16;
 const READ: usize = 1 << 20;
+/// Pages by which those of other files may grow while ours are read.
+const GROWTH: usize = 1 << 14;
 
 /// Rows of a mapped file. Pages that were read count as resident memory; they are let go of again and
 /// again, and stay in the system's cache.
@@ -23,12 +25,15 @@ pub(crate) struct Mapped<'a, T> {
     reads: AtomicUsize,
     /// Pages of files in this process that are not ours.
     others: AtomicUsize,
+    /// The most that they are taken for.
+    most_others: usize,
 }
 
 impl<'a, T: Element> Mapped<'a, T> {
     pub(crate) fn new(rows: DenseVectors<'a, T>, release: Py<PyAny>) -> Self {
-        let others = AtomicUsize::new(resident_pages().unwrap_or(0));
-        Self { rows, release, reads: AtomicUsize::new(0), others }
+        let others = resident_pages().unwrap_or(0);
+        let most_others = others + GROWTH;
+        Self { rows, release, reads: AtomicUsize::new(0), others: others.into(), most_others }
     }
 
     /// Counts a read of so many numbers, and looks at what is resident once in a while.
@@ -52,8 +57,10 @@ impl<'a, T: Element> Mapped<'a, T> {
                 error.write_unraisable(py, None);
             }
         });
+        // Other threads may have read on since, for long where this one had to wait: what they read
+        // is ours.
         if let Some(pages) = resident_pages() {
-            self.others.store(pages, Ordering::Relaxed);
+            self.others.store(pages.min(self.most_others), Ordering::Relaxed);
         }
     }
 }
