@@ -110,8 +110,8 @@ fn a_map_a_model_and_their_rows_are_judged_alike() {
         assert_eq!(again, *model);
         assert_eq!(other.recall_behind_first.unwrap().high, 0.0);
     }
-    // Full vectors lose nothing, and what is paired with the same queries is told apart better than
-    // by two intervals.
+    // Full vectors lose nothing, and methods paired by the same queries are distinguished better than by
+    // two intervals.
     let full = named("full vectors");
     assert_eq!((full.recall.value, full.trustworthiness.value), (1.0, 1.0));
     let behind = pca.recall_behind_first.unwrap();

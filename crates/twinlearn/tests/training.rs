@@ -341,7 +341,7 @@ impl Observer for Warnings {
 }
 
 /// With lists of all other rows their means share nothing with any row. Of fewer neighbours more is
-/// shared, and columns that are not are told.
+/// shared, and a warning counts the columns that are not.
 #[test]
 fn a_spectral_start_of_few_rows_tells_its_dead_columns() {
     for n in [30, 40, 66, 200] {

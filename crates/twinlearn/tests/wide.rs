@@ -64,7 +64,7 @@ fn every_way_of_training_gives_a_model_of_x() {
         let ctx = context(2);
         let z = one.model.transform(&ctx, &new, false).unwrap();
         assert!(z.as_slice().iter().all(|v| v.is_finite()), "{name}");
-        // What was told of held-out rows is what the model does with them.
+        // The reported recall of held-out rows is what the model keeps of them.
         if let Some(told) = &one.report.validation {
             let found = held_out_recall(&ctx, x, &one);
             assert!((told.recall - found).abs() < 0.02, "{name}: {} told, {found}", told.recall);

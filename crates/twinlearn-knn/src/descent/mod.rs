@@ -6,7 +6,7 @@
 //! 2. `forest`: some random trees put near rows into one leaf; every pair within a leaf is scored.
 //! 3. `join`: neighbours of neighbours are scored, until hardly any is new.
 //! 4. `decide`: the best-scored are put in order by their exact distances, and the nearest stay.
-//! 5. `probes`: the recall of some rows, whose nearest are known, is told.
+//! 5. `probes`: the recall of some rows, whose nearest are known, is reported.
 //!
 //! Each round reads what the round before it left and each row keeps the best of all it was
 //! shown, so that the result depends on the seed alone.

@@ -34,13 +34,13 @@ impl ScalarQuantiser {
         Self { low, high }
     }
 
-    /// The smallest value of each dimension that is told apart, d numbers.
+    /// The value of each dimension that the lowest code stands for, d numbers.
     #[must_use]
     pub fn low(&self) -> &[f32] {
         &self.low
     }
 
-    /// The largest value of each dimension that is told apart, d numbers.
+    /// The value of each dimension that the highest code stands for, d numbers.
     #[must_use]
     pub fn high(&self) -> &[f32] {
         &self.high

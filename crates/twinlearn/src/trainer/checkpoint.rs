@@ -1,4 +1,4 @@
-//! What a run keeps in its folder, to go on from after it was broken off.
+//! What a run keeps in its folder, from which it is resumed after an interruption.
 //!
 //! `latest.safetensors` holds everything that later steps depend on, as it was at the end of an
 //! epoch: networks, optimiser, the best moment so far. Random numbers need no state: each epoch

@@ -4,7 +4,7 @@
 //! taken off first), Q orthonormal axes, of which the leading ones are eigenvectors of S, and Λ the mean
 //! squares of x along them, y = s Λ^(−1/4) Qᵀ x, where s makes the mean square length of y 1. Adam moves every weight by about the learning rate: along axes of rows that vary by
 //! orders of magnitude that is too far for some and too short for others. Similarities of x can
-//! still be told: x · x' = yᵀ (Λ^(1/2)/s²) y'.
+//! still be computed: x · x' = yᵀ (Λ^(1/2)/s²) y'.
 //!
 //! Axes along which rows vary by no more than rounding are left out: nothing can be learned there, and
 //! what is learned from noise would be amplified in rows that do vary.

@@ -101,7 +101,7 @@ impl Stages<'_> {
             keeper: reporting.keeper,
             finish: &finish,
         };
-        // A closed form that keeps all that is watched leaves nothing to be learned that could be told.
+        // Training cannot be seen to better a closed form that keeps all watched neighbours.
         let is_perfect = params.is_listed()
             && params.init == Init::Best
             && linear

@@ -162,7 +162,7 @@ impl Trainer {
         self
     }
 
-    /// Keeps the run in a folder, to go on with it when it was broken off: it ends with the bits
+    /// Keeps the run in a folder, from which it is resumed after an interruption: it ends with the bits
     /// that it would have had.
     #[must_use]
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {

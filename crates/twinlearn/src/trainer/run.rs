@@ -359,7 +359,7 @@ impl Epochs<'_> {
         Ok(flow)
     }
 
-    /// What follows an epoch (counted from 1), which a callback may have broken off. Returns whether
+    /// What follows an epoch (counted from 1), which a callback may have cut short. Returns whether
     /// the run ends.
     #[expect(clippy::too_many_arguments, reason = "the state of a run")]
     fn epoch(
