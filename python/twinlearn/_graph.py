@@ -77,8 +77,8 @@ class WithGraph(Parameters):
     def get_knn(self) -> NDArray[np.int64] | None:
         """The graph of the last `fit`, `compute_knn` or `load_knn`: int64, n_samples × k.
 
-        None after a fit of a sample of the rows (more than 202,000 with loss KL) or one that needed
-        no neighbours.
+        None after a fit that found the neighbours of some rows alone (more than 202,000 rows with
+        loss KL) or of none.
         """
         return getattr(self, "_knn", None)
 
@@ -91,7 +91,7 @@ class WithGraph(Parameters):
         if graph is None:
             raise TwinlearnError(
                 "knn_graph: expected one of all rows, which compute_knn makes, got none (a fit of "
-                "a sample of many rows, or one that needs no neighbours, keeps none)"
+                "more than 202,000 rows, or one that needs no neighbours, keeps none)"
             )
         content = io.BytesIO()
         np.save(content, graph)

@@ -17,12 +17,14 @@ pub struct KnnGraph {
     k: usize,
     /// For lists of any lengths where each begins, and the end of the last.
     starts: Option<Vec<usize>>,
+    /// Whether lists are of any lengths and orders.
+    is_ragged: bool,
     ids: Vec<u32>,
 }
 
 impl KnnGraph {
     pub(super) fn new(n_rows: usize, ids: Vec<u32>) -> Self {
-        Self { n_rows, k: ids.len() / n_rows.max(1), starts: None, ids }
+        Self { n_rows, k: ids.len() / n_rows.max(1), starts: None, is_ragged: false, ids }
     }
 
     /// A graph computed elsewhere: `indices` holds `n_rows` rows, best first. A row's own index
@@ -68,7 +70,43 @@ impl KnnGraph {
             return Err(Error::invalid("knn_graph", "a list with an index", "empty lists alone"));
         }
         let k = starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
-        Ok(Self { n_rows, k, starts: Some(starts), ids })
+        Ok(Self { n_rows, k, starts: Some(starts), is_ragged: true, ids })
+    }
+
+    /// The lists of some rows alone, in `ids` one after the other, of one length and each best first;
+    /// those of other rows are empty. `anchors` rise.
+    ///
+    /// # Errors
+    /// When `ids` is not one list for each anchor, or an anchor or index is not below `n_rows`.
+    ///
+    /// ```
+    /// let graph = twinlearn_knn::KnnGraph::of_anchors(5, &[1, 4], vec![0, 2, 3, 1])?;
+    /// assert_eq!([graph.neighbors(1), graph.neighbors(2)], [&[0, 2][..], &[]]);
+    /// # Ok::<(), twinlearn_knn::Error>(())
+    /// ```
+    pub fn of_anchors(n_rows: usize, anchors: &[u32], ids: Vec<u32>) -> Result<Self> {
+        let expected = format_args!("a list for each of {} rows", anchors.len()).to_string();
+        if ids.is_empty() || !ids.len().is_multiple_of(anchors.len()) {
+            return Err(Error::invalid("knn_graph", expected, format_args!("{} ids", ids.len())));
+        }
+        if let Some(id) = anchors.iter().chain(&ids).find(|&&id| id as usize >= n_rows) {
+            return Err(Error::invalid(
+                "knn_graph",
+                format_args!("indices from 0 to {}", n_rows - 1),
+                id,
+            ));
+        }
+        let k = ids.len() / anchors.len();
+        let mut lengths = vec![0; n_rows];
+        anchors.iter().for_each(|&anchor| lengths[anchor as usize] = k);
+        let mut starts = Vec::with_capacity(n_rows + 1);
+        starts.push(0);
+        let mut end = 0;
+        starts.extend(lengths.into_iter().map(|length| {
+            end += length;
+            end
+        }));
+        Ok(Self { n_rows, k, starts: Some(starts), is_ragged: false, ids })
     }
 
     /// The number of rows, N.
@@ -86,7 +124,7 @@ impl KnnGraph {
     /// Whether this was made [`from_lists`](Self::from_lists), whose lengths may differ.
     #[must_use]
     pub fn is_ragged(&self) -> bool {
-        self.starts.is_some()
+        self.is_ragged
     }
 
     /// The neighbours of row `i`, best first.

@@ -35,13 +35,15 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let x = open(&ctx, &args.x)?;
     let graph = args.knn.as_deref().map(|path| read_graph(&ctx, path, x.n_rows())).transpose()?;
     let queries = args.queries.as_ref().map(|path| open(&ctx, path)).transpose()?;
-    let n_fitted = params.n_fitted(x.n_rows());
-    if let (None, true, Some(path)) = (&graph, n_fitted < x.n_rows(), &args.save_knn) {
+    // --fit-rows are fewer.
+    let n_rows = args.fit_rows.map_or(x.n_rows(), |rows| rows.min(x.n_rows()));
+    let has_graph = graph.is_some() || params.needs_whole_graph(n_rows);
+    if let (false, Some(path)) = (has_graph, &args.save_knn) {
         return Err(Error::Invalid {
             name: "save_knn".to_owned(),
             expected: format!(
-                "no graph to save where {n_fitted} of {} rows are fitted",
-                x.n_rows()
+                "no graph to save where the neighbours of {} of {n_rows} rows are found",
+                params.n_anchors(n_rows, x.dim())
             ),
             actual: path.display().to_string(),
         });
@@ -231,9 +233,12 @@ fn read_graph(ctx: &Context, path: &std::path::Path, n_rows: usize) -> Result<Kn
 fn summary(fit: &Fit) -> String {
     let report = &fit.report;
     let FitReport { n_rows, n_features, n_components, training, .. } = report;
+    let trained = match training.n_anchors + fit.held_out.len() < *n_rows && fit.graph.is_none() {
+        true => format!("the neighbours of {} trained on", training.n_anchors),
+        false => format!("{} trained on", training.n_anchors),
+    };
     let mut text = format!(
-        "  rows        {n_rows} ({} trained on)\n  dimensions  {n_features} → {n_components}\n",
-        training.n_anchors
+        "  rows        {n_rows} ({trained})\n  dimensions  {n_features} → {n_components}\n"
     );
     for stage in &report.stages {
         let _ = writeln!(text, "  {:<11} {}", stage.stage.name(), seconds(stage.elapsed));

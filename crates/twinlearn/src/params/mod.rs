@@ -14,8 +14,17 @@ use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use builder::ParamsBuilder;
 pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
-/// Rows that loss KL is fitted on, at most: 200,000 anchors and what is held out.
-pub(crate) const MOST_ROWS: usize = 202_000;
+/// Rows whose lists of neighbours loss KL learns from, at most.
+pub(crate) const MOST_ANCHORS: usize = 202_000;
+/// Where there are more rows, fewer of them are anchors, so that there are no more than so many pairs of
+/// an anchor and a row, up to so many dimensions; but so many anchors at least.
+const MOST_PAIRS: f64 = 3e10;
+const MOST_DIM: usize = 768;
+const LEAST_ANCHORS: usize = 20_000;
+/// The steps of a fit with so few anchors, at least.
+const STEPS_OF_MANY: usize = 2500;
+/// The steps of any other.
+const MIN_STEPS: usize = 1000;
 /// Below so many rows none is held out by default.
 const FEW_ROWS: usize = 100;
 /// The default size of the noise of gaussian pairs.
@@ -179,12 +188,36 @@ impl Params {
         changed
     }
 
-    /// How many of `n_rows` rows a fit is made on, where no graph of them is given, and how many are
-    /// anchors where one is: with loss KL 202,000 at most, a sample drawn by the seed. Lists of
-    /// neighbours and steps are then bounded, however many rows there are.
+    /// How many of `n_rows` rows of `dim` numbers are anchors, whose neighbours among all rows a fit
+    /// learns from: all, but with loss KL and more than 202,000 rows a sample drawn by the seed.
+    ///
+    /// It is 3 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least: up to 1.5
+    /// million rows the search for their neighbours takes no longer than for 202,000 rows. Where a graph of all rows is given, or is made because `knn_method` or `knn_approximation`
+    /// names an approximate search, 202,000 rows of it are anchors.
     #[must_use]
-    pub fn n_fitted(&self, n_rows: usize) -> usize {
-        if self.is_listed() { n_rows.min(MOST_ROWS) } else { n_rows }
+    pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
+        if !self.is_listed() || n_rows <= MOST_ANCHORS {
+            return n_rows;
+        }
+        let share = MOST_DIM as f64 / dim.max(MOST_DIM) as f64;
+        ((MOST_PAIRS * share / n_rows as f64) as usize).max(LEAST_ANCHORS)
+    }
+
+    /// How many rows of a graph of all of them are anchors, at most.
+    pub(crate) fn most_anchors(&self) -> usize {
+        if self.is_listed() { MOST_ANCHORS } else { usize::MAX }
+    }
+
+    /// The least steps of a fit of `n_rows` rows whose length is not given.
+    pub(crate) fn least_steps(&self, n_rows: usize) -> usize {
+        if self.is_listed() && n_rows > MOST_ANCHORS { STEPS_OF_MANY } else { MIN_STEPS }
+    }
+
+    /// Whether the neighbours of all `n_rows` rows are found, and not of a sample of anchors alone.
+    #[must_use]
+    pub fn needs_whole_graph(&self, n_rows: usize) -> bool {
+        let exact = matches!(self.knn_method, KnnMethod::Auto | KnnMethod::Exact);
+        !self.is_listed() || n_rows <= MOST_ANCHORS || !exact || self.knn_approximation.is_some()
     }
 
     /// How many of `n_rows` rows are held out of training.

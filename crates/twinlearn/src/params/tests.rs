@@ -178,3 +178,21 @@ fn held_out_rows_are_a_tenth_up_to_two_thousand() {
     let p = Params::builder().validation_fraction(0.25).build().unwrap();
     assert_eq!(p.n_validation(50), 12);
 }
+
+#[test]
+fn anchors_grow_fewer_as_rows_grow_more() {
+    let params = Params::builder().build().unwrap();
+    let anchors = |n, dim| params.n_anchors(n, dim);
+    assert_eq!([anchors(500, 384), anchors(202_000, 4096)], [500, 202_000]);
+    assert_eq!([anchors(300_000, 384), anchors(1_000_000, 768)], [100_000, 30_000]);
+    assert_eq!([anchors(1_000_000, 1024), anchors(400_000, 1536)], [22_500, 37_500]);
+    assert_eq!([anchors(1_000_000, 4096), anchors(10_000_000, 384)], [20_000; 2]);
+    assert_eq!([params.least_steps(202_000), params.least_steps(300_000)], [1000, 2500]);
+    let whole = |builder: ParamsBuilder| builder.build().unwrap().needs_whole_graph(300_000);
+    let b = Params::builder;
+    assert!(!whole(b()) && !whole(b().knn_method(KnnMethod::Exact)));
+    assert!(whole(b().loss(Loss::BT)) && whole(b().knn_method(KnnMethod::Descent)));
+    assert!(whole(b().knn_approximation(KnnApproximation::Low)));
+    // Other losses learn from all rows.
+    assert_eq!(b().loss(Loss::BT).build().unwrap().n_anchors(300_000, 384), 300_000);
+}

@@ -238,8 +238,8 @@ impl<'a> Keeper<'a> {
         kept.is_some_and(|kept| self.lengthened(kept).is_some())
     }
 
-    /// The graph of the resumed run, if it is there.
-    pub(super) fn graph(&self) -> Result<Option<KnnGraph>> {
+    /// The graph of the resumed run, if it is there; `anchors`, where they alone have lists.
+    pub(super) fn graph(&self, anchors: Option<&[u32]>) -> Result<Option<KnnGraph>> {
         let path = self.path("knn.npy");
         let begun = match &self.latest {
             Some((state, _)) => Some(state.identity.clone()),
@@ -248,7 +248,16 @@ impl<'a> Keeper<'a> {
         };
         let Some(begun) = begun.filter(|_| path.exists()) else { return Ok(None) };
         let (shape, indices) = read_integers(&path)?;
-        let graph = KnnGraph::from_indices(shape.first().copied().unwrap_or_default(), &indices)?;
+        let n_lists = shape.first().copied().unwrap_or_default();
+        let graph = match anchors {
+            None => KnnGraph::from_indices(n_lists, &indices)?,
+            Some(anchors) => {
+                // What is no row is beyond them all.
+                let id = |&index: &i64| u32::try_from(index).unwrap_or(u32::MAX);
+                let ids = indices.iter().map(id).collect();
+                KnnGraph::of_anchors(self.identity.n_rows, anchors, ids)?
+            }
+        };
         // Another run may have written its own and ended before it said so.
         Ok(Some(graph).filter(|graph| begun.graph == Some(checksum(graph))))
     }
@@ -268,7 +277,8 @@ impl<'a> Keeper<'a> {
             self.same(&self.path("latest.safetensors"), &state.identity)?;
         } else if !given {
             let file = OutputFile::create(self.path("knn.npy"))?;
-            write_npy_integers(file, graph.n_rows(), &graph.to_indices())?;
+            // Lists of anchors alone are all of one length too.
+            write_npy_integers(file, graph.ids().len() / graph.k(), &graph.to_indices())?;
             let fail = |e| Error::invalid("checkpoint", "values that can be stored", e);
             let text = serde_json::to_vec_pretty(&self.identity).map_err(fail)?;
             let mut file = OutputFile::create(self.path("run.json"))?;

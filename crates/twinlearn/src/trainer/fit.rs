@@ -7,12 +7,11 @@ use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_knn::{KnnGraph, Metric, origin_of};
-use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors, copied};
+use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors};
 
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
 use super::plan::{FitPlan, FitSizes, spans};
-use super::rows::sample_of;
 use super::stages::Stages;
 use super::{FitData, Trainer, queries};
 use crate::model::{Model, TrainingRecord, ValidationReport};
@@ -52,7 +51,8 @@ pub struct FitReport {
 pub struct Fit {
     /// The model.
     pub model: Model,
-    /// The neighbour graph of all rows; none with gaussian pairs.
+    /// The neighbour graph of all rows; none with gaussian pairs, or where a sample of many rows are
+    /// anchors ([`Params::n_anchors`]).
     pub graph: Option<KnnGraph>,
     /// What the run did.
     pub report: FitReport,
@@ -70,14 +70,9 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         _ => x.n_rows().saturating_sub(1),
     };
     let params = params.fitted_to(longest);
-    let n_rows = match &data.graph {
-        Some(_) => x.n_rows(),
-        None => params.n_fitted(x.n_rows()),
-    };
-    let sampled = n_rows < x.n_rows();
     let held_out = match validation {
         Some(_) => 0,
-        None => params.n_validation(n_rows),
+        None => params.n_validation(x.n_rows()),
     };
     check_sizes(&params, &data, model.as_ref(), validation.as_ref())?;
     let sizes = FitSizes {
@@ -116,18 +111,6 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let origin = origin_of(x, params.metric)?;
     let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
     let seen: &dyn Vectors = centred.as_ref().map_or(x, |centred| centred);
-    let chosen = sampled.then(|| sample_of(params.seed, x.n_rows()));
-    let sample = chosen.as_ref().map(|ids| Subset::new(seen, ids)).transpose()?;
-    let held = match &sample {
-        // Rows at random places are read once, where there is room.
-        Some(sample) if plan.keeps_sample() => Some(copied(ctx, sample)?),
-        _ => None,
-    };
-    let fitted: &dyn Vectors = match (&held, &sample) {
-        (Some(rows), _) => rows,
-        (None, Some(sample)) => sample,
-        (None, None) => seen,
-    };
     let validation = match (validation, &origin) {
         (Some(rows), Some(origin)) => {
             let mut moved = rows.clone();
@@ -142,7 +125,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let some = asking.zip(places.as_ref()).map(|(x, ids)| Subset::new(x, ids)).transpose()?;
     let asking = some.as_ref().map(|queries| queries as &dyn Vectors).or(asking);
     let sets: Vec<&dyn Vectors> =
-        [Some(fitted), validation.as_ref().map(|rows| rows as &dyn Vectors), asking]
+        [Some(seen), validation.as_ref().map(|rows| rows as &dyn Vectors), asking]
             .into_iter()
             .flatten()
             .collect();
@@ -154,25 +137,22 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let spanned: Vec<Matrix> =
         span.iter().flat_map(|span| (0..sets.len()).map(|set| span.rows(set))).collect();
     let mut inside = spanned.iter();
-    let searched = fitted;
     let (fitted, validation, asking) = match inside.next() {
         Some(rows) => {
             let validation = validation.as_ref().and_then(|_| inside.next());
             (rows as &dyn Vectors, validation, asking.and(inside.next()).map(|x| x as &dyn Vectors))
         }
-        None => (fitted, validation.as_ref(), asking),
+        None => (seen, validation.as_ref(), asking),
     };
     let stages = Stages {
         trainer,
         params,
         ctx: for_training,
         for_truth,
-        n_rows: x.n_rows(),
         rows,
-        is_sample: sampled,
         has_seen,
         x: fitted,
-        searched,
+        searched: seen,
         span: span.as_ref(),
         origin: origin.as_deref(),
         validation,
@@ -181,14 +161,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         keeps_moved: plan.keeps_moved(),
         keeps_queries: plan.keeps_queries(),
     };
-    let mut fit = stages.run(keeper, data.graph, held_out, clock)?;
-    if let Some(ids) = &chosen {
-        fit.graph = None;
-        for rows in [&mut fit.held_out, &mut fit.judged] {
-            rows.iter_mut().for_each(|row| *row = ids[*row as usize]);
-        }
-    }
-    Ok(fit)
+    stages.run(keeper, data.graph, held_out, clock)
 }
 
 /// Whether rows are held out that the model to go on from was trained on, which is warned of.

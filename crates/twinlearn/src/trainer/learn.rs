@@ -93,7 +93,7 @@ impl Stages<'_> {
         let run = Run {
             params,
             ctx,
-            n_rows: self.n_rows,
+            n_rows: x.n_rows(),
             pairs,
             setting: &setting,
             watch,

@@ -14,7 +14,7 @@ use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::{ClosedForms, Wanted};
 use crate::nn::NetworkSpec;
-use crate::params::{Loss, Params, Solver};
+use crate::params::{Loss, MOST_ANCHORS, Params, Solver};
 use crate::pca::pca_bytes;
 use crate::span::Span;
 
@@ -48,8 +48,6 @@ pub(crate) struct FitSizes {
 /// How a run is done.
 pub(crate) struct FitPlan {
     n_rows: usize,
-    /// Rows that it is made on: all, or a sample.
-    n_fitted: usize,
     /// Rows whose lists are learned from.
     n_anchors: usize,
     dim: usize,
@@ -62,9 +60,9 @@ pub(crate) struct FitPlan {
     held: usize,
     /// Bytes of working memory in all, without the vectors and the search for neighbours, at least.
     bytes: usize,
-    /// A copy of the rows, in the coordinates of training or as they were sampled.
+    /// A copy of the rows in the coordinates of training, if there is one.
     copy: usize,
-    copies: usize,
+    is_copied: bool,
     /// A copy of the queries that are looked at.
     queries: usize,
     n_queries: usize,
@@ -76,23 +74,26 @@ pub(crate) struct FitPlan {
 impl FitPlan {
     pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Self {
         let FitSizes { n_rows: n, dim: given, n_held_out, n_queries, .. } = sizes;
-        let has_graph = sizes.has_graph;
-        let n_fitted = if has_graph { n } else { params.n_fitted(n) };
-        let n_seen = n_fitted + sizes.n_beside + n_queries.min(MOST_QUERIES);
+        let n_seen = n + sizes.n_beside + n_queries.min(MOST_QUERIES);
         let is_spanned = spans(params, sizes.has_model, n_seen, given);
         let (dim, span) = match is_spanned {
             true => (n_seen, Span::bytes(n_seen, given)),
             false => (given, 0),
         };
-        let n_anchors = params.n_fitted(n_fitted.saturating_sub(n_held_out));
+        let samples = !sizes.has_graph && !params.needs_whole_graph(n);
+        let n_training = n.saturating_sub(n_held_out);
+        let n_anchors = match samples {
+            true => params.n_anchors(n, given),
+            false => n_training.min(params.most_anchors()),
+        };
         let d = params.n_components;
         let listed = params.is_listed();
-        let most = if listed && params.batch_by_default { n_fitted.div_ceil(4) } else { n_fitted };
+        let most = if listed && params.batch_by_default { n.div_ceil(4) } else { n };
         let batch = params.batch_size.min(most).max(1);
         let (epochs, steps) = match params.solver {
-            Solver::Sgd if n_held_out + n_queries == 0 && params.keeps_start(n_fitted) => (0, 0),
+            Solver::Sgd if n_held_out + n_queries == 0 && params.keeps_start(n) => (0, 0),
             Solver::Sgd => {
-                let length = Length::new(params, n_anchors / batch);
+                let length = Length::new(params, n, n_anchors / batch);
                 (length.epochs, length.steps())
             }
             Solver::Spectral | Solver::Pca => (0, 0),
@@ -104,7 +105,9 @@ impl FitPlan {
         }
         let float = size_of::<f32>();
         let n_asking = n_queries.min(MOST_QUERIES);
-        let lists = (n_fitted + n_asking) * (4 * (2 * params.n_neighbors + 2) + 24);
+        let n_lists = if samples { n_anchors } else { n };
+        let lists = (n_lists + n_asking) * (4 * (2 * params.n_neighbors + 2) + 24)
+            + if samples { 24 * n } else { 0 };
         let in_batch = if listed { (1 + PARTNERS) * batch } else { 2 * batch };
         // Where rows are not copied a step turns its first weights, and their gradient.
         let first = if listed { params.encoder.hidden().first().unwrap_or(&d) * dim } else { 0 };
@@ -113,13 +116,13 @@ impl FitPlan {
             _ => weights * COPIES + 2 * first + in_batch * (4 * dim + TAPES * widths + 3 * batch),
         };
         // The ranges of the output are of the same rows.
-        let watch = n_fitted.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
+        let watch = n.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
         // Coordinates: two maps and what applies one of them.
         let coordinates = if listed { (8 + 8 + 4) * dim * dim } else { 0 };
         let held = lists + ClosedForms::bytes(dim) + coordinates + span;
         let starting = held + pca_bytes(dim);
         let bytes = starting.max(held + (step + watch) * float);
-        let [copy, queries] = [n_fitted, n_asking].map(|n| n * dim * float);
+        let [copy, queries] = [n, n_asking].map(|n| n * dim * float);
         let available = ctx.memory_limit().unwrap_or_else(available_memory).saturating_sub(bytes);
 
         // Forward and back, for all rows of a batch, and what anchors see of them.
@@ -128,8 +131,18 @@ impl FitPlan {
         let layers = (3 * in_batch) as f64 * weights as f64;
         let training = steps as f64 * (layers + seen as f64 + turning);
         let watching = (LOOKS.min(epochs) + 12) as f64
-            * (cost::product((watch * dim) as f64) + cost::search(n_held_out / 2, n_fitted, d));
-        let reading = cost::reading((4 + epochs) as f64 * (4 * n_fitted * dim) as f64)
+            * (cost::product((watch * dim) as f64)
+                + cost::search(n_held_out / 2, n.min(MAX_WATCHED), d));
+        // All rows, where that is more, are looked at by what is judged in the end.
+        let judging = match n > MAX_WATCHED && n_held_out > 0 {
+            true => {
+                3.0 * (cost::product((n * d * dim) as f64) + cost::search(n_held_out / 2, n, d))
+            }
+            false => 0.0,
+        };
+        let in_epoch = if samples { (1 + PARTNERS) * n_anchors } else { n };
+        let reading = cost::reading(4.0 * (4 * n * dim) as f64)
+            + cost::reading(epochs as f64 * (4 * in_epoch * dim) as f64)
             + cost::reading((4 * n * dim) as f64);
         // A second training without queries measures what training on them is worth.
         let times = 1.0
@@ -137,14 +150,13 @@ impl FitPlan {
             // Nested sizes are trained after the whole.
             + f64::from(u8::from(!params.nested.is_empty()));
         let work = times * (cost::product(training) + reading + watching)
+            + judging
             + if is_spanned { Span::seconds(n_seen, given) } else { 0.0 }
-            + cost::search(n_asking, n_fitted, dim)
-            + ClosedForms::seconds(n_fitted, dim, Wanted::of(params, dim));
+            + cost::search(n_asking, n, dim)
+            + ClosedForms::seconds(n.min(MOST_ANCHORS), dim, Wanted::of(params, dim));
         let seconds = work / ctx.n_threads() as f64;
-        let copies = usize::from(listed) + usize::from(n_fitted < n);
         Self {
             n_rows: n,
-            n_fitted,
             n_anchors,
             dim: given,
             n_components: d,
@@ -155,7 +167,7 @@ impl FitPlan {
             held,
             bytes,
             copy,
-            copies,
+            is_copied: listed,
             queries,
             n_queries,
             available,
@@ -173,11 +185,6 @@ impl FitPlan {
         self.copy <= COPIED.min(self.available / 2)
     }
 
-    /// Whether a sample of the rows is kept too.
-    pub(super) fn keeps_sample(&self) -> bool {
-        2 * self.copy <= COPIED.min(self.available / 2)
-    }
-
     /// Whether the queries are kept in the coordinates of training.
     pub(super) fn keeps_queries(&self) -> bool {
         self.queries <= (COPIED / 4).min(self.available / 8)
@@ -186,12 +193,7 @@ impl FitPlan {
     /// Bytes of copies of rows and queries.
     fn copied(&self) -> usize {
         let queries = if self.keeps_queries() { self.queries } else { 0 };
-        queries
-            + match (self.keeps_moved(), self.keeps_sample()) {
-                (true, true) => self.copies * self.copy,
-                (true, false) => self.copy,
-                _ => 0,
-            }
+        queries + if self.is_copied && self.keeps_moved() { self.copy } else { 0 }
     }
 
     /// Bytes of working memory.
@@ -210,25 +212,25 @@ impl FitPlan {
     /// # Errors
     /// When there is too little.
     pub(super) fn rest(&self, ctx: &Context) -> Result<[Context; 2]> {
-        let watched = self.n_fitted.min(MAX_WATCHED);
-        let rest = |bytes: usize, dim: usize| {
+        let watched = self.n_rows.min(MAX_WATCHED);
+        let rest = |bytes: usize, dim: usize, n: usize| {
             if self.n_held_out > 0 {
-                check_search_memory(ctx, (self.n_held_out, watched, dim), RECALL_K, bytes)?;
+                check_search_memory(ctx, (self.n_held_out, n, dim), RECALL_K, bytes)?;
             }
             beside(ctx, bytes, "this fit")
         };
-        Ok([rest(self.held, self.dim)?, rest(self.bytes + self.copied(), self.n_components)?])
+        Ok([
+            rest(self.held, self.dim, self.n_rows)?,
+            rest(self.bytes + self.copied(), self.n_components, watched)?,
+        ])
     }
 }
 
 impl fmt::Display for FitPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_rows, n_fitted, dim, n_components, epochs, steps, batch, .. } = self;
+        let Self { n_rows, dim, n_components, epochs, steps, batch, .. } = self;
         write!(f, "fit of {n_rows} rows, {dim} → {n_components} dimensions: ")?;
-        if n_fitted < n_rows {
-            write!(f, "on a sample of {n_fitted}, ")?;
-        }
-        if self.n_anchors + self.n_held_out < *n_fitted {
+        if self.n_anchors + self.n_held_out < *n_rows {
             write!(f, "by the lists of {} of them, ", self.n_anchors)?;
         }
         match self.n_queries {

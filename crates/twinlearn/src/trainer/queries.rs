@@ -10,7 +10,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::{Subset, Vectors};
+use twinlearn_vectors::{Subset, Vectors, spread_ids};
 
 use super::check::check_beside;
 use super::setting::{Axes, Similarity, gap};
@@ -91,10 +91,17 @@ impl<'a> Queries<'a> {
     ) -> Result<Self> {
         let n = x.n_rows();
         let split = Split::of_queries(params.seed, params.n_held_out_queries(n), n);
-        let training = Subset::new(x, &split.training)?;
         let k = params.n_neighbors;
-        let lists = search_of_checked(ctx, &training, rows, k, params.metric)?;
-        let pairs = Pairs::of_queries(&split.training, &lists, k, n_training, trains)?;
+        // Among many rows, the lists of so many are looked for as of rows.
+        let most = match params.n_anchors(rows.n_rows(), rows.dim()) {
+            sample if sample < rows.n_rows() => sample,
+            _ => n,
+        };
+        let places = spread_ids(split.training.len(), most);
+        let anchors: Vec<u32> = places.into_iter().map(|i| split.training[i as usize]).collect();
+        let asking = Subset::new(x, &anchors)?;
+        let lists = search_of_checked(ctx, &asking, rows, k, params.metric)?;
+        let pairs = Pairs::of_queries(&anchors, &lists, k, n_training, trains)?;
         let of_sample = n < n_queries;
         let count = split.held_out.len();
         let held_out = HeldOut { rows: checksum, count, of_sample, seen: false };

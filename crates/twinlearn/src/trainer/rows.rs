@@ -1,29 +1,23 @@
-//! The rows that a fit is made on: a sample of many, seen from where they lie, brought to length 1.
+//! The rows that a fit is made on: those held out, those brought to length 1.
 
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::scale_to_unit;
-use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_vectors::Vectors;
 
 use super::validation::{HeldOutRows, Split};
 use crate::model::Model;
-use crate::params::MOST_ROWS;
 
 /// The rows that a model held out when it was made on these vectors, as places in them; none where it
 /// was made on others or held no row out.
 pub(crate) fn held_out_rows(model: &Model, n_rows: usize, checksum: u32) -> Option<HeldOutRows> {
     let (record, seed) = (model.training(), model.params().seed);
     let held_out = record.held_out.as_ref()?;
-    if record.n_rows != n_rows || held_out.rows != checksum || held_out.count < 2 || held_out.seen {
+    let is_other = record.n_rows != n_rows || held_out.rows != checksum;
+    // Rows were once drawn from a sample of many that is no longer made.
+    if is_other || held_out.count < 2 || held_out.seen || held_out.of_sample {
         return None;
     }
-    let sample = held_out.of_sample.then(|| sample_of(seed, n_rows));
-    let split = Split::new(seed, held_out.count, sample.as_ref().map_or(n_rows, Vec::len));
-    Some(split.places(sample.as_deref()))
-}
-
-pub(super) fn sample_of(seed: u64, n_rows: usize) -> Vec<u32> {
-    subset(&mut generator(seed, Purpose::Anchors, 0), n_rows, MOST_ROWS)
+    Some(Split::new(seed, held_out.count, n_rows).places(None))
 }
 
 /// Rows, brought to length 1 where only their direction matters.

@@ -37,7 +37,7 @@ pub(super) const LOOKS: usize = 10;
 pub(super) struct Run<'a> {
     pub(super) params: &'a Params,
     pub(super) ctx: &'a Context,
-    /// N, rows that are not fitted on included.
+    /// N.
     pub(super) n_rows: usize,
     pub(super) pairs: &'a Pairs,
     pub(super) setting: &'a Setting<'a>,
@@ -93,10 +93,11 @@ pub(super) struct Length {
 }
 
 impl Length {
-    /// The length of a run with `per_epoch` steps in an epoch.
-    pub(super) fn new(params: &Params, per_epoch: usize) -> Self {
+    /// The length of a run of `n_rows` rows with `per_epoch` steps in an epoch.
+    pub(super) fn new(params: &Params, n_rows: usize, per_epoch: usize) -> Self {
         let per_epoch = per_epoch.max(1);
-        let epochs = params.epochs.unwrap_or_else(|| MIN_STEPS.div_ceil(per_epoch).max(MIN_EPOCHS));
+        let least = params.least_steps(n_rows).div_ceil(per_epoch).max(MIN_EPOCHS);
+        let epochs = params.epochs.unwrap_or(least);
         let steps = epochs * per_epoch;
         let warmup = params.warmup_epochs.map_or(steps / 10, |epochs| epochs * per_epoch);
         let looks = if params.epochs.is_some() { 1 } else { epochs.div_ceil(LOOKS) };
@@ -109,7 +110,6 @@ impl Length {
 }
 
 /// The least that a run of no given length has.
-const MIN_STEPS: usize = 1000;
 const MIN_EPOCHS: usize = 8;
 /// What the recall of one query differs by, about: on the whole training gains.
 const SPREAD: f64 = 0.1;
@@ -170,7 +170,7 @@ impl Run<'_> {
             ));
         }
         let source = self.source(&start.encoder, batch);
-        let length = Length::new(params, source.steps_per_epoch());
+        let length = Length::new(params, self.n_rows, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
         let spread = if params.encoder.hidden().is_empty() { SPREAD } else { SPREAD_OF_HIDDEN };

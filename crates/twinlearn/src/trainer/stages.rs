@@ -6,7 +6,8 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::Stage;
-use twinlearn_knn::{KnnGraph, Metric, graph_of_checked};
+use twinlearn_core::random::{Purpose, generator, subset};
+use twinlearn_knn::{KnnGraph, Metric, graph_of_checked, search_of_checked};
 use twinlearn_vectors::{Subset, Vectors, spread_ids};
 
 use super::Trainer;
@@ -25,7 +26,7 @@ use super::validation::{Asking, Split, Watch, halves, whitened};
 use crate::closed::{ClosedForms, Wanted, differences};
 use crate::model::HeldOut;
 use crate::pairs::Pairs;
-use crate::params::{Init, Params, Solver};
+use crate::params::{Init, MOST_ANCHORS, Params, Solver};
 use crate::pca::Moments;
 use crate::span::Span;
 
@@ -69,11 +70,8 @@ pub(super) struct Stages<'a> {
     pub(super) ctx: Context,
     /// With the memory that is left for the search of the held-out rows' neighbours.
     pub(super) for_truth: Context,
-    /// N, rows that are not fitted on included.
-    pub(super) n_rows: usize,
     /// By which they are known again.
     pub(super) rows: u32,
-    pub(super) is_sample: bool,
     /// Whether the model that is gone on from was trained on rows that are held out.
     pub(super) has_seen: bool,
     pub(super) x: &'a dyn Vectors,
@@ -102,14 +100,14 @@ impl Stages<'_> {
     ) -> Result<Fit> {
         let Self { trainer, params, x, ctx, .. } = self;
         let x = *x;
-        let graph = self.graph(&mut keeper, graph, &mut clock)?;
         let split = Split::new(params.seed, held_out, x.n_rows());
+        let anchors = self.anchors(&split, graph.is_some());
+        let graph = self.graph(&mut keeper, graph, anchors.as_deref(), &mut clock)?;
         let pairs = match &graph {
             Some(graph) => Pairs::from_graph(graph, params.n_neighbors, |id| split.trains(id))?,
             None => Pairs::selves(&split.training),
         };
-        let n_anchors = params.n_fitted(pairs.len());
-        let pairs = pairs.some(params.seed, n_anchors);
+        let pairs = pairs.some(params.seed, params.most_anchors());
         let queries = self.queries.map(|queries| {
             let trains = |id| split.trains(id);
             clock.time(Stage::Knn, || {
@@ -126,6 +124,7 @@ impl Stages<'_> {
 
         let base_ids = split.base();
         let base = || Subset::new(x, &base_ids);
+        let is_large = base_ids.len() < split.training.len();
         let (watched_ids, judged_ids) = match self.validation {
             Some(rows) => {
                 let [watched, judged] = halves(&(0..rows.rows() as u32).collect::<Vec<_>>());
@@ -133,6 +132,17 @@ impl Stages<'_> {
             }
             None => (split.watched.clone(), split.judged.clone()),
         };
+        // Every look at them takes as long as there are rows of them.
+        let asked = |ids: &[u32]| match is_large {
+            true => {
+                spread_ids(ids.len(), MOST_ASKED).into_iter().map(|i| ids[i as usize]).collect()
+            }
+            false => ids.to_vec(),
+        };
+        let [watched_ids, judged_ids] = [asked(&watched_ids), asked(&judged_ids)];
+        let [watched_queries, judged_queries] = queries
+            .as_ref()
+            .map_or_else(Default::default, |q| [asked(&q.split.watched), asked(&q.split.judged)]);
         let source: &dyn Vectors = match self.validation {
             Some(rows) => rows,
             None => x,
@@ -143,9 +153,20 @@ impl Stages<'_> {
         let of_rows = (Asking::Rows, 1.0 - share);
         let of_queries = (Asking::Queries, share);
         let truth = &self.for_truth;
+        let own_queries = |ids| queries.as_ref().map(|queries| Subset::new(queries.x, ids));
+        let near_ids = match is_large && !(watched_ids.is_empty() && watched_queries.is_empty()) {
+            true => clock.time(Stage::Evaluate, || {
+                let asking =
+                    [Some(Subset::new(source, &watched_ids)), own_queries(&watched_queries)];
+                let asking = asking.into_iter().flatten().collect::<Result<Vec<_>>>()?;
+                split.near_base(truth, x, &asking, params.metric)
+            })?,
+            false => base_ids.clone(),
+        };
         let [watch, judge] = clock.time(Stage::Evaluate, || {
-            let mut watch = Watch::new(base()?, params);
-            let mut judge = Watch::new(base()?, params);
+            let mut watch = Watch::new(Subset::new(x, &near_ids)?, params);
+            let all = if is_large { &split.training } else { &base_ids };
+            let mut judge = Watch::new(Subset::new(x, all)?, params);
             if !watched_ids.is_empty() {
                 watch = watch.watching(truth, of_rows, Subset::new(source, &watched_ids)?, None)?;
                 judge = judge.watching(truth, of_rows, Subset::new(source, &judged_ids)?, None)?;
@@ -154,10 +175,11 @@ impl Stages<'_> {
                 let own = Subset::new(x, &own_ids)?;
                 watch = watch.watching(truth, of_rows, own, Some(&own_places))?;
             }
-            if let Some(queries) = &queries {
-                let some = |ids| Subset::new(queries.x, ids);
-                watch = watch.watching(truth, of_queries, some(&queries.split.watched)?, None)?;
-                judge = judge.watching(truth, of_queries, some(&queries.split.judged)?, None)?;
+            if let Some(asking) = own_queries(&watched_queries) {
+                watch = watch.watching(truth, of_queries, asking?, None)?;
+            }
+            if let Some(asking) = own_queries(&judged_queries) {
+                judge = judge.watching(truth, of_queries, asking?, None)?;
             }
             Result::Ok([watch.if_any(), judge.if_any()])
         })?;
@@ -185,7 +207,7 @@ impl Stages<'_> {
         record.held_out = Some(HeldOut {
             rows: self.rows,
             count: split.held_out.len(),
-            of_sample: self.is_sample,
+            of_sample: false,
             seen: self.has_seen,
         });
         let Networks { mut encoder, projector } = networks;
@@ -208,7 +230,7 @@ impl Stages<'_> {
         record.queries = queries.map(|queries| queries.record(judged.queries));
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
-            n_rows: self.n_rows,
+            n_rows: x.n_rows(),
             n_features: self.searched.dim(),
             n_components: params.n_components,
             stages: clock.stages,
@@ -225,6 +247,7 @@ impl Stages<'_> {
             keeper.save_model("final.safetensors", &model)?;
         }
         let Split { held_out, judged, .. } = split;
+        let graph = graph.filter(|_| anchors.is_none());
         Ok(Fit { model, graph, report, held_out, judged })
     }
 
@@ -233,6 +256,7 @@ impl Stages<'_> {
         &self,
         keeper: &mut Option<Keeper<'_>>,
         graph: Option<KnnGraph>,
+        anchors: Option<&[u32]>,
         clock: &mut Clock,
     ) -> Result<Option<KnnGraph>> {
         let params = &self.params;
@@ -240,19 +264,48 @@ impl Stages<'_> {
         let needs_graph = params.is_listed()
             || params.init == Init::Spectral
             || params.solver == Solver::Sgd && !params.gaussian;
-        let search = || graph_of_checked(&self.for_truth, self.searched, &params.knn());
+        let search = || match anchors {
+            None => graph_of_checked(&self.for_truth, self.searched, &params.knn()),
+            Some(anchors) => self.lists_of(anchors),
+        };
         let graph = match graph {
             Some(graph) => Some(graph),
             None if !needs_graph => None,
-            None => match keeper.as_ref().map(Keeper::graph).transpose()?.flatten() {
-                Some(graph) => Some(graph),
-                None => Some(clock.time(Stage::Knn, search)?),
-            },
+            None => {
+                match keeper.as_ref().map(|keeper| keeper.graph(anchors)).transpose()?.flatten() {
+                    Some(graph) => Some(graph),
+                    None => Some(clock.time(Stage::Knn, search)?),
+                }
+            }
         };
         if let (Some(keeper), Some(graph)) = (keeper, &graph) {
             keeper.set_graph(graph, given)?;
         }
         Ok(graph)
+    }
+
+    /// The rows whose neighbours are learned from, where they are a sample; of a graph of all rows it
+    /// is drawn later.
+    fn anchors(&self, split: &Split, has_graph: bool) -> Option<Vec<u32>> {
+        let (params, n_rows) = (&self.params, self.searched.n_rows());
+        if has_graph || params.needs_whole_graph(n_rows) {
+            return None;
+        }
+        let (all, count) = (&split.training, params.n_anchors(n_rows, self.searched.dim()));
+        let mut rng = generator(params.seed, Purpose::Anchors, 0);
+        Some(subset(&mut rng, all.len(), count).into_iter().map(|i| all[i as usize]).collect())
+    }
+
+    /// The nearest other rows of `anchors` among all rows.
+    fn lists_of(&self, anchors: &[u32]) -> Result<KnnGraph> {
+        let (x, k) = (self.searched, self.params.n_neighbors);
+        let rows = Subset::new(x, anchors)?;
+        let found = search_of_checked(&self.for_truth, &rows, x, k + 1, self.params.metric)?;
+        let lists = found.chunks_exact(k + 1).zip(anchors);
+        // Of more than k rows that are equal to it an anchor may not be the first.
+        let ids =
+            lists.flat_map(|(list, anchor)| list.iter().filter(move |&id| id != anchor).take(k));
+        KnnGraph::of_anchors(x.n_rows(), anchors, ids.copied().collect())
     }
 
     /// The best closed form at every nested size.
@@ -325,7 +378,9 @@ impl Stages<'_> {
     ) -> Result<Forms> {
         let Self { params, ctx, x, .. } = self;
         let units = Units { x: *x, to_unit };
-        let rows = Subset::new(&units, &split.training)?;
+        let places = spread_ids(split.training.len(), MOST_ANCHORS);
+        let ids: Vec<u32> = places.into_iter().map(|i| split.training[i as usize]).collect();
+        let rows = Subset::new(&units, &ids)?;
         let moments = Moments::of(ctx, &rows)?;
         let l = match pairs.has_lists() {
             true => Some(differences(ctx, &units, pairs, params.seed)?),
@@ -367,3 +422,5 @@ impl Stages<'_> {
 
 /// Rows that are trained on of which the recall is watched where none are held out, at most.
 const OWN_WATCHED: usize = 500;
+/// Held-out rows, and as many queries, that are looked at among more rows than are all looked at.
+const MOST_ASKED: usize = 2500;

@@ -19,6 +19,11 @@ pub(super) const RECALL_K: usize = 10;
 /// The most training rows among which they are looked for: enough to tell encoders apart.
 pub(super) const MAX_WATCHED: usize = 100_000;
 
+/// Nearest rows of a query that are looked at whatever sample the others are, at most.
+const NEAREST: usize = 64;
+/// The most rows that are reduced at once.
+const BLOCK: usize = 2 * MAX_WATCHED;
+
 /// Watched queries that are enough to take whatever keeps most of their neighbours.
 const ENOUGH: f64 = 200.0;
 
@@ -56,6 +61,28 @@ impl Split {
     pub(super) fn base(&self) -> Vec<u32> {
         let places = spread_ids(self.training.len(), MAX_WATCHED);
         places.into_iter().map(|i| self.training[i as usize]).collect()
+    }
+
+    /// The same for `queries` where all are too many: the nearest to each and an even sample of the
+    /// others. In a sample alone a query's nearest rows are farther than in all rows, and another
+    /// reduction may keep most of them.
+    pub(super) fn near_base(
+        &self,
+        ctx: &Context,
+        x: &dyn Vectors,
+        queries: &[Subset<'_>],
+        metric: Metric,
+    ) -> Result<Vec<u32>> {
+        let rows = Subset::new(x, &self.training)?;
+        let n_queries = queries.iter().map(Vectors::n_rows).sum::<usize>().max(1);
+        let nearest = (MAX_WATCHED / 2 / n_queries).clamp(RECALL_K, NEAREST);
+        let mut places = spread_ids(self.training.len(), MAX_WATCHED / 2);
+        for queries in queries.iter().filter(|queries| queries.n_rows() > 0) {
+            places.extend(search_of_checked(&ctx.quiet(), queries, &rows, nearest, metric)?);
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(places.into_iter().map(|i| self.training[i as usize]).collect())
     }
 
     /// Those held out, as places in what was split, or in what `sample` was drawn from.
@@ -250,8 +277,14 @@ impl<'a> Watch<'a> {
     /// [`scores`](Self::scores) of an encoder, whose output is whitened as said.
     pub(super) fn scores_of(&self, ctx: &Context, encoder: &Network<f32>) -> Result<Scores> {
         let ctx = &ctx.quiet();
-        let (base, queries) = self.reduced(ctx, encoder)?;
-        self.found(ctx, &base, &queries)
+        if self.base.n_rows() <= BLOCK {
+            let (base, queries) = self.reduced(ctx, encoder)?;
+            return self.found(ctx, &base, &queries);
+        }
+        let ids = spread_ids(self.base.n_rows(), MAX_WATCHED);
+        let rows = Subset::new(&self.base, &ids)?;
+        let encoder = whitened(ctx, &rows, encoder.clone(), self.whiten)?.folded();
+        self.scores(ctx, &|ctx, x| encode(ctx, &encoder, x))
     }
 
     /// Base and queries, reduced.
@@ -278,7 +311,46 @@ impl<'a> Watch<'a> {
     pub(super) fn scores(&self, ctx: &Context, reduce: &Reduce<'_>) -> Result<Scores> {
         let ctx = &ctx.quiet();
         let queries = self.groups.iter().map(|group| reduce(ctx, &group.queries));
-        self.found(ctx, &reduce(ctx, &self.base)?, &queries.collect::<Result<Vec<_>>>()?)
+        let queries: Vec<Matrix> = queries.collect::<Result<_>>()?;
+        match self.base.n_rows() <= BLOCK {
+            true => self.found(ctx, &reduce(ctx, &self.base)?, &queries),
+            false => self.found_in_blocks(ctx, reduce, &queries),
+        }
+    }
+
+    /// [`found`](Self::found) of a base that is reduced block by block. Of those before a block the
+    /// rows are kept that are among the nearest of a query.
+    fn found_in_blocks(
+        &self,
+        ctx: &Context,
+        reduce: &Reduce<'_>,
+        queries: &[Matrix],
+    ) -> Result<Scores> {
+        let n = self.base.n_rows() as u32;
+        let mut nearest: Vec<Vec<u32>> = vec![Vec::new(); queries.len()];
+        let mut kept: Vec<(Vec<u32>, Vec<f32>)> = vec![(Vec::new(), Vec::new()); queries.len()];
+        for start in (0..n).step_by(MAX_WATCHED) {
+            let block: Vec<u32> = (start..n.min(start + MAX_WATCHED as u32)).collect();
+            let reduced = reduce(ctx, &Subset::new(&self.base, &block)?)?;
+            for ((queries, (ids, rows)), nearest) in queries.iter().zip(&mut kept).zip(&mut nearest)
+            {
+                // Rising, so that ties are decided as among all.
+                ids.extend_from_slice(&block);
+                rows.extend_from_slice(reduced.as_slice());
+                let all = Matrix::new(ids.len(), reduced.cols(), std::mem::take(rows))?;
+                let found = search_of_checked(ctx, queries, &all, self.k, self.metric)?;
+                *nearest = found.iter().map(|&i| ids[i as usize]).collect();
+                let mut places = found;
+                places.sort_unstable();
+                places.dedup();
+                *rows = places.iter().flat_map(|&i| all.row(i as usize)).copied().collect();
+                *ids = places.iter().map(|&i| ids[i as usize]).collect();
+            }
+        }
+        let groups = self.groups.iter().zip(nearest);
+        groups
+            .map(|(group, found)| Ok((group.asking, recall_scores(&group.truth, &found, self.k)?)))
+            .collect()
     }
 
     fn found(&self, ctx: &Context, base: &Matrix, queries: &[Matrix]) -> Result<Scores> {
