@@ -77,7 +77,8 @@ impl KnnGraph {
     /// those of other rows are empty. `anchors` rise.
     ///
     /// # Errors
-    /// When `ids` is not one list for each anchor, or an anchor or index is not below `n_rows`.
+    /// When `ids` is not one list for each anchor, anchors do not rise, or an anchor or index is not
+    /// below `n_rows`.
     ///
     /// ```
     /// let graph = twinlearn_knn::KnnGraph::of_anchors(5, &[1, 4], vec![0, 2, 3, 1])?;
@@ -96,16 +97,15 @@ impl KnnGraph {
                 id,
             ));
         }
+        if !anchors.is_sorted_by(|a, b| a < b) {
+            return Err(Error::invalid("knn_graph", "anchors that rise", "others"));
+        }
         let k = ids.len() / anchors.len();
-        let mut lengths = vec![0; n_rows];
-        anchors.iter().for_each(|&anchor| lengths[anchor as usize] = k);
-        let mut starts = Vec::with_capacity(n_rows + 1);
-        starts.push(0);
-        let mut end = 0;
-        starts.extend(lengths.into_iter().map(|length| {
-            end += length;
-            end
-        }));
+        let mut starts = vec![0; n_rows + 1];
+        anchors.iter().for_each(|&anchor| starts[anchor as usize + 1] = k);
+        for i in 0..n_rows {
+            starts[i + 1] += starts[i];
+        }
         Ok(Self { n_rows, k, starts: Some(starts), is_ragged: false, ids })
     }
 
@@ -172,6 +172,25 @@ fn append(row: usize, list: &[i64], n_rows: usize, ids: &mut Vec<u32>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_anchors_are_theirs_alone() {
+        let graph = KnnGraph::of_anchors(4, &[0, 2], vec![1, 3, 0, 1]).unwrap();
+        let lists = [0, 1, 2, 3].map(|i| graph.neighbors(i));
+        assert_eq!(lists, [&[1, 3][..], &[], &[0, 1], &[]]);
+        assert!(!graph.is_ragged());
+        for (anchors, ids, wanted) in [
+            (&[2, 0][..], vec![1, 3, 0, 1], "expected anchors that rise"),
+            (&[2, 2], vec![1, 3, 0, 1], "expected anchors that rise"),
+            (&[0, 2], vec![1, 3, 0], "expected a list for each of 2 rows, got 3 ids"),
+            (&[], vec![1], "expected a list for each of 0 rows"),
+            (&[0, 4], vec![1, 3], "expected indices from 0 to 3, got 4"),
+            (&[0, 2], vec![1, 9], "expected indices from 0 to 3, got 9"),
+        ] {
+            let error = KnnGraph::of_anchors(4, anchors, ids).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
 
     #[test]
     fn bad_graphs_are_named() {

@@ -26,7 +26,7 @@ pub use metric::Metric;
 pub use recall::{recall_at_k, recall_scores};
 pub use search::{
     KnnApproximation, KnnMethod, KnnParams, check_method, check_n_neighbors, graph_of_checked,
-    knn_graph, knn_search, origin_of, search_of_checked,
+    knn_graph, knn_search, origin_of, others_of_checked, search_of_checked,
 };
 pub use twinlearn_core::linalg::Matrix;
 pub use twinlearn_core::{CancelToken, Context, Error, Result};

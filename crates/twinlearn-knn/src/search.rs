@@ -265,6 +265,24 @@ pub fn search_of_checked(
     exact::search(ctx, &queries, &base, k, metric, exact::Options::default())
 }
 
+/// The `k` nearest rows of `base` other than itself to each query, a row of it too: `own` are their
+/// places in it.
+pub fn others_of_checked(
+    ctx: &Context,
+    (queries, own): (&dyn Vectors, &[u32]),
+    base: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+) -> Result<Vec<u32>> {
+    let found = search_of_checked(ctx, queries, base, k + 1, metric)?;
+    let lists = found.chunks_exact(k + 1).zip(own);
+    // A query that more than k rows are equal to may not be among those found.
+    Ok(lists
+        .flat_map(|(list, own)| list.iter().filter(move |&id| id != own).take(k))
+        .copied()
+        .collect())
+}
+
 /// What is taken off rows before they are compared, in `f64`: under l2 distances do not depend on
 /// where the origin is, but digits do where it is far.
 pub fn origin_of(x: &dyn Vectors, metric: Metric) -> Result<Option<Vec<f64>>> {

@@ -27,7 +27,7 @@ pub use output::{ArrayWriter, NpyWriter, OutputDtype, OutputFile, write_npy_inte
 pub use reduced::ReducedFile;
 pub use source::VectorSource;
 pub use stored::FileVectors;
-pub use subset::{Subset, copied, spread_ids};
+pub use subset::{Subset, copied, ids_at, spread_ids};
 pub use tensors::{Mismatch, Named, Tensors, UNSEALED, tensors_to_bytes};
 
 pub use twinlearn_core::{Error, Result};

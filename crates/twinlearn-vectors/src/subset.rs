@@ -50,6 +50,15 @@ pub fn spread_ids(n: usize, most: usize) -> Vec<u32> {
     (0..count).map(|i| (i as u64 * n as u64 / count as u64) as u32).collect()
 }
 
+/// The ids at these places of a list of them.
+///
+/// # Panics
+/// When a place is not in `ids`.
+#[must_use]
+pub fn ids_at(ids: &[u32], places: &[u32]) -> Vec<u32> {
+    places.iter().map(|&place| ids[place as usize]).collect()
+}
+
 impl Vectors for Subset<'_> {
     fn n_rows(&self) -> usize {
         self.ids.len()

@@ -1,9 +1,12 @@
 //! A fit of more rows than all have their neighbours found.
 
+mod support;
+
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use support::uniform;
 use twinlearn::{
     Checkpoints, Context, Event, FitData, KnnParams, Matrix, Metric, Observer, Params, Trainer,
     knn_search, recall_at_k,
@@ -14,13 +17,7 @@ const DIM: usize = 3;
 
 /// Numbers that look random, of mean 0.
 fn noise(seed: u64, n: usize) -> Matrix {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-    };
+    let mut next = uniform(seed);
     let size = [1.0, 0.7, 0.2];
     let values = (0..n * DIM).map(|i| size[i % DIM] * (0..4).map(|_| next()).sum::<f32>());
     Matrix::new(n, DIM, values.collect()).unwrap()
@@ -78,10 +75,10 @@ fn held_out_rows_are_judged_among_all_rows_and_a_run_resumes_with_its_lists() {
         let found = knn_search(&ctx, &queries, &base, &knn).unwrap();
         recall_at_k(&truth, &found, 10).unwrap()
     };
-    let told = first.report.validation.as_ref().unwrap();
-    assert_eq!(told.n_rows, 1000);
+    let report = first.report.validation.as_ref().unwrap();
+    assert_eq!(report.n_rows, 1000);
     let measured = recall(&rows);
-    assert!((told.recall - measured).abs() < 1e-9, "{} {measured}", told.recall);
+    assert!((report.recall - measured).abs() < 1e-9, "{} {measured}", report.recall);
 
     // A run that ended before its first checkpoint has its lists.
     for name in ["knn.npy", "run.json"] {

@@ -1,7 +1,10 @@
 //! Fits for the queries one has.
 
+mod support;
+
 use std::ops::ControlFlow;
 
+use support::uniform;
 use twinlearn::{
     Checkpoints, Context, EvaluationData, EvaluationParams, FitData, Loss, Matrix, Metric, Params,
     ParamsBuilder, Reduction, Trainer, Vectors, evaluate,
@@ -11,13 +14,7 @@ const DIM: usize = 24;
 
 /// Numbers that look random, of mean 0 and variance 1.
 fn noise(seed: u64, n: usize) -> impl Iterator<Item = f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-    };
+    let mut next = uniform(seed);
     (0..n).map(move |_| (0..12).map(|_| next()).sum())
 }
 

@@ -4,7 +4,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::sample;
 use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::Subset;
+use twinlearn_vectors::{Subset, ids_at};
 
 use super::data::EvaluationData;
 use super::evaluate::Unseen;
@@ -86,7 +86,7 @@ impl Sample {
                 let queries = match unseen {
                     Unseen::SomeQueries(some) => {
                         let places = drawn(seed, Draw::Queries, some.len(), n_queries);
-                        places.into_iter().map(|i| some[i as usize]).collect()
+                        ids_at(some, &places)
                     }
                     _ => drawn(seed, Draw::Queries, given.n_rows(), n_queries),
                 };
@@ -96,7 +96,7 @@ impl Sample {
                 let queries = match unseen {
                     Unseen::Rows { judged, .. } => {
                         let places = drawn(seed, Draw::Queries, judged.len(), n_queries);
-                        places.into_iter().map(|i| judged[i as usize]).collect()
+                        ids_at(judged, &places)
                     }
                     _ => drawn(seed, Draw::Queries, n, n_queries),
                 };
@@ -105,7 +105,7 @@ impl Sample {
                 };
                 let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
                 let kept = drawn(seed, Draw::Rows, left.len(), n_base);
-                (kept.into_iter().map(|i| left[i as usize]).collect(), queries)
+                (ids_at(&left, &kept), queries)
             }
         };
         // Ranks beyond k must exist: n > 2k where every pair is compared.
@@ -131,7 +131,7 @@ impl Sample {
     /// `count` of the rows among which neighbours are looked for, or all.
     pub(super) fn some(&self, what: Draw, count: usize) -> Vec<u32> {
         let places = drawn(self.seed, what, self.base.len(), count);
-        places.into_iter().map(|i| self.base[i as usize]).collect()
+        ids_at(&self.base, &places)
     }
 }
 

@@ -191,9 +191,9 @@ impl Params {
     /// How many of `n_rows` rows of `dim` numbers are anchors, whose neighbours among all rows a fit
     /// learns from: all, but with loss KL and more than 202,000 rows a sample drawn by the seed.
     ///
-    /// It is 3 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least: up to 1.5
-    /// million rows the search for their neighbours takes no longer than for 202,000 rows. Where a graph of all rows is given, or is made because `knn_method` or `knn_approximation`
-    /// names an approximate search, 202,000 rows of it are anchors.
+    /// It is 3 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least, so that up to
+    /// 1.5 million rows no more pairs are compared. Where a graph of all rows is given, or is made because
+    /// `knn_method` or `knn_approximation` names an approximate search, 202,000 rows of it are anchors.
     #[must_use]
     pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
         if !self.is_listed() || n_rows <= MOST_ANCHORS {

@@ -10,7 +10,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::{Subset, Vectors, spread_ids};
+use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
 use super::check::check_beside;
 use super::setting::{Axes, Similarity, gap};
@@ -97,8 +97,7 @@ impl<'a> Queries<'a> {
             sample if sample < rows.n_rows() => sample,
             _ => n,
         };
-        let places = spread_ids(split.training.len(), most);
-        let anchors: Vec<u32> = places.into_iter().map(|i| split.training[i as usize]).collect();
+        let anchors = ids_at(&split.training, &spread_ids(split.training.len(), most));
         let asking = Subset::new(x, &anchors)?;
         let lists = search_of_checked(ctx, &asking, rows, k, params.metric)?;
         let pairs = Pairs::of_queries(&anchors, &lists, k, n_training, trains)?;

@@ -7,8 +7,8 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::Stage;
 use twinlearn_core::random::{Purpose, generator, subset};
-use twinlearn_knn::{KnnGraph, Metric, graph_of_checked, search_of_checked};
-use twinlearn_vectors::{Subset, Vectors, spread_ids};
+use twinlearn_knn::{KnnGraph, Metric, graph_of_checked, others_of_checked};
+use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
 use super::Trainer;
 use super::checkpoint::Keeper;
@@ -133,12 +133,8 @@ impl Stages<'_> {
             None => (split.watched.clone(), split.judged.clone()),
         };
         // Every look at them takes as long as there are rows of them.
-        let asked = |ids: &[u32]| match is_large {
-            true => {
-                spread_ids(ids.len(), MOST_ASKED).into_iter().map(|i| ids[i as usize]).collect()
-            }
-            false => ids.to_vec(),
-        };
+        let most = if is_large { MOST_ASKED } else { usize::MAX };
+        let asked = |ids: &[u32]| ids_at(ids, &spread_ids(ids.len(), most));
         let [watched_ids, judged_ids] = [asked(&watched_ids), asked(&judged_ids)];
         let [watched_queries, judged_queries] = queries
             .as_ref()
@@ -148,7 +144,7 @@ impl Stages<'_> {
             None => x,
         };
         let own_places = spread_ids(base_ids.len(), OWN_WATCHED);
-        let own_ids: Vec<u32> = own_places.iter().map(|&i| base_ids[i as usize]).collect();
+        let own_ids = ids_at(&base_ids, &own_places);
         let share = queries.as_ref().map_or(0.0, |queries| queries.share);
         let of_rows = (Asking::Rows, 1.0 - share);
         let of_queries = (Asking::Queries, share);
@@ -293,19 +289,16 @@ impl Stages<'_> {
         }
         let (all, count) = (&split.training, params.n_anchors(n_rows, self.searched.dim()));
         let mut rng = generator(params.seed, Purpose::Anchors, 0);
-        Some(subset(&mut rng, all.len(), count).into_iter().map(|i| all[i as usize]).collect())
+        Some(ids_at(all, &subset(&mut rng, all.len(), count)))
     }
 
     /// The nearest other rows of `anchors` among all rows.
     fn lists_of(&self, anchors: &[u32]) -> Result<KnnGraph> {
         let (x, k) = (self.searched, self.params.n_neighbors);
         let rows = Subset::new(x, anchors)?;
-        let found = search_of_checked(&self.for_truth, &rows, x, k + 1, self.params.metric)?;
-        let lists = found.chunks_exact(k + 1).zip(anchors);
-        // Of more than k rows that are equal to it an anchor may not be the first.
-        let ids =
-            lists.flat_map(|(list, anchor)| list.iter().filter(move |&id| id != anchor).take(k));
-        KnnGraph::of_anchors(x.n_rows(), anchors, ids.copied().collect())
+        let of = (&rows as &dyn Vectors, anchors);
+        let ids = others_of_checked(&self.for_truth, of, x, k, self.params.metric)?;
+        KnnGraph::of_anchors(x.n_rows(), anchors, ids)
     }
 
     /// The best closed form at every nested size.
@@ -379,7 +372,7 @@ impl Stages<'_> {
         let Self { params, ctx, x, .. } = self;
         let units = Units { x: *x, to_unit };
         let places = spread_ids(split.training.len(), MOST_ANCHORS);
-        let ids: Vec<u32> = places.into_iter().map(|i| split.training[i as usize]).collect();
+        let ids = ids_at(&split.training, &places);
         let rows = Subset::new(&units, &ids)?;
         let moments = Moments::of(ctx, &rows)?;
         let l = match pairs.has_lists() {

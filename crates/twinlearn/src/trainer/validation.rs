@@ -6,8 +6,8 @@ use twinlearn_core::linalg::{Matrix, matmul};
 use twinlearn_core::progress::Stage;
 use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_knn::recall_scores;
-use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::{Subset, Vectors, spread_ids};
+use twinlearn_knn::{Metric, others_of_checked, search_of_checked};
+use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
 use crate::model::ValidationReport;
 use crate::nn::{Network, encode};
@@ -59,8 +59,7 @@ impl Split {
     /// The training rows among which a held-out row's neighbours are looked for: all, or an even
     /// sample of many.
     pub(super) fn base(&self) -> Vec<u32> {
-        let places = spread_ids(self.training.len(), MAX_WATCHED);
-        places.into_iter().map(|i| self.training[i as usize]).collect()
+        ids_at(&self.training, &spread_ids(self.training.len(), MAX_WATCHED))
     }
 
     /// The same for `queries` where all are too many: the nearest to each and an even sample of the
@@ -82,14 +81,14 @@ impl Split {
         }
         places.sort_unstable();
         places.dedup();
-        Ok(places.into_iter().map(|i| self.training[i as usize]).collect())
+        Ok(ids_at(&self.training, &places))
     }
 
     /// Those held out, as places in what was split, or in what `sample` was drawn from.
     pub(super) fn places(self, sample: Option<&[u32]>) -> HeldOutRows {
         let places = |ids: Vec<u32>| match sample {
             None => ids,
-            Some(sample) => ids.into_iter().map(|i| sample[i as usize]).collect(),
+            Some(sample) => ids_at(sample, &ids),
         };
         HeldOutRows { all: places(self.held_out), judged: places(self.judged) }
     }
@@ -247,12 +246,7 @@ impl<'a> Watch<'a> {
         let Some(own) = group.own else {
             return search_of_checked(ctx, queries, base, self.k, self.metric);
         };
-        let found = search_of_checked(ctx, queries, base, self.k + 1, self.metric)?;
-        let lists = found.chunks_exact(self.k + 1).zip(own);
-        Ok(lists
-            .flat_map(|(list, own)| list.iter().filter(move |&id| id != own).take(self.k))
-            .copied()
-            .collect())
+        others_of_checked(ctx, (queries, own), base, self.k, self.metric)
     }
 
     /// What is chosen by: recall@k by an encoder, whose output is then whitened where that is asked
@@ -339,26 +333,29 @@ impl<'a> Watch<'a> {
                 rows.extend_from_slice(reduced.as_slice());
                 let all = Matrix::new(ids.len(), reduced.cols(), std::mem::take(rows))?;
                 let found = search_of_checked(ctx, queries, &all, self.k, self.metric)?;
-                *nearest = found.iter().map(|&i| ids[i as usize]).collect();
+                *nearest = ids_at(ids, &found);
                 let mut places = found;
                 places.sort_unstable();
                 places.dedup();
                 *rows = places.iter().flat_map(|&i| all.row(i as usize)).copied().collect();
-                *ids = places.iter().map(|&i| ids[i as usize]).collect();
+                *ids = ids_at(ids, &places);
             }
         }
-        let groups = self.groups.iter().zip(nearest);
-        groups
-            .map(|(group, found)| Ok((group.asking, recall_scores(&group.truth, &found, self.k)?)))
-            .collect()
+        self.recalls(&nearest)
     }
 
     fn found(&self, ctx: &Context, base: &Matrix, queries: &[Matrix]) -> Result<Scores> {
-        let of = |(group, queries): (&Group<'_>, &Matrix)| {
-            let found = self.nearest(ctx, group, queries, base)?;
-            Ok((group.asking, recall_scores(&group.truth, &found, self.k)?))
-        };
-        self.groups.iter().zip(queries).map(of).collect()
+        let groups = self.groups.iter().zip(queries);
+        let nearest = groups.map(|(group, queries)| self.nearest(ctx, group, queries, base));
+        self.recalls(&nearest.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// recall@k of every query, by what was found for each group.
+    fn recalls(&self, found: &[Vec<u32>]) -> Result<Scores> {
+        let groups = self.groups.iter().zip(found);
+        groups
+            .map(|(group, found)| Ok((group.asking, recall_scores(&group.truth, found, self.k)?)))
+            .collect()
     }
 
     /// The mean by the shares of kinds.
