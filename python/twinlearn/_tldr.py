@@ -107,7 +107,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     optimizer : {"lars", "adamw"} or None, default=None
         LARS for loss BT, else AdamW.
     knn_method : {"auto", "exact", "descent", "pq"} or None, default=None
-        How neighbours are found: auto, exact while that takes minutes.
+        How neighbours are found: auto, exact while that takes minutes. Of more than 202,000 rows
+        with loss KL it looks for those of a sample, in the clusters near each.
     tau : float or None, default=None
         The temperature of loss KL; None is chosen by a short race on held-out rows.
     centre_target : bool or None, default=None

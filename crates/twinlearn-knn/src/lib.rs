@@ -26,7 +26,8 @@ pub use metric::Metric;
 pub use recall::{recall_at_k, recall_scores};
 pub use search::{
     KnnApproximation, KnnMethod, KnnParams, check_method, check_n_neighbors, graph_of_checked,
-    knn_graph, knn_search, origin_of, others_of_checked, search_of_checked,
+    knn_graph, knn_search, near_search_of_checked, origin_of, others_of_checked, search_of_checked,
+    without_own,
 };
 pub use twinlearn_core::linalg::Matrix;
 pub use twinlearn_core::{CancelToken, Context, Error, Result};

@@ -52,6 +52,11 @@ impl Nearest {
         self.limit
     }
 
+    /// How many have entered, up to the capacity.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Whether the candidate entered. It must not have been pushed before.
     #[inline]
     pub(super) fn push(&mut self, candidate: Neighbor) -> bool {

@@ -7,7 +7,7 @@ use twinlearn_core::names::named;
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::{Centred, Vectors, check_vectors, far_origin};
 
-use super::exact::{self, GraphSearch};
+use super::exact::{self, GraphSearch, near};
 use super::graph::KnnGraph;
 use super::metric::Metric;
 use super::{descent, pq};
@@ -275,12 +275,36 @@ pub fn others_of_checked(
     metric: Metric,
 ) -> Result<Vec<u32>> {
     let found = search_of_checked(ctx, queries, base, k + 1, metric)?;
+    Ok(without_own(&found, own, k))
+}
+
+/// [`search_of_checked`], approximately where that is much less work: each query looks at the clusters of
+/// the base that are nearest to it, so many that they hold 95 % of the neighbours of a sample of queries,
+/// but at `most_pairs` rows in all.
+pub fn near_search_of_checked(
+    ctx: &Context,
+    queries: &dyn Vectors,
+    base: &dyn Vectors,
+    k: usize,
+    metric: Metric,
+    most_pairs: f64,
+) -> Result<Vec<u32>> {
+    let Some(origin) = origin_of(base, metric)? else {
+        return near::search(ctx, queries, base, (k, metric), most_pairs);
+    };
+    let [queries, base] = [queries, base].map(|rows| Centred::new(rows, &origin));
+    near::search(ctx, &queries, &base, (k, metric), most_pairs)
+}
+
+/// Lists of k + 1 without the row that each is of, or without the last where that is not in it: more
+/// than k rows are equal to it.
+#[must_use]
+pub fn without_own(found: &[u32], own: &[u32], k: usize) -> Vec<u32> {
     let lists = found.chunks_exact(k + 1).zip(own);
-    // A query that more than k rows are equal to may not be among those found.
-    Ok(lists
+    lists
         .flat_map(|(list, own)| list.iter().filter(move |&id| id != own).take(k))
         .copied()
-        .collect())
+        .collect()
 }
 
 /// What is taken off rows before they are compared, in `f64`: under l2 distances do not depend on

@@ -1,21 +1,26 @@
-//! Exact search, for a fraction of the products of every pair.
+//! Exact search, for a fraction of the products of every pair; of queries also an approximate one,
+//! which looks at the clusters near each (`near`).
 //!
 //! 1. `frame`: rows are moved, scaled and turned to their leading principal axes, so that a short
 //!    product bounds a pair's score.
 //! 2. `plan`: a sample tells how many axes pay, if any do.
 //! 3. `order` and `seed`: near rows are put in one tile, and the nearest there give every row a
 //!    first limit.
-//! 4. `sweep`: every pair of tiles is visited once, for both its sides: bound, refine with more
-//!    coordinates, screen with all of them in `f32`, decide in `f64`.
+//! 4. `sweep` and `tiles`: every pair of tiles is visited once (in a set searched in itself for both
+//!    its sides): bound, refine with more coordinates, screen with all of them in `f32`, decide in
+//!    `f64`.
 //!
-//! What is found is the nearest by [`Metric::distance`], ties by the smaller id: it depends on
-//! neither the plan nor the order nor the threads. `frame` proves that the bounds lose nothing.
+//! What is found is the nearest by [`Metric::distance`] of the rows looked at, ties by the smaller id:
+//! it depends on neither the plan nor the order nor the threads. `frame` proves that the bounds lose
+//! nothing.
 
+pub(super) mod near;
 mod order;
 mod plan;
 mod seed;
 mod set;
 mod sweep;
+mod tiles;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +31,7 @@ use twinlearn_core::error::Result;
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::Vectors;
 
+use self::order::Clusters;
 use self::plan::{Plan, Problem};
 use self::set::Set;
 use self::sweep::Sweep;
@@ -65,14 +71,16 @@ impl<'a> GraphSearch<'a> {
         let Self { ctx, x, norms, frame, plan } = self;
         ctx.emit(&Event::Plan(&plan.to_string()));
         let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
-        if set.coordinates.width > 0 {
-            set.order = order::by_nearness(ctx, &set.coordinates)?;
+        if set.coordinates.width > 0
+            && let Some(clusters) = Clusters::of(ctx, &frame, &set, usize::MAX)?
+        {
+            set.order = clusters.sort(ctx, &frame, &set)?;
         }
-        let limits = seed::limits(ctx, &frame, &set, None, true, k)?;
+        let limits = seed::in_itself(ctx, &frame, &set, k)?;
         let sweep =
             Sweep { ctx, frame: &frame, plan: &plan, left: &set, right: None, same_ids: true };
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
-        Ok(in_row_order(&set.order, sweep.every_pair(nearest)?, k))
+        Ok(in_row_order(&set.order.ids, sweep.every_pair(nearest)?, k))
     }
 }
 
@@ -95,18 +103,55 @@ pub(super) fn search(
     Options { same_ids, reserved }: Options,
 ) -> Result<Vec<u32>> {
     ctx.stage(Stage::Knn, queries.n_rows(), || {
+        Searched::new(ctx, queries, base, (k, metric), reserved)?.all(ctx, k, same_ids)
+    })
+}
+
+/// Queries and a base, ready to be compared.
+struct Searched<'a> {
+    frame: Frame,
+    plan: Plan,
+    left: Set<'a>,
+    right: Set<'a>,
+}
+
+impl<'a> Searched<'a> {
+    fn new(
+        ctx: &Context,
+        queries: &'a dyn Vectors,
+        base: &'a dyn Vectors,
+        k: (usize, Metric),
+        reserved: usize,
+    ) -> Result<Self> {
+        Self::within(ctx, queries, base, k, reserved, plan::WORTH)
+    }
+
+    /// With axes considered where finding them takes at most this share of the work.
+    fn within(
+        ctx: &Context,
+        queries: &'a dyn Vectors,
+        base: &'a dyn Vectors,
+        (k, metric): (usize, Metric),
+        reserved: usize,
+        worth: f64,
+    ) -> Result<Self> {
         let (norms, query_norms) = (row_norms(ctx, base)?, row_norms(ctx, queries)?);
         let queries_with_norms = Some((queries, &query_norms[..]));
         let problem =
             Problem { x: base, norms: &norms, queries: queries_with_norms, k, metric, reserved };
-        let (frame, plan) = plan::choose(ctx, &problem)?;
-        ctx.emit(&Event::Plan(&plan.to_string()));
+        let (frame, plan) = plan::choose_within(ctx, &problem, worth)?;
         let right = Set::new(ctx, base, norms, &frame, &plan)?;
         let left = Set::new(ctx, queries, query_norms, &frame, &plan)?;
-        let limits = seed::limits(ctx, &frame, &left, Some(&right), same_ids, k)?;
-        let sweep =
-            Sweep { ctx, frame: &frame, plan: &plan, left: &left, right: Some(&right), same_ids };
+        Ok(Self { frame, plan, left, right })
+    }
+
+    /// Every pair.
+    fn all(&self, ctx: &Context, k: usize, same_ids: bool) -> Result<Vec<u32>> {
+        let Self { frame, plan, left, right } = self;
+        ctx.emit(&Event::Plan(&plan.to_string()));
+        let limits = seed::among(ctx, frame, left, right, same_ids, k)?;
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
-        Ok(in_row_order(&left.order, sweep.every_pair(nearest)?, k))
-    })
+        let sweep = Sweep { ctx, frame, plan, left, right: Some(right), same_ids };
+        Ok(in_row_order(&left.order.ids, sweep.every_pair(nearest)?, k))
+    }
 }

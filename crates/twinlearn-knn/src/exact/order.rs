@@ -1,115 +1,237 @@
 //! An order of the rows in which near rows have near positions.
 
+use std::ops::Range;
+
 use twinlearn_core::context::{Context, runs};
 use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here};
 use twinlearn_vectors::spread_ids;
 
-use crate::frame::Coordinates;
+use super::set::Set;
+use crate::frame::{Coordinates, Frame};
 use crate::kernels::scan::TILE;
 
 /// Leading coordinates that nearness is judged by.
 const WIDTH: usize = 32;
+/// Coordinates of rows that were not turned to axes.
+const MAX_UNTURNED: usize = 96;
 const MAX_CLUSTERS: usize = 1024;
 /// Rows for each cluster that its centre is found from.
 const SAMPLE_PER_CLUSTER: usize = 48;
 const ROUNDS: usize = 4;
 
-/// Rows sorted by cluster (k-means of a sample of them, on the leading coordinates), and clusters
-/// chained so that neighbours in the chain are near.
-pub(super) fn by_nearness(ctx: &Context, coordinates: &Coordinates) -> Result<Vec<u32>> {
-    let n = coordinates.offsets.len();
-    let clusters = (n / TILE).min(MAX_CLUSTERS);
-    if clusters < 4 {
-        return Ok((0..n as u32).collect());
-    }
-    let width = WIDTH.min(coordinates.width);
-    let row = |id: u32| &coordinates.leading[id as usize * coordinates.width..][..width];
-    let gather = |ids: &[u32]| ids.iter().flat_map(|&id| row(id)).copied().collect::<Vec<f32>>();
-
-    let sample = spread_ids(n, clusters * SAMPLE_PER_CLUSTER);
-    let points = gather(&sample);
-    let mut centres = Matrix::new(clusters, width, gather(&spread_ids(n, clusters)))?;
-    for _ in 0..ROUNDS {
-        let owners = assign(ctx, &centres, sample.len(), |range| {
-            points[range.start * width..range.end * width].to_vec()
-        })?;
-        let mut sums = vec![0.0; clusters * width];
-        let mut counts = vec![0.0; clusters];
-        for (point, &owner) in points.chunks_exact(width).zip(&owners) {
-            let owner = owner as usize;
-            counts[owner] += 1.0;
-            let sum = &mut sums[owner * width..][..width];
-            sum.iter_mut().zip(point).for_each(|(s, &v)| *s += f64::from(v));
-        }
-        let centres = centres.as_mut_slice().chunks_exact_mut(width);
-        for ((centre, sum), count) in centres.zip(sums.chunks_exact(width)).zip(counts) {
-            // A cluster that lost all its points keeps its centre.
-            if count > 0.0 {
-                centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count) as f32);
-            }
-        }
-    }
-    let owners = assign(ctx, &centres, n, |range| {
-        gather(&(range.start as u32..range.end as u32).collect::<Vec<_>>())
-    })?;
-    let ranks = chain(&centres);
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    order.sort_by_key(|&id| ranks[owners[id as usize] as usize]);
-    Ok(order)
+/// Centres of rows (k-means of a sample of them, on the leading coordinates), chained so that
+/// neighbours in the chain are near.
+pub(super) struct Clusters {
+    centres: Matrix,
 }
 
-/// The nearest centre of each of `n` points; `points` gives a run of them.
-fn assign(
-    ctx: &Context,
-    centres: &Matrix,
-    n: usize,
-    points: impl Fn(std::ops::Range<usize>) -> Vec<f32> + Sync + Send,
-) -> Result<Vec<u32>> {
-    let (clusters, width) = (centres.rows(), centres.cols());
-    let halves: Vec<f32> =
-        (0..clusters).map(|c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>()).collect();
-    let blocks: Vec<_> = runs(n, TILE).collect();
-    let owners = ctx.try_map(blocks.len(), |b| {
-        let rows = points(blocks[b].clone());
-        let mut products = vec![0.0; blocks[b].len() * clusters];
-        matmul_here(
-            1.0,
-            MatRef::new(&rows, blocks[b].len(), width),
-            centres.view().t(),
-            0.0,
-            MatMut::new(&mut products, blocks[b].len(), clusters),
-        );
-        let nearest = |products: &[f32]| {
-            let mut best = (f32::NEG_INFINITY, 0);
-            for (c, (product, half)) in products.iter().zip(&halves).enumerate() {
-                let score = product - half;
-                if score > best.0 {
-                    best = (score, c as u32);
+/// Rows sorted by cluster.
+pub(super) struct Order {
+    /// The row at each position.
+    pub(super) ids: Vec<u32>,
+    /// Where the rows of each cluster begin, and where the last ones end. One cluster has all rows
+    /// where they are in the order that they came in.
+    starts: Vec<usize>,
+}
+
+impl Order {
+    /// The order in which `n` rows came.
+    pub(super) fn given(n: usize) -> Self {
+        Self { ids: (0..n as u32).collect(), starts: vec![0, n] }
+    }
+
+    pub(super) fn n_clusters(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The positions of a cluster's rows.
+    pub(super) fn cluster(&self, c: usize) -> Range<usize> {
+        self.starts[c]..self.starts[c + 1]
+    }
+
+    /// The cluster of each row.
+    pub(super) fn by_row(&self) -> Vec<u32> {
+        let mut clusters = vec![0; self.ids.len()];
+        for c in 0..self.n_clusters() {
+            self.ids[self.cluster(c)].iter().for_each(|&id| clusters[id as usize] = c as u32);
+        }
+        clusters
+    }
+}
+
+impl Clusters {
+    /// At most `most` clusters of all rows; none where these would be fewer than four.
+    pub(super) fn of(
+        ctx: &Context,
+        frame: &Frame,
+        set: &Set<'_>,
+        most: usize,
+    ) -> Result<Option<Self>> {
+        let n = set.len();
+        let clusters = (n / TILE).min(MAX_CLUSTERS).min(most);
+        if clusters < 4 {
+            return Ok(None);
+        }
+        let width = match set.coordinates.width {
+            0 => MAX_UNTURNED.min(set.rows.dim()),
+            width => WIDTH.min(width),
+        };
+        let sample = spread_ids(n, clusters * SAMPLE_PER_CLUSTER);
+        let points = gather(frame, set, width, &sample)?;
+        let first = gather(frame, set, width, &spread_ids(n, clusters))?;
+        let mut found = Self { centres: Matrix::new(clusters, width, first)? };
+        for _ in 0..ROUNDS {
+            let owners = found.owners(ctx, sample.len(), |range| {
+                Ok(points[range.start * width..range.end * width].to_vec())
+            })?;
+            let mut sums = vec![0.0; clusters * width];
+            let mut counts = vec![0.0; clusters];
+            for (point, &owner) in points.chunks_exact(width).zip(&owners) {
+                let owner = owner as usize;
+                counts[owner] += 1.0;
+                let sum = &mut sums[owner * width..][..width];
+                sum.iter_mut().zip(point).for_each(|(s, &v)| *s += f64::from(v));
+            }
+            let centres = found.centres.as_mut_slice().chunks_exact_mut(width);
+            for ((centre, sum), count) in centres.zip(sums.chunks_exact(width)).zip(counts) {
+                // A cluster that lost all its points keeps its centre.
+                if count > 0.0 {
+                    centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count) as f32);
                 }
             }
-            best.1
+        }
+        let chain = chain(&found.centres);
+        let chained = chain.iter().flat_map(|&c| found.centres.row(c)).copied().collect();
+        Ok(Some(Self { centres: Matrix::new(clusters, width, chained)? }))
+    }
+
+    /// Rows by the cluster whose centre is nearest, in the order of the chain.
+    pub(super) fn sort(&self, ctx: &Context, frame: &Frame, set: &Set<'_>) -> Result<Order> {
+        let mut ids: Vec<u32> = (0..set.len() as u32).collect();
+        let owners = self
+            .owners(ctx, ids.len(), |range| gather(frame, set, self.centres.cols(), &ids[range]))?;
+        ids.sort_by_key(|&id| owners[id as usize]);
+        let mut starts = vec![0; self.centres.rows() + 1];
+        owners.iter().for_each(|&owner| starts[owner as usize + 1] += 1);
+        for c in 1..starts.len() {
+            starts[c] += starts[c - 1];
+        }
+        Ok(Order { ids, starts })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.centres.rows()
+    }
+
+    /// The `k` nearest clusters of each of some rows, the nearest first, row after row.
+    pub(super) fn nearest(
+        &self,
+        ctx: &Context,
+        frame: &Frame,
+        set: &Set<'_>,
+        ids: &[u32],
+        k: usize,
+    ) -> Result<Vec<u32>> {
+        let of_row = |scores: &[f32], out: &mut Vec<u32>| {
+            let mut all: Vec<u32> = (0..scores.len() as u32).collect();
+            let order = |&a: &u32, &b: &u32| {
+                scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b))
+            };
+            if k < all.len() {
+                all.select_nth_unstable_by(k, order);
+                all.truncate(k);
+            }
+            all.sort_unstable_by(order);
+            out.extend(all);
         };
-        Ok(products.chunks_exact(clusters).map(nearest).collect::<Vec<u32>>())
-    })?;
-    Ok(owners.concat())
+        self.scored(ctx, ids.len(), of_row, |range| {
+            gather(frame, set, self.centres.cols(), &ids[range])
+        })
+    }
+
+    /// The nearest centre of each of `n` points; `points` gives a run of them.
+    fn owners(
+        &self,
+        ctx: &Context,
+        n: usize,
+        points: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync + Send,
+    ) -> Result<Vec<u32>> {
+        let nearest = |scores: &[f32], out: &mut Vec<u32>| {
+            let mut best = (f32::NEG_INFINITY, 0);
+            for (&score, c) in scores.iter().zip(0..) {
+                if score > best.0 {
+                    best = (score, c);
+                }
+            }
+            out.push(best.1);
+        };
+        self.scored(ctx, n, nearest, points)
+    }
+
+    /// What `pick` takes of the scores of every centre, for each of `n` points: the higher, the nearer.
+    fn scored(
+        &self,
+        ctx: &Context,
+        n: usize,
+        pick: impl Fn(&[f32], &mut Vec<u32>) + Sync + Send,
+        points: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync + Send,
+    ) -> Result<Vec<u32>> {
+        let centres = &self.centres;
+        let (clusters, width) = (centres.rows(), centres.cols());
+        let half = |c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>();
+        let halves: Vec<f32> = (0..clusters).map(half).collect();
+        let blocks: Vec<_> = runs(n, TILE).collect();
+        let picked = ctx.try_map(blocks.len(), |b| {
+            let rows = points(blocks[b].clone())?;
+            let mut scores = vec![0.0; blocks[b].len() * clusters];
+            matmul_here(
+                1.0,
+                MatRef::new(&rows, blocks[b].len(), width),
+                centres.view().t(),
+                0.0,
+                MatMut::new(&mut scores, blocks[b].len(), clusters),
+            );
+            let mut picked = Vec::new();
+            for scores in scores.chunks_exact_mut(clusters) {
+                scores.iter_mut().zip(&halves).for_each(|(score, half)| *score -= half);
+                pick(scores, &mut picked);
+            }
+            Ok(picked)
+        })?;
+        Ok(picked.concat())
+    }
 }
 
-/// The place of each centre in a walk that always goes to the nearest one not yet visited.
-fn chain(centres: &Matrix) -> Vec<u32> {
-    let n = centres.rows();
-    let distance = |a: usize, b: usize| -> f32 {
-        centres.row(a).iter().zip(centres.row(b)).map(|(x, y)| (x - y) * (x - y)).sum()
-    };
-    let mut ranks = vec![u32::MAX; n];
-    let mut here = 0;
-    for rank in 0..n as u32 {
-        ranks[here] = rank;
-        let left = (0..n).filter(|&c| ranks[c] == u32::MAX);
-        here = left
-            .map(|c| (distance(here, c), c))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or(here, |(_, c)| c);
+/// The first coordinates of some rows, row after row.
+fn gather(frame: &Frame, set: &Set<'_>, width: usize, ids: &[u32]) -> Result<Vec<f32>> {
+    let Coordinates { leading, width: kept, .. } = &set.coordinates;
+    if *kept > 0 {
+        let row = |&id: &u32| &leading[id as usize * kept..][..width];
+        return Ok(ids.iter().flat_map(row).copied().collect());
     }
-    ranks
+    let dim = set.rows.dim();
+    let mut rows = vec![0.0; ids.len() * dim];
+    set.rows.gather(ids, &mut rows)?;
+    frame.move_rows(&mut rows, ids.iter().map(|&id| set.norms[id as usize]));
+    Ok(rows.chunks_exact(dim).flat_map(|row| &row[..width]).copied().collect())
+}
+
+/// The squared distance of two centres.
+fn distance(centres: &Matrix, a: usize, b: usize) -> f32 {
+    centres.row(a).iter().zip(centres.row(b)).map(|(x, y)| (x - y) * (x - y)).sum()
+}
+
+/// The centres in the order of a walk that always goes to the nearest one not yet visited.
+fn chain(centres: &Matrix) -> Vec<usize> {
+    let mut left: Vec<usize> = (1..centres.rows()).collect();
+    let mut walk = vec![0];
+    let mut here = 0;
+    while !left.is_empty() {
+        let distances = left.iter().map(|&c| distance(centres, here, c)).enumerate();
+        let nearest = distances.min_by(|a, b| a.1.total_cmp(&b.1));
+        here = left.remove(nearest.map_or(0, |(place, _)| place));
+        walk.push(here);
+    }
+    walk
 }

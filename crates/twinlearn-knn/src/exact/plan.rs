@@ -37,12 +37,22 @@ pub(super) struct Plan {
     n_left: usize,
     dim: usize,
     largest: f64,
+    /// The share of neighbours that are found, where not all rows are looked at.
+    found: Option<f64>,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n_rows, n_left, dim, .. } = self;
-        write!(f, "exact search of {n_left} rows among {n_rows} of dimension {dim}, ")?;
+        f.write_str(if self.found.is_some() { "approximate" } else { "exact" })?;
+        write!(f, " search of {n_left} rows among {n_rows} of dimension {dim}, ")?;
+        if let Some(found) = self.found {
+            write!(
+                f,
+                "in the clusters nearest to each, which hold {:.0} % of the neighbours of a sample, ",
+                100.0 * found
+            )?;
+        }
         match self.levels[..] {
             [p, q] => write!(f, "bounded by {p}, then {q} leading axes")?,
             [p] if p < self.dim => write!(f, "bounded by {p} leading axes")?,
@@ -73,7 +83,7 @@ const PROBED: usize = 2048;
 /// Nanoseconds that this takes.
 const SURVIVAL: f64 = 5e7;
 /// Axes are considered where finding them takes at most this share of looking at every pair.
-const WORTH: f64 = 0.3;
+pub(super) const WORTH: f64 = 0.3;
 /// By how much worse the limits are, while a search runs, than they end.
 const LOOSENESS: f64 = 0.1;
 /// Bytes of original rows that a block should hold: blocks are read once for each pair.
@@ -199,6 +209,7 @@ pub(super) fn choose_within(
         n_left: budget.n_left,
         dim,
         largest,
+        found: None,
     };
     Ok((frame, plan))
 }
@@ -218,6 +229,16 @@ pub fn check_search_memory(
 }
 
 impl Plan {
+    /// Looks at a share of all pairs, which has this share of the neighbours. As many of them come near
+    /// enough to be refined as would of all.
+    pub(super) fn near(mut self, share: f64, found: f64) -> Self {
+        let scan = self.n_rows as f64 * self.n_left as f64 * cost::scan(self.levels[0]);
+        self.cost -= (1.0 - share) * scan;
+        self.block_rows = TILE;
+        self.found = Some(found);
+        self
+    }
+
     /// The value that a pair's `f32` comparison must reach (for products) or not exceed (for
     /// squared distances) when a row of length `norm` looks no farther than `distance`.
     ///
@@ -286,10 +307,13 @@ impl Budget {
         self.reserved + searching.max(rows * 8 + frame_bytes(self.n_rows, self.dim, width))
     }
 
-    /// Times that each row is read: for lengths, coordinates and first limits, then with every
-    /// block that looks at it.
+    /// Times that each row is read: for lengths, coordinates and first limits, then with every block
+    /// that looks at it, or by every thread, which then lets all blocks of queries look at it.
     fn passes(&self, block_rows: usize) -> usize {
-        3 + self.n_left.div_ceil(block_rows) + usize::from(self.symmetric)
+        match self.symmetric {
+            true => 4 + self.n_left.div_ceil(block_rows),
+            false => 3 + self.threads,
+        }
     }
 
     fn fits(&self, levels: &[usize]) -> bool {

@@ -4,6 +4,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
 use twinlearn_vectors::Vectors;
 
+use super::order::Order;
 use super::plan::Plan;
 use crate::frame::{Coordinates, Frame};
 use crate::kernels::scan::{Operand, Packed, RefineSide, Rows, ScanSide, ScreenSide, TILE};
@@ -11,8 +12,7 @@ use crate::kernels::scan::{Operand, Packed, RefineSide, Rows, ScanSide, ScreenSi
 /// One set of rows of a search.
 pub(super) struct Set<'a> {
     pub(super) rows: &'a dyn Vectors,
-    /// The row at each position.
-    pub(super) order: Vec<u32>,
+    pub(super) order: Order,
     /// By row.
     pub(super) norms: Vec<f64>,
     /// By row.
@@ -28,11 +28,11 @@ impl<'a> Set<'a> {
         plan: &Plan,
     ) -> Result<Self> {
         let coordinates = frame.coordinates(ctx, rows, &norms, &plan.levels)?;
-        Ok(Self { rows, order: (0..rows.n_rows() as u32).collect(), norms, coordinates })
+        Ok(Self { rows, order: Order::given(rows.n_rows()), norms, coordinates })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.order.ids.len()
     }
 }
 

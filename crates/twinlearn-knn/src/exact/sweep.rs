@@ -1,17 +1,17 @@
-//! The sweep over pairs of tiles: bound, refine, screen, decide.
+//! The sweep over all pairs of tiles.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use twinlearn_core::context::{Context, lock};
 use twinlearn_core::error::Result;
-use twinlearn_core::linalg::arch;
 use twinlearn_core::progress::{Event, Stage};
 
 use super::plan::Plan;
 use super::set::{Block, Limits, Set};
+use super::tiles::{Side, Survivors};
 use crate::frame::Frame;
-use crate::kernels::scan::{Operand, Pair, TILE, exact, refine, scan, screen};
+use crate::kernels::scan::{Operand, TILE};
 use crate::neighbor::{Nearest, Neighbor};
 
 /// A search of a set in another, or in itself.
@@ -36,16 +36,16 @@ struct Finds {
 struct Workspace {
     left: Block,
     right: Block,
-    pairs: Vec<Pair>,
-    sums: Vec<f64>,
-    candidates: [Vec<(u16, Neighbor)>; 2],
+    /// Which block of the right set `right` holds.
+    held: Option<usize>,
+    survivors: Survivors,
     limits: [Limits; 2],
 }
 
 impl Sweep<'_> {
     /// Every pair. `nearest` is what the rows at each position know already, and then what they
     /// found.
-    pub(super) fn every_pair(&self, nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
+    pub(super) fn every_pair(&self, mut nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
         let block = self.plan.block_rows;
         let lefts = self.left.len().div_ceil(block);
         let tasks: Vec<_> = match self.right {
@@ -57,34 +57,20 @@ impl Sweep<'_> {
                 (0..rights).flat_map(|j| (0..lefts).map(move |i| (i, j))).collect()
             }
         };
-        let n = self.left.len();
-        let done = AtomicUsize::new(0);
-        self.run(nearest, block, &tasks, || {
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let rows = n * done / tasks.len();
-            self.ctx.emit(&Event::StageProgress { stage: Stage::Knn, done: rows });
-        })
-    }
-
-    fn run(
-        &self,
-        mut nearest: Vec<Nearest>,
-        block: usize,
-        tasks: &[(usize, usize)],
-        done: impl Fn() + Send + Sync,
-    ) -> Result<Vec<Nearest>> {
         let n = nearest.len();
         let mut finds = Vec::with_capacity(n.div_ceil(TILE));
         for t in (0..n.div_ceil(TILE)).rev() {
             finds.push(Mutex::new(self.finds(t, nearest.split_off(t * TILE))));
         }
         finds.reverse();
+        let done = AtomicUsize::new(0);
         let workspaces = Mutex::new(Vec::<Workspace>::new());
         self.ctx.try_in_order(tasks.len(), |t| {
             let mut workspace = lock(&workspaces).pop().unwrap_or_default();
             let result = self.blocks(block, tasks[t], &finds, &mut workspace);
             lock(&workspaces).push(workspace);
-            done();
+            let rows = n * (done.fetch_add(1, Ordering::Relaxed) + 1) / tasks.len();
+            self.ctx.emit(&Event::StageProgress { stage: Stage::Knn, done: rows });
             result
         })?;
         let finds =
@@ -97,7 +83,7 @@ impl Sweep<'_> {
         let n = nearest.len();
         let mut limits = Limits { scores: vec![0.0; n], bounds: vec![0.0; n] };
         for (i, nearest) in nearest.iter().enumerate() {
-            let norm = self.left.norms[self.left.order[tile * TILE + i] as usize];
+            let norm = self.left.norms[self.left.order.ids[tile * TILE + i] as usize];
             limits.set(self.frame, self.plan, i, norm, nearest.limit());
         }
         Finds { nearest, limits }
@@ -114,11 +100,16 @@ impl Sweep<'_> {
         let mut left = std::mem::take(&mut workspace.left);
         let mut right = std::mem::take(&mut workspace.right);
         let load = |set: &Set<'_>, b: usize, operand, out: &mut Block| {
-            let ids = &set.order[b * block..((b + 1) * block).min(set.len())];
+            let ids = &set.order.ids[b * block..((b + 1) * block).min(set.len())];
             out.load(self.frame, self.plan, set, ids, operand)
         };
         load(self.left, i, Operand::Left, &mut left)?;
-        load(self.right.unwrap_or(self.left), j, Operand::Right, &mut right)?;
+        // Blocks of queries come after each other for one block of the base.
+        if workspace.held != Some(j) {
+            workspace.held = None;
+            load(self.right.unwrap_or(self.left), j, Operand::Right, &mut right)?;
+            workspace.held = Some(j);
+        }
         for right_tile in (0..right.ids.len()).step_by(TILE) {
             for left_tile in (0..left.ids.len()).step_by(TILE) {
                 let (a, b) = (i * block + left_tile, j * block + right_tile);
@@ -148,8 +139,7 @@ impl Sweep<'_> {
         diagonal: bool,
         workspace: &mut Workspace,
     ) {
-        let (left_set, right_set) = (self.left, self.right.unwrap_or(self.left));
-        let Workspace { pairs, sums, candidates, limits, .. } = workspace;
+        let Workspace { survivors, limits, .. } = workspace;
         let [left_limits, right_limits] = limits;
         left_limits.clone_from(&lock(left_finds).limits);
         match right_finds {
@@ -159,50 +149,29 @@ impl Sweep<'_> {
                 *right_limits = Limits::out_of_reach(self.frame, self.plan, n);
             }
         }
-
-        pairs.clear();
-        let (a, b) = (left.scan(left_tile, left_limits), right.scan(right_tile, right_limits));
-        scan(arch(), a, b, pairs);
-        if diagonal {
-            pairs.retain(|pair| pair.left < pair.right);
-        } else if self.same_ids && self.right.is_some() {
-            let (a, b) = (&left.ids[left_tile..], &right.ids[right_tile..]);
-            pairs.retain(|pair| a[usize::from(pair.left)] != b[usize::from(pair.right)]);
-        }
-        if let [_, refined] = self.plan.levels[..] {
-            let a = left.refine(left_set, left_tile, left_limits);
-            let b = right.refine(right_set, right_tile, right_limits);
-            refine(arch(), refined, a, b, pairs);
-        }
-        let term = self.frame.metric.term();
-        if self.plan.screens {
-            let a = left.screen(left_set, left_tile, left_limits);
-            let b = right.screen(right_set, right_tile, right_limits);
-            screen(arch(), term, a, b, pairs);
-        }
-        let (a, b) = (left.rows(left_set, left_tile), right.rows(right_set, right_tile));
-        exact(arch(), term, a, b, pairs, sums);
-
-        let [for_left, for_right] = candidates;
-        for_left.clear();
-        for_right.clear();
-        for (pair, &sum) in pairs.iter().zip(&*sums) {
-            let (i, j) = (usize::from(pair.left) + left_tile, usize::from(pair.right) + right_tile);
-            let distance = self.frame.metric.distance_of(sum, left.norms[i], right.norms[j]);
-            for_left.push((pair.left, Neighbor { distance, id: right.ids[j] }));
-            for_right.push((pair.right, Neighbor { distance, id: left.ids[i] }));
-        }
-        self.push(left_finds, for_left, &left.norms[left_tile..]);
+        let left = Side { set: self.left, block: left, start: left_tile, limits: left_limits };
+        let set = self.right.unwrap_or(self.left);
+        let right = Side { set, block: right, start: right_tile, limits: right_limits };
+        let differ = self.same_ids && self.right.is_some();
+        survivors.find((self.frame, self.plan), (left, right), |pair| match diagonal {
+            true => pair.left < pair.right,
+            false => !differ || left.id(pair.left) != right.id(pair.right),
+        });
+        self.push(left_finds, survivors.of_left(right), left.norms());
         if let Some(finds) = right_finds {
-            self.push(finds, for_right, &right.norms[right_tile..]);
+            self.push(finds, survivors.of_right(left), right.norms());
         }
     }
 
-    fn push(&self, finds: &Mutex<Finds>, candidates: &[(u16, Neighbor)], norms: &[f64]) {
+    fn push(
+        &self,
+        finds: &Mutex<Finds>,
+        candidates: impl Iterator<Item = (usize, Neighbor)>,
+        norms: &[f64],
+    ) {
         let mut finds = lock(finds);
         let Finds { nearest, limits } = &mut *finds;
-        for &(row, candidate) in candidates {
-            let row = usize::from(row);
+        for (row, candidate) in candidates {
             let nearest = &mut nearest[row];
             let before = nearest.limit();
             if nearest.push(candidate) && nearest.limit() < before {

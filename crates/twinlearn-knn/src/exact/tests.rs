@@ -9,8 +9,9 @@ use twinlearn_core::linalg::Matrix;
 use twinlearn_core::random::{Purpose, generator};
 use twinlearn_vectors::{DenseVectors, Vectors};
 
+use super::near::near;
 use super::plan::{choose, choose_within};
-use super::{GraphSearch, Options, Problem};
+use super::{GraphSearch, Options, Problem, Searched};
 use crate::Metric;
 use crate::frame::row_norms;
 
@@ -180,6 +181,76 @@ fn queries_equal_brute_force_whatever_the_memory() {
         let ctx = Context::with_threads(2).unwrap();
         let got = search(&ctx, &q, &x, 10, metric).unwrap();
         assert_eq!(got, brute_force(&q, &x, 10, metric, false), "{metric}");
+    }
+}
+
+/// The search of the clusters near each query, with axes considered however small the sets.
+fn near_to(
+    threads: usize,
+    q: &Matrix,
+    x: &Matrix,
+    k: usize,
+    metric: Metric,
+    most: f64,
+) -> Vec<u32> {
+    let ctx = Context::with_threads(threads).unwrap();
+    let searched = Searched::within(&ctx, q, x, (k, metric), 0, f64::INFINITY).unwrap();
+    near(&ctx, searched, k, most).unwrap()
+}
+
+fn share_of(found: &[u32], want: &[u32], k: usize) -> f64 {
+    let lists = found.chunks(k).zip(want.chunks(k));
+    let kept: usize =
+        lists.map(|(found, want)| found.iter().filter(|&id| want.contains(id)).count()).sum();
+    kept as f64 / want.len() as f64
+}
+
+#[test]
+fn clusters_near_a_query_hold_nearly_all_its_neighbours() {
+    let sets = [
+        (clustered(6000, 90, 20), clustered(700, 90, 20)),
+        (clustered(6000, 5, 20), clustered(700, 5, 20)),
+        (noise(6000, 12, 20), noise(700, 12, 21)),
+    ];
+    for (x, q) in sets {
+        for metric in METRICS {
+            let k = 8;
+            let want = brute_force(&q, &x, k, metric, false);
+            let found = near_to(2, &q, &x, k, metric, f64::INFINITY);
+            assert_eq!(found, near_to(1, &q, &x, k, metric, f64::INFINITY), "whatever the threads");
+            let share = share_of(&found, &want, k);
+            assert!(share > 0.93, "{metric} {}: {share}", x.cols());
+            // Where few pairs may be compared, lists are still of k rows, each once, best first.
+            let found = near_to(2, &q, &x, k, metric, 1.0);
+            let few = share_of(&found, &want, k);
+            assert!(few <= share && few > 0.1, "{metric} {}: {few}", x.cols());
+            assert!(x.cols() != 12 || few < 0.8, "{metric}: {few} of noise");
+            for (i, list) in found.chunks(k).enumerate() {
+                let distances = list.iter().map(|&j| metric.distance(q.row(i), x.row(j as usize)));
+                let pairs: Vec<_> = distances.zip(list).collect();
+                assert!(pairs.is_sorted_by(|a, b| a < b), "{metric}: {pairs:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn clusters_of_few_rows_are_searched_beyond() {
+    // Nearly all rows are one, so that most clusters have none or few of the others.
+    let some = clustered(40, 12, 30);
+    let data = (0..4000).flat_map(|i| some.row(usize::saturating_sub(i, 3960)).to_vec());
+    let x = Matrix::new(4000, 12, data.collect()).unwrap();
+    let ids: Vec<usize> = (3940..4000).collect();
+    let q = ids.iter().flat_map(|&i| x.row(i).to_vec()).collect();
+    let q = Matrix::new(ids.len(), 12, q).unwrap();
+    for metric in METRICS {
+        let found = near_to(2, &q, &x, 30, metric, 1.0);
+        for list in found.chunks(30) {
+            let mut ids = list.to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), 30, "{metric}: each row once");
+        }
     }
 }
 

@@ -16,9 +16,11 @@ pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
 /// Rows whose lists of neighbours loss KL learns from, at most.
 pub(crate) const MOST_ANCHORS: usize = 202_000;
-/// Where there are more rows, fewer of them are anchors, so that there are no more than so many pairs of
-/// an anchor and a row, up to so many dimensions; but so many anchors at least.
-const MOST_PAIRS: f64 = 3e10;
+/// Pairs of an anchor and a row that are compared, about, where there are more rows.
+pub(crate) const MOST_PAIRS: f64 = 3e10;
+/// For how many times as many pairs there are anchors where each looks at the rows near it.
+const NEAR: f64 = 3.0;
+/// Up to so many dimensions; where rows are longer there are fewer anchors, but so many at least.
 const MOST_DIM: usize = 768;
 const LEAST_ANCHORS: usize = 20_000;
 /// The steps of a fit with so few anchors, at least.
@@ -191,16 +193,23 @@ impl Params {
     /// How many of `n_rows` rows of `dim` numbers are anchors, whose neighbours among all rows a fit
     /// learns from: all, but with loss KL and more than 202,000 rows a sample drawn by the seed.
     ///
-    /// It is 3 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least, so that up to
-    /// 1.5 million rows no more pairs are compared. Where a graph of all rows is given, or is made because
-    /// `knn_method` or `knn_approximation` names an approximate search, 202,000 rows of it are anchors.
+    /// It is 9 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least. Each looks at the
+    /// rows in the clusters nearest to it, which hold about 95 % of its neighbours, 3 · 10¹⁰ rows in all at
+    /// most. With `knn_method` exact each looks at all rows, and there are a third as many. Where a graph
+    /// of all rows is given, or is made because `knn_method` is descent or pq, 202,000 rows of it are anchors.
     #[must_use]
     pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
         if !self.is_listed() || n_rows <= MOST_ANCHORS {
             return n_rows;
         }
         let share = MOST_DIM as f64 / dim.max(MOST_DIM) as f64;
-        ((MOST_PAIRS * share / n_rows as f64) as usize).max(LEAST_ANCHORS)
+        let pairs = if self.looks_near(n_rows) { NEAR * MOST_PAIRS } else { MOST_PAIRS };
+        ((pairs * share / n_rows as f64) as usize).clamp(LEAST_ANCHORS, MOST_ANCHORS)
+    }
+
+    /// Whether anchors among `n_rows` rows look at the rows near them alone.
+    pub(crate) fn looks_near(&self, n_rows: usize) -> bool {
+        self.is_listed() && n_rows > MOST_ANCHORS && self.knn_method != KnnMethod::Exact
     }
 
     /// How many rows of a graph of all of them are anchors, at most.

@@ -184,9 +184,11 @@ fn anchors_grow_fewer_as_rows_grow_more() {
     let params = Params::builder().build().unwrap();
     let anchors = |n, dim| params.n_anchors(n, dim);
     assert_eq!([anchors(500, 384), anchors(202_000, 4096)], [500, 202_000]);
-    assert_eq!([anchors(300_000, 384), anchors(1_000_000, 768)], [100_000, 30_000]);
-    assert_eq!([anchors(1_000_000, 1024), anchors(400_000, 1536)], [22_500, 37_500]);
+    assert_eq!([anchors(300_000, 384), anchors(1_000_000, 768)], [202_000, 90_000]);
+    assert_eq!([anchors(1_000_000, 1024), anchors(900_000, 1536)], [67_500, 50_000]);
     assert_eq!([anchors(1_000_000, 4096), anchors(10_000_000, 384)], [20_000; 2]);
+    let exact = Params::builder().knn_method(KnnMethod::Exact).build().unwrap();
+    assert_eq!([exact.n_anchors(300_000, 384), exact.n_anchors(1_000_000, 384)], [100_000, 30_000]);
     assert_eq!([params.least_steps(202_000), params.least_steps(300_000)], [1000, 2500]);
     let whole = |builder: ParamsBuilder| builder.build().unwrap().needs_whole_graph(300_000);
     let b = Params::builder;

@@ -9,6 +9,7 @@ mod fit;
 mod learn;
 mod lists;
 mod mean;
+mod neighbors;
 mod nest;
 mod plan;
 mod queries;

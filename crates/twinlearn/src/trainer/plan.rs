@@ -56,8 +56,8 @@ pub(crate) struct FitPlan {
     steps: usize,
     batch: usize,
     n_held_out: usize,
-    /// Bytes of the graph, the pairs and the axes, which stay.
-    held: usize,
+    /// Bytes of the graph, the pairs and the axes, which stay, and of what looks for lists.
+    searching: usize,
     /// Bytes of working memory in all, without the vectors and the search for neighbours, at least.
     bytes: usize,
     /// A copy of the rows in the coordinates of training, if there is one.
@@ -121,7 +121,9 @@ impl FitPlan {
         let coordinates = if listed { (8 + 8 + 4) * dim * dim } else { 0 };
         let held = lists + ClosedForms::bytes(dim) + coordinates + span;
         let starting = held + pca_bytes(dim);
-        let bytes = starting.max(held + (step + watch) * float);
+        // What looks for lists is read from a copy.
+        let searching = if samples { held + n_anchors * given * float } else { held };
+        let bytes = starting.max(searching).max(held + (step + watch) * float);
         let [copy, queries] = [n, n_asking].map(|n| n * dim * float);
         let available = ctx.memory_limit().unwrap_or_else(available_memory).saturating_sub(bytes);
 
@@ -164,7 +166,7 @@ impl FitPlan {
             steps,
             batch,
             n_held_out,
-            held,
+            searching,
             bytes,
             copy,
             is_copied: listed,
@@ -220,7 +222,7 @@ impl FitPlan {
             beside(ctx, bytes, "this fit")
         };
         Ok([
-            rest(self.held, self.dim, self.n_rows)?,
+            rest(self.searching, self.dim, self.n_rows)?,
             rest(self.bytes + self.copied(), self.n_components, watched)?,
         ])
     }

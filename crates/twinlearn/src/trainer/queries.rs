@@ -9,10 +9,11 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::{Purpose, generator, subset};
-use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::Vectors;
 
 use super::check::check_beside;
+use super::neighbors;
 use super::setting::{Axes, Similarity, gap};
 use super::validation::Split;
 use crate::model::{HeldOut, Model, QueryRecord, QueryReport};
@@ -91,16 +92,8 @@ impl<'a> Queries<'a> {
     ) -> Result<Self> {
         let n = x.n_rows();
         let split = Split::of_queries(params.seed, params.n_held_out_queries(n), n);
-        let k = params.n_neighbors;
-        // Among many rows, the lists of so many are looked for as of rows.
-        let most = match params.n_anchors(rows.n_rows(), rows.dim()) {
-            sample if sample < rows.n_rows() => sample,
-            _ => n,
-        };
-        let anchors = ids_at(&split.training, &spread_ids(split.training.len(), most));
-        let asking = Subset::new(x, &anchors)?;
-        let lists = search_of_checked(ctx, &asking, rows, k, params.metric)?;
-        let pairs = Pairs::of_queries(&anchors, &lists, k, n_training, trains)?;
+        let (anchors, lists) = neighbors::of_queries(ctx, params, (x, &split.training), rows)?;
+        let pairs = Pairs::of_queries(&anchors, &lists, params.n_neighbors, n_training, trains)?;
         let of_sample = n < n_queries;
         let count = split.held_out.len();
         let held_out = HeldOut { rows: checksum, count, of_sample, seen: false };

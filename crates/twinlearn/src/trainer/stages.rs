@@ -7,7 +7,7 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::Stage;
 use twinlearn_core::random::{Purpose, generator, subset};
-use twinlearn_knn::{KnnGraph, Metric, graph_of_checked, others_of_checked};
+use twinlearn_knn::{KnnGraph, Metric, graph_of_checked};
 use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
 use super::Trainer;
@@ -16,6 +16,7 @@ use super::coordinates::Coordinates;
 use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
 use super::learn::{Learned, Material, Reporting};
+use super::neighbors;
 use super::queries::Queries;
 use super::rows::{Units, of_units};
 use super::run::Trained;
@@ -262,7 +263,7 @@ impl Stages<'_> {
             || params.solver == Solver::Sgd && !params.gaussian;
         let search = || match anchors {
             None => graph_of_checked(&self.for_truth, self.searched, &params.knn()),
-            Some(anchors) => self.lists_of(anchors),
+            Some(anchors) => neighbors::of_rows(&self.for_truth, params, anchors, self.searched),
         };
         let graph = match graph {
             Some(graph) => Some(graph),
@@ -290,15 +291,6 @@ impl Stages<'_> {
         let (all, count) = (&split.training, params.n_anchors(n_rows, self.searched.dim()));
         let mut rng = generator(params.seed, Purpose::Anchors, 0);
         Some(ids_at(all, &subset(&mut rng, all.len(), count)))
-    }
-
-    /// The nearest other rows of `anchors` among all rows.
-    fn lists_of(&self, anchors: &[u32]) -> Result<KnnGraph> {
-        let (x, k) = (self.searched, self.params.n_neighbors);
-        let rows = Subset::new(x, anchors)?;
-        let of = (&rows as &dyn Vectors, anchors);
-        let ids = others_of_checked(&self.for_truth, of, x, k, self.params.metric)?;
-        KnnGraph::of_anchors(x.n_rows(), anchors, ids)
     }
 
     /// The best closed form at every nested size.
