@@ -280,7 +280,7 @@ pub fn others_of_checked(
 
 /// [`search_of_checked`], approximately where that is much less work: each query looks at the clusters of
 /// the base that are nearest to it, so many that they hold 95 % of the neighbours of a sample of queries,
-/// but at `most_pairs` rows in all.
+/// but at `most_pairs` rows in all. None where these hold less than 80 %.
 pub fn near_search_of_checked(
     ctx: &Context,
     queries: &dyn Vectors,
@@ -288,7 +288,7 @@ pub fn near_search_of_checked(
     k: usize,
     metric: Metric,
     most_pairs: f64,
-) -> Result<Vec<u32>> {
+) -> Result<Option<Vec<u32>>> {
     let Some(origin) = origin_of(base, metric)? else {
         return near::search(ctx, queries, base, (k, metric), most_pairs);
     };

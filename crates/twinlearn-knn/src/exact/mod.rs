@@ -14,6 +14,7 @@
 //! it depends on neither the plan nor the order nor the threads. `frame` proves that the bounds lose
 //! nothing.
 
+mod distinct;
 pub(super) mod near;
 mod order;
 mod plan;
@@ -31,7 +32,7 @@ use twinlearn_core::error::Result;
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::Vectors;
 
-use self::order::Clusters;
+use self::order::{Clusters, WIDTH};
 use self::plan::{Plan, Problem};
 use self::set::Set;
 use self::sweep::Sweep;
@@ -71,10 +72,15 @@ impl<'a> GraphSearch<'a> {
         let Self { ctx, x, norms, frame, plan } = self;
         ctx.emit(&Event::Plan(&plan.to_string()));
         let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
-        if set.coordinates.width > 0
-            && let Some(clusters) = Clusters::of(ctx, &frame, &set, usize::MAX)?
-        {
-            set.order = clusters.sort(ctx, &frame, &set)?;
+        let width = WIDTH.min(set.coordinates.width);
+        let clusters = match width {
+            0 => None,
+            _ => Clusters::of(ctx, (set.len(), width), usize::MAX, &|ids| {
+                Ok(set.leading(ids, width))
+            })?,
+        };
+        if let Some(clusters) = clusters {
+            set.order = clusters.sort(ctx, set.len(), &|ids| Ok(set.leading(ids, width)))?;
         }
         let limits = seed::in_itself(ctx, &frame, &set, k)?;
         let sweep =

@@ -8,13 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use twinlearn_core::context::{Context, lock, runs};
 use twinlearn_core::error::Result;
 use twinlearn_core::progress::{Event, Stage};
-use twinlearn_vectors::{Subset, Vectors, spread_ids};
+use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
-use super::order::Clusters;
+use super::distinct::distinct;
+use super::order::{Clusters, Points, WIDTH};
 use super::set::{Block, Limits, Set};
 use super::sweep::Sweep;
 use super::tiles::{Side, Survivors};
 use super::{Searched, seed};
+use crate::frame::Frame;
 use crate::kernels::scan::{Operand, TILE};
 use crate::metric::Metric;
 use crate::neighbor::{Nearest, in_row_order};
@@ -23,60 +25,84 @@ use crate::neighbor::{Nearest, in_row_order};
 const PROBES: usize = 256;
 /// The share of those neighbours that the clusters looked at must hold.
 const WANTED: f64 = 0.95;
-/// Where the clusters that may be looked at hold less than this, that is warned of.
+/// Where the clusters that may be looked at hold less than this, they are not searched.
 const ENOUGH: f64 = 0.8;
 /// A larger share of all pairs takes as long as all of them.
 const WORTH: f64 = 0.5;
-/// Queries whose clusters are found at once.
-const BATCH: usize = 1 << 14;
+/// Bytes for lists of clusters, at least.
+const RESERVED: usize = 8 << 20;
 /// Fewer queries for each cluster do not pay for sorting the base.
 const QUERIES_PER_CLUSTER: usize = 8;
 
 /// About the `k` nearest rows of `base` to every row of `queries`, row after row, best first. No more
-/// pairs are compared than about `most_pairs`.
+/// pairs are compared than about `most_pairs`; none are found where those would be too few.
 pub(crate) fn search(
     ctx: &Context,
     queries: &dyn Vectors,
     base: &dyn Vectors,
-    (k, metric): (usize, Metric),
+    k: (usize, Metric),
     most_pairs: f64,
-) -> Result<Vec<u32>> {
+) -> Result<Option<Vec<u32>>> {
     ctx.stage(Stage::Knn, queries.n_rows(), || {
-        near(ctx, Searched::new(ctx, queries, base, (k, metric), 0)?, k, most_pairs)
+        let Some(kept) = distinct(ctx, base, k.0)? else {
+            let searched = Searched::new(ctx, queries, base, k, RESERVED)?;
+            return near(ctx, searched, k.0, most_pairs);
+        };
+        let rows = Subset::new(base, &kept)?;
+        let searched = Searched::new(ctx, queries, &rows, k, RESERVED)?;
+        let found = near(ctx, searched, k.0, most_pairs)?;
+        Ok(found.map(|found| ids_at(&kept, &found)))
     })
 }
 
-/// [`search`] of what is ready to be compared.
+/// [`search`] of what is ready to be compared. What is found depends on neither the memory nor the
+/// threads: clusters have axes of their own.
 pub(super) fn near(
     ctx: &Context,
     mut searched: Searched<'_>,
     k: usize,
     most_pairs: f64,
-) -> Result<Vec<u32>> {
-    let Searched { frame, left, right, .. } = &mut searched;
-    let most = left.len() / QUERIES_PER_CLUSTER;
-    let Some(clusters) = Clusters::of(ctx, frame, right, most)? else {
-        return searched.all(ctx, k, false);
+) -> Result<Option<Vec<u32>>> {
+    let Searched { frame, plan, left, right } = &mut searched;
+    let (n_queries, n_rows, dim) = (left.len(), right.len(), right.rows.dim());
+    let components = if dim > WIDTH { WIDTH } else { 0 };
+    let axes = Frame::new(ctx, right.rows, &right.norms, frame.metric, components, plan.largest)?;
+    let points = |rows: &dyn Vectors, norms: &[f64], ids: &[u32]| {
+        let mut some = vec![0.0; ids.len() * dim];
+        rows.gather(ids, &mut some)?;
+        axes.move_rows(&mut some, ids.iter().map(|&id| norms[id as usize]));
+        Ok(axes.turn(&some))
     };
-    right.order = clusters.sort(ctx, frame, right)?;
-    left.order = clusters.sort(ctx, frame, left)?;
-    let n_queries = left.len();
-    let share = most_pairs / (n_queries as f64 * right.len() as f64);
-    let visits = Visits { ctx, clusters: &clusters, searched: &searched, k };
+    let of_right = |ids: &[u32]| points(right.rows, &right.norms, ids);
+    let (size, most) = ((n_rows, dim.min(WIDTH)), n_queries / QUERIES_PER_CLUSTER);
+    let Some(clusters) = Clusters::of(ctx, size, most, &of_right)? else {
+        return searched.all(ctx, k, false).map(Some);
+    };
+    right.order = clusters.sort(ctx, n_rows, &of_right)?;
+    let clusters = match frame.metric {
+        Metric::Ip => clusters.by_product(&axes.turned_mean()),
+        Metric::L2 | Metric::Cosine => clusters,
+    };
+    let of_left = |ids: &[u32]| points(left.rows, &left.norms, ids);
+    left.order = clusters.sort(ctx, n_queries, &of_left)?;
+
+    let searched = &searched;
+    let of_left = |ids: &[u32]| points(searched.left.rows, &searched.left.norms, ids);
+    let visits = Visits { ctx, clusters: &clusters, points: &of_left, searched, k };
+    let share = most_pairs / (n_queries as f64 * n_rows as f64);
     let reach = visits.reach(share)?;
-    let bytes = searched.plan.bytes + size_of::<u32>() * reach.clusters * n_queries;
-    let fits = ctx.memory_limit().is_none_or(|limit| bytes <= limit);
-    if !fits || reach.share > WORTH && share >= 1.0 {
-        return searched.all(ctx, k, false);
+    if reach.share > WORTH && share >= 1.0 {
+        return searched.all(ctx, k, false).map(Some);
     }
-    ctx.emit(&Event::Plan(&searched.plan.clone().near(reach.share, reach.held).to_string()));
     if reach.held < ENOUGH {
-        ctx.emit(&Event::Warning(&format!(
-            "the rows that are looked at hold {:.0} % of the neighbours only; knn_method exact finds all",
+        ctx.emit(&Event::Plan(&format!(
+            "the clusters that each of {n_queries} rows may look at hold {:.0} % of its neighbours only",
             100.0 * reach.held
         )));
+        return Ok(None);
     }
-    visits.run(reach.clusters)
+    ctx.emit(&Event::Plan(&searched.plan.clone().near(reach.share, reach.held).to_string()));
+    visits.run(reach.clusters).map(Some)
 }
 
 /// How many clusters each query looks at.
@@ -92,6 +118,8 @@ struct Reach {
 struct Visits<'a> {
     ctx: &'a Context,
     clusters: &'a Clusters,
+    /// Of the queries.
+    points: &'a Points<'a>,
     searched: &'a Searched<'a>,
     k: usize,
 }
@@ -108,10 +136,10 @@ impl Visits<'_> {
     /// As many clusters as hold [`WANTED`] of the neighbours of an even sample of the queries, but no
     /// more than a share `most` of all pairs.
     fn reach(&self, most: f64) -> Result<Reach> {
-        let Searched { frame, left, right, .. } = self.searched;
+        let Searched { left, right, .. } = self.searched;
         let n_clusters = self.clusters.len();
         let ids = spread_ids(left.len(), PROBES);
-        let nearest = self.clusters.nearest(self.ctx, frame, left, &ids, n_clusters)?;
+        let nearest = self.clusters.nearest(self.ctx, &ids, n_clusters, self.points)?;
         let found = self.among_all(&ids)?;
         let of = right.order.by_row();
         // By how near a cluster is.
@@ -145,7 +173,8 @@ impl Visits<'_> {
         let rows = Subset::new(left.rows, ids)?;
         let norms = ids.iter().map(|&id| left.norms[id as usize]).collect();
         let mut left = Set::new(ctx, &rows, norms, frame, plan)?;
-        left.order = self.clusters.sort(ctx, frame, &left)?;
+        left.order =
+            self.clusters.sort(ctx, ids.len(), &|places| (self.points)(&ids_at(ids, places)))?;
         let limits = seed::among(ctx, frame, &left, right, false, self.k)?;
         let nearest = limits.into_iter().map(|limit| Nearest::new(self.k, limit)).collect();
         let (left, right) = (&left, Some(right));
@@ -156,38 +185,41 @@ impl Visits<'_> {
     /// Each query visits so many clusters.
     fn run(&self, n_clusters: usize) -> Result<Vec<u32>> {
         let Self { ctx, k, .. } = *self;
-        let Searched { frame, left, right, .. } = self.searched;
+        let Searched { frame, plan, left, right } = self.searched;
         let queries: Vec<u32> = (0..left.len() as u32).collect();
-        let mut visitors = vec![Vec::new(); right.order.n_clusters()];
-        for queries in queries.chunks(BATCH) {
-            let lists = self.clusters.nearest(ctx, frame, left, queries, n_clusters)?;
-            for (&query, list) in queries.iter().zip(lists.chunks_exact(n_clusters)) {
-                list.iter().for_each(|&c| visitors[c as usize].push(query));
-            }
-        }
-        // Within its limit a query has k rows of its own cluster, the first that it visits.
+        // Within its limit a query has k rows of the first cluster that it visits.
         let limits = seed::among(ctx, frame, left, right, false, k)?;
         let mut finds: Vec<_> = queries.iter().map(|_| Mutex::default()).collect();
         for (&query, limit) in left.order.ids.iter().zip(limits) {
             finds[query as usize] = Mutex::new(Nearest::new(k, limit));
         }
-        let of_cluster = |c: usize| {
-            let own = right.order.cluster(c);
-            runs(own.len(), TILE).map(move |run| (c, own.start + run.start..own.start + run.end))
-        };
-        let tasks: Vec<_> = (0..visitors.len()).flat_map(of_cluster).collect();
-        let done = AtomicUsize::new(0);
+        // As many queries at once as there is memory for the lists of their clusters, twice.
+        let rest = ctx.memory_limit().map(|limit| limit.saturating_sub(plan.bytes) + RESERVED);
+        let most = rest.map_or(usize::MAX, |rest| rest / (2 * size_of::<u32>() * n_clusters));
+        let groups: Vec<_> =
+            runs(queries.len(), most.clamp(TILE, queries.len().max(TILE))).collect();
         let workspaces = Mutex::new(Vec::<Workspace>::new());
-        ctx.try_in_order(tasks.len(), |t| {
-            let mut workspace = lock(&workspaces).pop().unwrap_or_default();
-            let (cluster, rows) = tasks[t].clone();
-            let rows = &right.order.ids[rows];
-            let result = self.tile(&visitors[cluster], rows, &finds, &mut workspace);
-            lock(&workspaces).push(workspace);
-            let done = queries.len() * (done.fetch_add(1, Ordering::Relaxed) + 1) / tasks.len();
-            ctx.emit(&Event::StageProgress { stage: Stage::Knn, done });
-            result
-        })?;
+        for (g, group) in groups.iter().enumerate() {
+            let visitors = self.visitors(&queries[group.clone()], n_clusters)?;
+            let of_cluster = |c: usize| {
+                let own = right.order.cluster(c);
+                runs(own.len(), TILE)
+                    .map(move |run| (c, own.start + run.start..own.start + run.end))
+            };
+            let tasks: Vec<_> = (0..visitors.len()).flat_map(of_cluster).collect();
+            let done = AtomicUsize::new(g * tasks.len());
+            ctx.try_in_order(tasks.len(), |t| {
+                let mut workspace = lock(&workspaces).pop().unwrap_or_default();
+                let (cluster, rows) = tasks[t].clone();
+                let rows = &right.order.ids[rows];
+                let result = self.tile(&visitors[cluster], rows, &finds, &mut workspace);
+                lock(&workspaces).push(workspace);
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                let done = queries.len() * done / (groups.len() * tasks.len());
+                ctx.emit(&Event::StageProgress { stage: Stage::Knn, done });
+                result
+            })?;
+        }
         let finds =
             finds.into_iter().map(|f| f.into_inner().unwrap_or_else(PoisonError::into_inner));
         let finds: Vec<Nearest> = finds.collect();
@@ -201,6 +233,18 @@ impl Visits<'_> {
             }
         }
         Ok(ids)
+    }
+
+    /// By cluster, which of some queries visit it.
+    fn visitors(&self, queries: &[u32], n_clusters: usize) -> Result<Vec<Vec<u32>>> {
+        let nearest = self.clusters.nearest(self.ctx, queries, n_clusters, self.points)?;
+        let mut counts = vec![0; self.clusters.len()];
+        nearest.iter().for_each(|&c| counts[c as usize] += 1);
+        let mut visitors: Vec<_> = counts.into_iter().map(Vec::with_capacity).collect();
+        for (&query, list) in queries.iter().zip(nearest.chunks_exact(n_clusters)) {
+            list.iter().for_each(|&c| visitors[c as usize].push(query));
+        }
+        Ok(visitors)
     }
 
     /// Queries look at a tile of the base.

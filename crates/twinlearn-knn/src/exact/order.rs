@@ -7,23 +7,20 @@ use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here};
 use twinlearn_vectors::spread_ids;
 
-use super::set::Set;
-use crate::frame::{Coordinates, Frame};
 use crate::kernels::scan::TILE;
 
 /// Leading coordinates that nearness is judged by.
-const WIDTH: usize = 32;
-/// Coordinates of rows that were not turned to axes.
-const MAX_UNTURNED: usize = 96;
+pub(super) const WIDTH: usize = 32;
 const MAX_CLUSTERS: usize = 1024;
 /// Rows for each cluster that its centre is found from.
 const SAMPLE_PER_CLUSTER: usize = 48;
 const ROUNDS: usize = 4;
 
-/// Centres of rows (k-means of a sample of them, on the leading coordinates), chained so that
-/// neighbours in the chain are near.
+/// Centres of rows (k-means of a sample of them), chained so that neighbours in the chain are near.
 pub(super) struct Clusters {
     centres: Matrix,
+    /// What is added to a point's product with each centre: the higher the sum, the nearer.
+    offsets: Vec<f32>,
 }
 
 /// Rows sorted by cluster.
@@ -60,59 +57,76 @@ impl Order {
     }
 }
 
+/// Reads the coordinates of some rows that nearness is judged by, row after row.
+pub(super) type Points<'a> = dyn Fn(&[u32]) -> Result<Vec<f32>> + Sync + 'a;
+
 impl Clusters {
-    /// At most `most` clusters of all rows; none where these would be fewer than four.
+    /// At most `most` clusters of `n` rows; none where these would be fewer than four.
     pub(super) fn of(
         ctx: &Context,
-        frame: &Frame,
-        set: &Set<'_>,
+        (n, width): (usize, usize),
         most: usize,
+        points: &Points<'_>,
     ) -> Result<Option<Self>> {
-        let n = set.len();
         let clusters = (n / TILE).min(MAX_CLUSTERS).min(most);
         if clusters < 4 {
             return Ok(None);
         }
-        let width = match set.coordinates.width {
-            0 => MAX_UNTURNED.min(set.rows.dim()),
-            width => WIDTH.min(width),
-        };
         let sample = spread_ids(n, clusters * SAMPLE_PER_CLUSTER);
-        let points = gather(frame, set, width, &sample)?;
-        let first = gather(frame, set, width, &spread_ids(n, clusters))?;
-        let mut found = Self { centres: Matrix::new(clusters, width, first)? };
+        let blocks: Vec<_> = runs(sample.len(), TILE).collect();
+        let sampled = ctx.try_map(blocks.len(), |b| points(&sample[blocks[b].clone()]))?.concat();
+        let first = points(&spread_ids(n, clusters))?;
+        let mut found = Self::at(Matrix::new(clusters, width, first)?);
         for _ in 0..ROUNDS {
             let owners = found.owners(ctx, sample.len(), |range| {
-                Ok(points[range.start * width..range.end * width].to_vec())
+                Ok(sampled[range.start * width..range.end * width].to_vec())
             })?;
             let mut sums = vec![0.0; clusters * width];
             let mut counts = vec![0.0; clusters];
-            for (point, &owner) in points.chunks_exact(width).zip(&owners) {
+            for (point, &owner) in sampled.chunks_exact(width).zip(&owners) {
                 let owner = owner as usize;
                 counts[owner] += 1.0;
                 let sum = &mut sums[owner * width..][..width];
                 sum.iter_mut().zip(point).for_each(|(s, &v)| *s += f64::from(v));
             }
-            let centres = found.centres.as_mut_slice().chunks_exact_mut(width);
-            for ((centre, sum), count) in centres.zip(sums.chunks_exact(width)).zip(counts) {
+            let mut centres = found.centres;
+            let means = centres.as_mut_slice().chunks_exact_mut(width);
+            for ((centre, sum), count) in means.zip(sums.chunks_exact(width)).zip(counts) {
                 // A cluster that lost all its points keeps its centre.
                 if count > 0.0 {
                     centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count) as f32);
                 }
             }
+            found = Self::at(centres);
         }
         let chain = chain(&found.centres);
         let chained = chain.iter().flat_map(|&c| found.centres.row(c)).copied().collect();
-        Ok(Some(Self { centres: Matrix::new(clusters, width, chained)? }))
+        Ok(Some(Self::at(Matrix::new(clusters, width, chained)?)))
     }
 
-    /// Rows by the cluster whose centre is nearest, in the order of the chain.
-    pub(super) fn sort(&self, ctx: &Context, frame: &Frame, set: &Set<'_>) -> Result<Order> {
-        let mut ids: Vec<u32> = (0..set.len() as u32).collect();
-        let owners = self
-            .owners(ctx, ids.len(), |range| gather(frame, set, self.centres.cols(), &ids[range]))?;
+    /// Clusters that are near by the distance to their centres.
+    fn at(centres: Matrix) -> Self {
+        let half = |c| -0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>();
+        Self { offsets: (0..centres.rows()).map(half).collect(), centres }
+    }
+
+    /// The clusters, near by the products of what is looked for, moved by `shift`, with their centres.
+    pub(super) fn by_product(self, shift: &[f32]) -> Self {
+        let product = |c| self.centres.row(c).iter().zip(shift).map(|(a, b)| a * b).sum::<f32>();
+        let offsets = (0..self.len()).map(product).collect();
+        Self { offsets, ..self }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.centres.rows()
+    }
+
+    /// `n` rows, sorted by the cluster that is nearest to each, in the order of the chain.
+    pub(super) fn sort(&self, ctx: &Context, n: usize, points: &Points<'_>) -> Result<Order> {
+        let mut ids: Vec<u32> = (0..n as u32).collect();
+        let owners = self.owners(ctx, n, |range| points(&ids[range]))?;
         ids.sort_by_key(|&id| owners[id as usize]);
-        let mut starts = vec![0; self.centres.rows() + 1];
+        let mut starts = vec![0; self.len() + 1];
         owners.iter().for_each(|&owner| starts[owner as usize + 1] += 1);
         for c in 1..starts.len() {
             starts[c] += starts[c - 1];
@@ -120,18 +134,13 @@ impl Clusters {
         Ok(Order { ids, starts })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.centres.rows()
-    }
-
     /// The `k` nearest clusters of each of some rows, the nearest first, row after row.
     pub(super) fn nearest(
         &self,
         ctx: &Context,
-        frame: &Frame,
-        set: &Set<'_>,
         ids: &[u32],
         k: usize,
+        points: &Points<'_>,
     ) -> Result<Vec<u32>> {
         let of_row = |scores: &[f32], out: &mut Vec<u32>| {
             let mut all: Vec<u32> = (0..scores.len() as u32).collect();
@@ -145,12 +154,10 @@ impl Clusters {
             all.sort_unstable_by(order);
             out.extend(all);
         };
-        self.scored(ctx, ids.len(), of_row, |range| {
-            gather(frame, set, self.centres.cols(), &ids[range])
-        })
+        self.scored(ctx, ids.len(), of_row, |range| points(&ids[range]))
     }
 
-    /// The nearest centre of each of `n` points; `points` gives a run of them.
+    /// The nearest cluster of each of `n` points; `points` gives a run of them.
     fn owners(
         &self,
         ctx: &Context,
@@ -169,7 +176,7 @@ impl Clusters {
         self.scored(ctx, n, nearest, points)
     }
 
-    /// What `pick` takes of the scores of every centre, for each of `n` points: the higher, the nearer.
+    /// What `pick` takes of the scores of every cluster, for each of `n` points: the higher, the nearer.
     fn scored(
         &self,
         ctx: &Context,
@@ -179,8 +186,6 @@ impl Clusters {
     ) -> Result<Vec<u32>> {
         let centres = &self.centres;
         let (clusters, width) = (centres.rows(), centres.cols());
-        let half = |c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>();
-        let halves: Vec<f32> = (0..clusters).map(half).collect();
         let blocks: Vec<_> = runs(n, TILE).collect();
         let picked = ctx.try_map(blocks.len(), |b| {
             let rows = points(blocks[b].clone())?;
@@ -194,27 +199,13 @@ impl Clusters {
             );
             let mut picked = Vec::new();
             for scores in scores.chunks_exact_mut(clusters) {
-                scores.iter_mut().zip(&halves).for_each(|(score, half)| *score -= half);
+                scores.iter_mut().zip(&self.offsets).for_each(|(score, offset)| *score += offset);
                 pick(scores, &mut picked);
             }
             Ok(picked)
         })?;
         Ok(picked.concat())
     }
-}
-
-/// The first coordinates of some rows, row after row.
-fn gather(frame: &Frame, set: &Set<'_>, width: usize, ids: &[u32]) -> Result<Vec<f32>> {
-    let Coordinates { leading, width: kept, .. } = &set.coordinates;
-    if *kept > 0 {
-        let row = |&id: &u32| &leading[id as usize * kept..][..width];
-        return Ok(ids.iter().flat_map(row).copied().collect());
-    }
-    let dim = set.rows.dim();
-    let mut rows = vec![0.0; ids.len() * dim];
-    set.rows.gather(ids, &mut rows)?;
-    frame.move_rows(&mut rows, ids.iter().map(|&id| set.norms[id as usize]));
-    Ok(rows.chunks_exact(dim).flat_map(|row| &row[..width]).copied().collect())
 }
 
 /// The squared distance of two centres.

@@ -36,7 +36,8 @@ pub(super) struct Plan {
     n_rows: usize,
     n_left: usize,
     dim: usize,
-    largest: f64,
+    /// The greatest length of a row.
+    pub(super) largest: f64,
     /// The share of neighbours that are found, where not all rows are looked at.
     found: Option<f64>,
 }

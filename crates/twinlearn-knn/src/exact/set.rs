@@ -34,6 +34,12 @@ impl<'a> Set<'a> {
     pub(super) fn len(&self) -> usize {
         self.order.ids.len()
     }
+
+    /// The first `width` coordinates of some rows, row after row.
+    pub(super) fn leading(&self, ids: &[u32], width: usize) -> Vec<f32> {
+        let Coordinates { leading, width: kept, .. } = &self.coordinates;
+        ids.iter().flat_map(|&id| &leading[id as usize * kept..][..width]).copied().collect()
+    }
 }
 
 /// For some rows how far each looks: as a score, and as the bound of the screen.

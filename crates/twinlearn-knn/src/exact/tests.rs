@@ -186,16 +186,14 @@ fn queries_equal_brute_force_whatever_the_memory() {
 
 /// The search of the clusters near each query, with axes considered however small the sets.
 fn near_to(
-    threads: usize,
-    q: &Matrix,
-    x: &Matrix,
+    ctx: &Context,
+    (q, x): (&Matrix, &Matrix),
     k: usize,
     metric: Metric,
     most: f64,
-) -> Vec<u32> {
-    let ctx = Context::with_threads(threads).unwrap();
-    let searched = Searched::within(&ctx, q, x, (k, metric), 0, f64::INFINITY).unwrap();
-    near(&ctx, searched, k, most).unwrap()
+) -> Option<Vec<u32>> {
+    let searched = Searched::within(ctx, q, x, (k, metric), 0, f64::INFINITY).unwrap();
+    near(ctx, searched, k, most).unwrap()
 }
 
 fn share_of(found: &[u32], want: &[u32], k: usize) -> f64 {
@@ -205,53 +203,78 @@ fn share_of(found: &[u32], want: &[u32], k: usize) -> f64 {
     kept as f64 / want.len() as f64
 }
 
+/// Rows of very different length: under ip all are nearest to the longest.
+fn of_all_lengths(n: usize, seed: u64) -> Matrix {
+    let mut x = clustered(n, 24, seed);
+    for (i, row) in x.as_mut_slice().chunks_exact_mut(24).enumerate() {
+        row.iter_mut().for_each(|v| *v *= ((i * 7919 % 1000) as f32 / 250.0).exp());
+    }
+    x
+}
+
 #[test]
 fn clusters_near_a_query_hold_nearly_all_its_neighbours() {
     let sets = [
-        (clustered(6000, 90, 20), clustered(700, 90, 20)),
-        (clustered(6000, 5, 20), clustered(700, 5, 20)),
-        (noise(6000, 12, 20), noise(700, 12, 21)),
+        (clustered(700, 90, 20), clustered(6000, 90, 20)),
+        (clustered(700, 5, 20), clustered(6000, 5, 20)),
+        (noise(700, 12, 21), noise(6000, 12, 20)),
+        (of_all_lengths(700, 22), of_all_lengths(6000, 22)),
     ];
-    for (x, q) in sets {
+    let k = 8;
+    for (q, x) in &sets {
         for metric in METRICS {
-            let k = 8;
-            let want = brute_force(&q, &x, k, metric, false);
-            let found = near_to(2, &q, &x, k, metric, f64::INFINITY);
-            assert_eq!(found, near_to(1, &q, &x, k, metric, f64::INFINITY), "whatever the threads");
+            let want = brute_force(q, x, k, metric, false);
+            let find = |threads, memory| {
+                let ctx = Context::with_threads(threads).unwrap().memory(memory);
+                near_to(&ctx, (q, x), k, metric, f64::INFINITY).unwrap()
+            };
+            let found = find(2, 1 << 40);
             let share = share_of(&found, &want, k);
             assert!(share > 0.93, "{metric} {}: {share}", x.cols());
-            // Where few pairs may be compared, lists are still of k rows, each once, best first.
-            let found = near_to(2, &q, &x, k, metric, 1.0);
-            let few = share_of(&found, &want, k);
-            assert!(few <= share && few > 0.1, "{metric} {}: {few}", x.cols());
-            assert!(x.cols() != 12 || few < 0.8, "{metric}: {few} of noise");
-            for (i, list) in found.chunks(k).enumerate() {
-                let distances = list.iter().map(|&j| metric.distance(q.row(i), x.row(j as usize)));
-                let pairs: Vec<_> = distances.zip(list).collect();
-                assert!(pairs.is_sorted_by(|a, b| a < b), "{metric}: {pairs:?}");
+            // Whatever the threads and the memory: with too little for axes, for all lists at once.
+            let small = 3_000_000 + x.cols() * 40_000;
+            for (threads, memory) in [(1, 1 << 40), (1, small), (2, 2 * small)] {
+                assert!(found == find(threads, memory), "{metric} {} {memory}", x.cols());
             }
         }
+    }
+    // With few pairs the clusters of noise hold too little; half of all rows are enough.
+    let (ctx, (q, x)) = (Context::with_threads(2).unwrap(), (&sets[2].0, &sets[2].1));
+    assert!(near_to(&ctx, (q, x), k, Metric::L2, 1.0).is_none());
+    let found = near_to(&ctx, (q, x), k, Metric::L2, 0.7 * 700.0 * 6000.0).unwrap();
+    let share = share_of(&found, &brute_force(q, x, k, Metric::L2, false), k);
+    assert!(share > 0.75 && share < 1.0, "{share}");
+    for (i, list) in found.chunks(k).enumerate() {
+        let distances = list.iter().map(|&j| Metric::L2.distance(q.row(i), x.row(j as usize)));
+        let pairs: Vec<_> = distances.zip(list).collect();
+        assert!(pairs.is_sorted_by(|a, b| a < b), "each once, best first: {pairs:?}");
     }
 }
 
 #[test]
-fn clusters_of_few_rows_are_searched_beyond() {
+fn equal_rows_and_clusters_of_few() {
     // Nearly all rows are one, so that most clusters have none or few of the others.
     let some = clustered(40, 12, 30);
     let data = (0..4000).flat_map(|i| some.row(usize::saturating_sub(i, 3960)).to_vec());
     let x = Matrix::new(4000, 12, data.collect()).unwrap();
-    let ids: Vec<usize> = (3940..4000).collect();
-    let q = ids.iter().flat_map(|&i| x.row(i).to_vec()).collect();
-    let q = Matrix::new(ids.len(), 12, q).unwrap();
+    let q = Matrix::new(60, 12, x.as_slice()[3940 * 12..].to_vec()).unwrap();
+    let ctx = Context::with_threads(2).unwrap();
+    let (k, most) = (30, f64::INFINITY);
     for metric in METRICS {
-        let found = near_to(2, &q, &x, 30, metric, 1.0);
-        for list in found.chunks(30) {
+        let kept = super::distinct::distinct(&ctx, &x, k).unwrap().unwrap();
+        assert_eq!(kept, (0..30).chain(3961..4000).collect::<Vec<u32>>());
+        let want = brute_force(&q, &x, k, metric, false);
+        assert_eq!(super::near::search(&ctx, &q, &x, (k, metric), most).unwrap().unwrap(), want);
+        let found = near_to(&ctx, (&q, &x), k, metric, most).unwrap();
+        assert!(share_of(&found, &want, k) > 0.9, "{metric}");
+        for list in found.chunks(k) {
             let mut ids = list.to_vec();
             ids.sort_unstable();
             ids.dedup();
-            assert_eq!(ids.len(), 30, "{metric}: each row once");
+            assert_eq!(ids.len(), k, "{metric}: each row once");
         }
     }
+    assert!(super::distinct::distinct(&ctx, &x, 3961).unwrap().is_none());
 }
 
 #[test]

@@ -32,6 +32,12 @@ const FEW_ROWS: usize = 100;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
 
+/// Anchors of so many pairs with `n_rows` rows of `dim` numbers.
+fn anchors_of(pairs: f64, n_rows: usize, dim: usize) -> usize {
+    let share = MOST_DIM as f64 / dim.max(MOST_DIM) as f64;
+    ((pairs * share / n_rows as f64) as usize).clamp(LEAST_ANCHORS, MOST_ANCHORS)
+}
+
 /// Everything that decides what is learned, as the model file records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,16 +201,23 @@ impl Params {
     ///
     /// It is 9 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least. Each looks at the
     /// rows in the clusters nearest to it, which hold about 95 % of its neighbours, 3 · 10¹⁰ rows in all at
-    /// most. With `knn_method` exact each looks at all rows, and there are a third as many. Where a graph
+    /// most. With `knn_method` exact, and where those hold less than 80 % of its neighbours, each looks at
+    /// all rows, and there are a third as many. Where a graph
     /// of all rows is given, or is made because `knn_method` is descent or pq, 202,000 rows of it are anchors.
     #[must_use]
     pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
-        if !self.is_listed() || n_rows <= MOST_ANCHORS {
-            return n_rows;
+        match self.looks_near(n_rows) {
+            true => anchors_of(NEAR * MOST_PAIRS, n_rows, dim),
+            false => self.n_exact_anchors(n_rows, dim),
         }
-        let share = MOST_DIM as f64 / dim.max(MOST_DIM) as f64;
-        let pairs = if self.looks_near(n_rows) { NEAR * MOST_PAIRS } else { MOST_PAIRS };
-        ((pairs * share / n_rows as f64) as usize).clamp(LEAST_ANCHORS, MOST_ANCHORS)
+    }
+
+    /// How many there are that look at all rows.
+    pub(crate) fn n_exact_anchors(&self, n_rows: usize, dim: usize) -> usize {
+        match self.is_listed() && n_rows > MOST_ANCHORS {
+            true => anchors_of(MOST_PAIRS, n_rows, dim),
+            false => n_rows,
+        }
     }
 
     /// Whether anchors among `n_rows` rows look at the rows near them alone.

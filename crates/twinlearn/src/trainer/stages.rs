@@ -269,7 +269,17 @@ impl Stages<'_> {
             Some(graph) => Some(graph),
             None if !needs_graph => None,
             None => {
-                match keeper.as_ref().map(|keeper| keeper.graph(anchors)).transpose()?.flatten() {
+                let kept = |anchors| match &keeper {
+                    Some(keeper) => keeper.graph(anchors),
+                    None => Ok(None),
+                };
+                // Fewer anchors have lists where more would find too few neighbours.
+                let fewer = anchors.map(|all| neighbors::fewer(params, all, self.searched));
+                let graph = match (kept(anchors)?, &fewer) {
+                    (None, Some(fewer)) => kept(Some(fewer))?,
+                    (graph, _) => graph,
+                };
+                match graph {
                     Some(graph) => Some(graph),
                     None => Some(clock.time(Stage::Knn, search)?),
                 }
