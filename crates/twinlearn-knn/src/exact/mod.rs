@@ -119,6 +119,8 @@ struct Searched<'a> {
     plan: Plan,
     left: Set<'a>,
     right: Set<'a>,
+    /// Bytes that the plan counts as taken.
+    reserved: usize,
 }
 
 impl<'a> Searched<'a> {
@@ -148,12 +150,12 @@ impl<'a> Searched<'a> {
         let (frame, plan) = plan::choose_within(ctx, &problem, worth)?;
         let right = Set::new(ctx, base, norms, &frame, &plan)?;
         let left = Set::new(ctx, queries, query_norms, &frame, &plan)?;
-        Ok(Self { frame, plan, left, right })
+        Ok(Self { frame, plan, left, right, reserved })
     }
 
     /// Every pair.
     fn all(&self, ctx: &Context, k: usize, same_ids: bool) -> Result<Vec<u32>> {
-        let Self { frame, plan, left, right } = self;
+        let Self { frame, plan, left, right, .. } = self;
         ctx.emit(&Event::Plan(&plan.to_string()));
         let limits = seed::among(ctx, frame, left, right, same_ids, k)?;
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();

@@ -63,7 +63,7 @@ pub(super) fn near(
     k: usize,
     most_pairs: f64,
 ) -> Result<Option<Vec<u32>>> {
-    let Searched { frame, plan, left, right } = &mut searched;
+    let Searched { frame, plan, left, right, .. } = &mut searched;
     let (n_queries, n_rows, dim) = (left.len(), right.len(), right.rows.dim());
     let components = if dim > WIDTH { WIDTH } else { 0 };
     let axes = Frame::new(ctx, right.rows, &right.norms, frame.metric, components, plan.largest)?;
@@ -168,7 +168,7 @@ impl Visits<'_> {
 
     /// The nearest rows of some queries among all.
     fn among_all(&self, ids: &[u32]) -> Result<Vec<u32>> {
-        let Searched { frame, plan, left, right } = self.searched;
+        let Searched { frame, plan, left, right, .. } = self.searched;
         let ctx = &self.ctx.quiet();
         let rows = Subset::new(left.rows, ids)?;
         let norms = ids.iter().map(|&id| left.norms[id as usize]).collect();
@@ -185,7 +185,7 @@ impl Visits<'_> {
     /// Each query visits so many clusters.
     fn run(&self, n_clusters: usize) -> Result<Vec<u32>> {
         let Self { ctx, k, .. } = *self;
-        let Searched { frame, plan, left, right } = self.searched;
+        let &Searched { ref frame, ref plan, ref left, ref right, reserved } = self.searched;
         let queries: Vec<u32> = (0..left.len() as u32).collect();
         // Within its limit a query has k rows of the first cluster that it visits.
         let limits = seed::among(ctx, frame, left, right, false, k)?;
@@ -194,7 +194,7 @@ impl Visits<'_> {
             finds[query as usize] = Mutex::new(Nearest::new(k, limit));
         }
         // As many queries at once as there is memory for the lists of their clusters, twice.
-        let rest = ctx.memory_limit().map(|limit| limit.saturating_sub(plan.bytes) + RESERVED);
+        let rest = ctx.memory_limit().map(|limit| limit.saturating_sub(plan.bytes) + reserved);
         let most = rest.map_or(usize::MAX, |rest| rest / (2 * size_of::<u32>() * n_clusters));
         let groups: Vec<_> =
             runs(queries.len(), most.clamp(TILE, queries.len().max(TILE))).collect();
@@ -258,7 +258,7 @@ impl Visits<'_> {
         if queries.is_empty() {
             return Ok(());
         }
-        let Searched { frame, plan, left: left_set, right: right_set } = self.searched;
+        let Searched { frame, plan, left: left_set, right: right_set, .. } = self.searched;
         let Workspace { left, right, limits: [left_limits, right_limits], survivors } = workspace;
         right.load(frame, plan, right_set, rows, Operand::Right)?;
         *right_limits = Limits::out_of_reach(frame, plan, rows.len());
