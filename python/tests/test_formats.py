@@ -55,7 +55,7 @@ def x() -> Array:
 
 
 def reduced(model: Path, rows: Array, folder: Path) -> Array:
-    """Of a plain array of the same type."""
+    """The reduced vectors by a model of rows from a plain array of their type."""
     np.save(folder / "plain.npy", rows)
     run("transform", model, folder / "plain.npy", "-o", folder / "plain_z.npy")
     z: Array = np.load(folder / "plain_z.npy")

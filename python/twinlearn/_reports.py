@@ -1,4 +1,4 @@
-"""Who is told how training goes."""
+"""Callbacks and progress bars: what reports how training goes."""
 
 from __future__ import annotations
 

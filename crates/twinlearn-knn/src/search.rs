@@ -258,11 +258,9 @@ pub fn search_of_checked(
     k: usize,
     metric: Metric,
 ) -> Result<Vec<u32>> {
-    let Some(origin) = origin_of(base, metric)? else {
-        return exact::search(ctx, queries, base, k, metric, exact::Options::default());
-    };
-    let [queries, base] = [queries, base].map(|rows| Centred::new(rows, &origin));
-    exact::search(ctx, &queries, &base, k, metric, exact::Options::default())
+    about_origin(queries, base, metric, |queries, base| {
+        exact::search(ctx, queries, base, k, metric, exact::Options::default())
+    })
 }
 
 /// The `k` nearest rows of `base` other than itself to each query, a row of it too: `own` are their
@@ -289,11 +287,21 @@ pub fn near_search_of_checked(
     metric: Metric,
     most_pairs: f64,
 ) -> Result<Option<Vec<u32>>> {
-    let Some(origin) = origin_of(base, metric)? else {
-        return near::search(ctx, queries, base, (k, metric), most_pairs);
-    };
+    about_origin(queries, base, metric, |queries, base| {
+        near::search(ctx, queries, base, (k, metric), most_pairs)
+    })
+}
+
+/// A search of queries and a base less the [origin](origin_of) of the base.
+fn about_origin<T>(
+    queries: &dyn Vectors,
+    base: &dyn Vectors,
+    metric: Metric,
+    search: impl FnOnce(&dyn Vectors, &dyn Vectors) -> Result<T>,
+) -> Result<T> {
+    let Some(origin) = origin_of(base, metric)? else { return search(queries, base) };
     let [queries, base] = [queries, base].map(|rows| Centred::new(rows, &origin));
-    near::search(ctx, &queries, &base, (k, metric), most_pairs)
+    search(&queries, &base)
 }
 
 /// Lists of k + 1 without the row that each is of, or without the last where that is not in it: more

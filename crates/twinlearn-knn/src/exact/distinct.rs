@@ -8,8 +8,8 @@ use twinlearn_vectors::Vectors;
 
 use crate::kernels::scan::TILE;
 
-/// Of rows that are equal the `k` first, with all others, rising: as ties are decided by the smaller id,
-/// no list of `k` has any of the rest. None where that is every row.
+/// The rows that a list of `k` can have, rising: as ties are decided by the smaller id, it has none but
+/// the first `k` of rows that are equal. None where that is every row.
 pub(super) fn distinct(ctx: &Context, x: &dyn Vectors, k: usize) -> Result<Option<Vec<u32>>> {
     let dim = x.dim();
     let mut hashes = vec![(0_u64, 0_u32); x.n_rows()];

@@ -155,8 +155,13 @@ impl<'a> Searched<'a> {
 
     /// Every pair.
     fn all(&self, ctx: &Context, k: usize, same_ids: bool) -> Result<Vec<u32>> {
-        let Self { frame, plan, left, right, .. } = self;
-        ctx.emit(&Event::Plan(&plan.to_string()));
+        ctx.emit(&Event::Plan(&self.plan.to_string()));
+        self.all_of(ctx, &self.left, k, same_ids)
+    }
+
+    /// Every pair of other queries and the base.
+    fn all_of(&self, ctx: &Context, left: &Set<'_>, k: usize, same_ids: bool) -> Result<Vec<u32>> {
+        let Self { frame, plan, right, .. } = self;
         let limits = seed::among(ctx, frame, left, right, same_ids, k)?;
         let nearest = limits.into_iter().map(|limit| Nearest::new(k, limit)).collect();
         let sweep = Sweep { ctx, frame, plan, left, right: Some(right), same_ids };

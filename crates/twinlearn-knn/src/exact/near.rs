@@ -13,7 +13,6 @@ use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 use super::distinct::distinct;
 use super::order::{Clusters, Points, WIDTH};
 use super::set::{Block, Limits, Set};
-use super::sweep::Sweep;
 use super::tiles::{Side, Survivors};
 use super::{Searched, seed};
 use crate::frame::Frame;
@@ -44,14 +43,15 @@ pub(crate) fn search(
     most_pairs: f64,
 ) -> Result<Option<Vec<u32>>> {
     ctx.stage(Stage::Knn, queries.n_rows(), || {
-        let Some(kept) = distinct(ctx, base, k.0)? else {
-            let searched = Searched::new(ctx, queries, base, k, RESERVED)?;
-            return near(ctx, searched, k.0, most_pairs);
-        };
-        let rows = Subset::new(base, &kept)?;
-        let searched = Searched::new(ctx, queries, &rows, k, RESERVED)?;
-        let found = near(ctx, searched, k.0, most_pairs)?;
-        Ok(found.map(|found| ids_at(&kept, &found)))
+        let found =
+            |base| near(ctx, Searched::new(ctx, queries, base, k, RESERVED)?, k.0, most_pairs);
+        match distinct(ctx, base, k.0)? {
+            None => found(base),
+            Some(kept) => {
+                let found = found(&Subset::new(base, &kept)?)?;
+                Ok(found.map(|places| ids_at(&kept, &places)))
+            }
+        }
     })
 }
 
@@ -118,7 +118,7 @@ struct Reach {
 struct Visits<'a> {
     ctx: &'a Context,
     clusters: &'a Clusters,
-    /// Of the queries.
+    /// Reads coordinates of the queries.
     points: &'a Points<'a>,
     searched: &'a Searched<'a>,
     k: usize,
@@ -168,18 +168,14 @@ impl Visits<'_> {
 
     /// The nearest rows of some queries among all.
     fn among_all(&self, ids: &[u32]) -> Result<Vec<u32>> {
-        let Searched { frame, plan, left, right, .. } = self.searched;
+        let Searched { frame, plan, left, .. } = self.searched;
         let ctx = &self.ctx.quiet();
         let rows = Subset::new(left.rows, ids)?;
         let norms = ids.iter().map(|&id| left.norms[id as usize]).collect();
         let mut left = Set::new(ctx, &rows, norms, frame, plan)?;
         left.order =
             self.clusters.sort(ctx, ids.len(), &|places| (self.points)(&ids_at(ids, places)))?;
-        let limits = seed::among(ctx, frame, &left, right, false, self.k)?;
-        let nearest = limits.into_iter().map(|limit| Nearest::new(self.k, limit)).collect();
-        let (left, right) = (&left, Some(right));
-        let sweep = Sweep { ctx, frame, plan, left, right, same_ids: false };
-        Ok(in_row_order(&left.order.ids, sweep.every_pair(nearest)?, self.k))
+        self.searched.all_of(ctx, &left, self.k, false)
     }
 
     /// Each query visits so many clusters.
@@ -198,15 +194,10 @@ impl Visits<'_> {
         let most = rest.map_or(usize::MAX, |rest| rest / (2 * size_of::<u32>() * n_clusters));
         let groups: Vec<_> =
             runs(queries.len(), most.clamp(TILE, queries.len().max(TILE))).collect();
+        let tasks = right.order.parts();
         let workspaces = Mutex::new(Vec::<Workspace>::new());
         for (g, group) in groups.iter().enumerate() {
             let visitors = self.visitors(&queries[group.clone()], n_clusters)?;
-            let of_cluster = |c: usize| {
-                let own = right.order.cluster(c);
-                runs(own.len(), TILE)
-                    .map(move |run| (c, own.start + run.start..own.start + run.end))
-            };
-            let tasks: Vec<_> = (0..visitors.len()).flat_map(of_cluster).collect();
             let done = AtomicUsize::new(g * tasks.len());
             ctx.try_in_order(tasks.len(), |t| {
                 let mut workspace = lock(&workspaces).pop().unwrap_or_default();

@@ -47,6 +47,15 @@ impl Order {
         self.starts[c]..self.starts[c + 1]
     }
 
+    /// Every cluster with the positions of its rows, at most a tile of them at once.
+    pub(super) fn parts(&self) -> Vec<(usize, Range<usize>)> {
+        let of_cluster = |c| {
+            let own = self.cluster(c);
+            runs(own.len(), TILE).map(move |run| (c, own.start + run.start..own.start + run.end))
+        };
+        (0..self.n_clusters()).flat_map(of_cluster).collect()
+    }
+
     /// The cluster of each row.
     pub(super) fn by_row(&self) -> Vec<u32> {
         let mut clusters = vec![0; self.ids.len()];

@@ -301,8 +301,8 @@ impl Budget {
         // The rows, as they are scanned and packed for it; without axes moved before.
         let scanned = if has_axes { width } else { self.dim } + 2 * (levels[0] + 1);
         let blocks = 2 * block_rows * (4 * (self.dim + scanned) + 48);
-        // The first limits are found in two tiles of rows and of what they are scored by.
-        let seed = 2 * TILE * 4 * (self.dim + if has_axes { width } else { self.dim });
+        // The first limits are found in three tiles of rows and of what they are scored by.
+        let seed = 3 * TILE * 4 * (self.dim + if has_axes { width } else { self.dim });
         let thread = blocks.max(seed) + TILE * TILE * 12;
         let searching = rows * per_row + self.n_left * per_left + self.threads * thread;
         self.reserved + searching.max(rows * 8 + frame_bytes(self.n_rows, self.dim, width))

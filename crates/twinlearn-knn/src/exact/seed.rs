@@ -33,11 +33,7 @@ pub(super) fn among(
     same_ids: bool,
     k: usize,
 ) -> Result<Vec<f64>> {
-    let of_cluster = |c| {
-        let own = left.order.cluster(c);
-        runs(own.len(), TILE).map(move |run| (c, own.start + run.start..own.start + run.end))
-    };
-    let parts: Vec<_> = (0..left.order.n_clusters()).flat_map(of_cluster).collect();
+    let parts = left.order.parts();
     let limits = ctx.try_map(parts.len(), |p| {
         let (cluster, queries) = parts[p].clone();
         let near = &right.order.ids[right.order.cluster(cluster)];

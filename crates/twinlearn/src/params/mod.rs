@@ -202,8 +202,8 @@ impl Params {
     /// It is 9 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least. Each looks at the
     /// rows in the clusters nearest to it, which hold about 95 % of its neighbours, 3 · 10¹⁰ rows in all at
     /// most. With `knn_method` exact, and where those hold less than 80 % of its neighbours, each looks at
-    /// all rows, and there are a third as many. Where a graph
-    /// of all rows is given, or is made because `knn_method` is descent or pq, 202,000 rows of it are anchors.
+    /// all rows, and there are a third as many. Where a graph of all rows is given, or is made because
+    /// `knn_method` is descent or pq, 202,000 rows of it are anchors.
     #[must_use]
     pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
         match self.looks_near(n_rows) {

@@ -58,7 +58,7 @@ pub(super) fn of_queries(
     Ok((anchors, found))
 }
 
-/// Of anchors among many rows as many, evenly, as may look at all rows.
+/// An even sample of the anchors: as many as may look at all rows.
 pub(super) fn fewer(params: &Params, anchors: &[u32], rows: &dyn Vectors) -> Vec<u32> {
     let most = params.n_exact_anchors(rows.n_rows(), rows.dim());
     ids_at(anchors, &spread_ids(anchors.len(), most))
