@@ -213,7 +213,7 @@ def evaluate(
     metric: Metric | None = None,
     n_neighbors: int = 10,
     n_queries: int = 1000,
-    max_rows: int = 100_000,
+    max_rows: int = 1_000_000,
     baselines: bool = True,
     curves: bool = False,
     random_state: int = 0,
@@ -240,8 +240,9 @@ def evaluate(
         How near rows are; None takes the first estimator's, else cosine.
     n_neighbors : int, default=10
         k of recall, accuracy, trustworthiness and continuity.
-    n_queries, max_rows : int, default=1000 and 100_000
-        Queries, and rows searched, at most; more are sampled. With `qrels` all rows are searched.
+    n_queries, max_rows : int, default=1000 and 1_000_000
+        Queries, and rows searched, at most; more are sampled. Among fewer rows than all, recall is
+        another, and the order of methods may be. With `qrels` all rows are searched.
     baselines : bool, default=True
         Judge truncation, random projection, every form of PCA, and the spectral
         solution, fitted on `X` without the queries.
@@ -322,7 +323,7 @@ def advise(
     metric: Metric = "cosine",
     n_neighbors: int = 10,
     n_queries: int = 1000,
-    max_rows: int = 100_000,
+    max_rows: int = 1_000_000,
     fit_rows: int = 20_000,
     random_state: int = 0,
     n_jobs: int | None = None,
@@ -339,7 +340,7 @@ def advise(
         How near rows are.
     n_neighbors : int, default=10
         The neighbours of a row.
-    n_queries, max_rows, fit_rows : int, default=1000, 100_000 and 20_000
+    n_queries, max_rows, fit_rows : int, default=1000, 1_000_000 and 20_000
         Held-out rows, rows among which neighbours are looked for, and rows that everything is
         fitted on, at most; more are sampled.
     random_state : int, default=0

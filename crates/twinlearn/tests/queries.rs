@@ -1,14 +1,18 @@
 //! Fits for the queries one has.
 
 mod support;
+#[path = "support/warnings.rs"]
+mod warnings;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use support::uniform;
 use twinlearn::{
-    Checkpoints, Context, EvaluationData, EvaluationParams, FitData, Loss, Matrix, Metric, Params,
-    ParamsBuilder, Reduction, Trainer, Vectors, evaluate,
+    Checkpoints, Context, EvaluationData, EvaluationParams, FitData, Loss, Matrix, Metric, Model,
+    Params, ParamsBuilder, Reduction, Trainer, Vectors, evaluate,
 };
+use warnings::Warnings;
 
 const DIM: usize = 24;
 
@@ -212,4 +216,56 @@ fn one_query_and_extreme_shares_train() {
         let z = fit.model.transform(&ctx(), &x, false).unwrap();
         assert!(z.as_slice().iter().all(|v| v.is_finite()));
     }
+}
+
+/// Queries that a model was trained on judge neither a fit that goes on from it nor what comes after.
+#[test]
+fn queries_that_an_earlier_model_may_have_seen_give_no_verdict() {
+    let (x, asked, other) = (base(), queries(2, 300), queries(3, 300));
+    let fit = |params: ParamsBuilder, from: Option<&Model>, asked: Option<&Matrix>| {
+        let warnings = Arc::new(Warnings::default());
+        let mut trainer = Trainer::new(params.epochs(1).build().unwrap());
+        if let Some(model) = from {
+            trainer = trainer.warm_start(model.clone());
+        }
+        let mut data = FitData::new(&x);
+        if let Some(asked) = asked {
+            data = data.queries(asked);
+        }
+        let ctx = ctx().observer(warnings.clone());
+        let model = trainer.fit_data(&ctx, data).unwrap().model;
+        let warnings = warnings.all();
+        (model, warnings)
+    };
+    let has_verdict = |model: &Model| {
+        let record = model.training().queries.clone().unwrap();
+        let verdict = record.validation.unwrap().gain.is_some();
+        assert_eq!(record.held_out.seen, !verdict);
+        verdict
+    };
+    let told_of = |model: &Model, asked: &Matrix| {
+        let data = EvaluationData::new(&x).queries(asked);
+        let reduction = [("model", Reduction::Model(model))];
+        evaluate(&ctx(), &data, &reduction, &EvaluationParams::default()).unwrap().unseen
+    };
+    let (first, _) = fit(params(), None, Some(&asked));
+    assert!(has_verdict(&first) && told_of(&first, &asked) && told_of(&first, &other));
+
+    // The same queries: the same are held out.
+    let (again, warnings) = fit(first.fine_tune(), Some(&first), Some(&asked));
+    assert_eq!((has_verdict(&again), warnings), (true, Vec::new()));
+    assert!(told_of(&again, &asked) && told_of(&again, &other));
+
+    // Others may be some of the same.
+    let (next, warnings) = fit(first.fine_tune(), Some(&first), Some(&other));
+    assert_eq!((has_verdict(&next), warnings.len()), (false, 1));
+    assert!(warnings[0].starts_with("queries: the model to go on from was made for queries"));
+    assert!(!told_of(&next, &other) && !told_of(&next, &asked));
+
+    // A fit without queries does not make it forgotten.
+    let (alone, warnings) = fit(first.fine_tune(), Some(&first), None);
+    assert_eq!(warnings, Vec::<String>::new());
+    assert!(!told_of(&alone, &asked));
+    let (back, _) = fit(alone.fine_tune(), Some(&alone), Some(&asked));
+    assert!(!has_verdict(&back) && !told_of(&back, &asked));
 }

@@ -1,14 +1,19 @@
 //! Runs that are interrupted, stopped, resumed, and continued from their models.
 
+#[path = "support/warnings.rs"]
+mod warnings;
+
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use twinlearn::{
-    CancelToken, Checkpoints, Context, Error, Event, FileVectors, Fit, Init, KnnMethod, Loss,
-    Matrix, Model, NormLayer, Observer, Optimizer, Params, ParamsBuilder, Trainer, Vectors,
+    CancelToken, Checkpoints, Context, Error, EvaluationData, EvaluationParams, Event, FileVectors,
+    Fit, Init, KnnMethod, Loss, Matrix, Model, NormLayer, Observer, Optimizer, Params,
+    ParamsBuilder, Reduction, Trainer, Vectors, evaluate,
 };
+use warnings::Warnings;
 
 /// 1000 sentence embeddings of dimension 384.
 fn rows() -> Matrix {
@@ -233,7 +238,7 @@ fn what_a_model_was_made_with_is_gone_on_with() {
         let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
         let trainer = Trainer::new(params.epochs(1).build().unwrap()).warm_start(model.clone());
         let held_out = trainer.fit(&ctx, &x).unwrap().held_out;
-        (held_out, warnings.0.lock().unwrap().clone())
+        (held_out, warnings.all())
     };
     assert_eq!(go_on(model.fine_tune()), (first.held_out.clone(), Vec::new()));
     let (held_out, warnings) = go_on(model.fine_tune().seed(6));
@@ -242,6 +247,55 @@ fn what_a_model_was_made_with_is_gone_on_with() {
     let said =
         "seed, validation_fraction: the model to go on from was made on these rows with seed 5 and";
     assert!(warnings[0].starts_with(said), "{}", warnings[0]);
+}
+
+/// Rows in another order, or with more beside them, have been seen by a model of the same.
+#[test]
+fn a_model_of_other_rows_may_have_seen_those_held_out() {
+    let x = rows();
+    let reversed = |n: usize| {
+        let values = (0..n).rev().flat_map(|i| x.row(i).to_vec()).collect();
+        Matrix::new(n, x.cols(), values).unwrap()
+    };
+    let n = x.rows();
+    let fit = |params: ParamsBuilder, from: Option<&Model>, x: &Matrix| {
+        let warnings = Arc::new(Warnings::default());
+        let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
+        let mut trainer = Trainer::new(params.epochs(1).build().unwrap());
+        if let Some(model) = from {
+            trainer = trainer.warm_start(model.clone());
+        }
+        let model = trainer.fit(&ctx, x).unwrap().model;
+        let warnings = warnings.all();
+        (model, warnings)
+    };
+    let has_verdict = |model: &Model| {
+        let record = model.training();
+        let verdict = record.validation.as_ref().unwrap().gain.is_some();
+        assert_eq!(record.held_out.unwrap().seen, !verdict);
+        verdict
+    };
+    let (first, warnings) = fit(Params::builder().n_components(8), None, &reversed(n / 2));
+    assert_eq!((has_verdict(&first), warnings), (true, Vec::new()));
+    // The same again has seen nothing that is held out.
+    let (again, warnings) = fit(first.fine_tune(), Some(&first), &reversed(n / 2));
+    assert_eq!((has_verdict(&again), warnings), (true, Vec::new()));
+    for other in [reversed(n), x] {
+        let (model, warnings) = fit(first.fine_tune(), Some(&first), &other);
+        let told = "the model to go on from was made on other rows, and may have seen some that are held \
+                    out now: recall may be told too high, and there is no verdict";
+        assert_eq!(warnings, [told]);
+        assert!(!has_verdict(&model));
+        // Nor is it forgotten.
+        let (model, warnings) = fit(model.fine_tune(), Some(&model), &other);
+        assert!(warnings[0].starts_with("the model to go on from was itself"), "{warnings:?}");
+        assert!(!has_verdict(&model));
+        let data = EvaluationData::new(&other);
+        let reduction = [("model", Reduction::Model(&model))];
+        let ctx = Context::with_threads(2).unwrap();
+        let found = evaluate(&ctx, &data, &reduction, &EvaluationParams::default()).unwrap();
+        assert!(!found.unseen && found.sentence().is_none());
+    }
 }
 
 /// A list that is as long as there are other rows says nothing of a larger set.
@@ -253,15 +307,4 @@ fn lists_of_few_rows_are_not_gone_on_with() {
     let model = Trainer::new(params).fit(&ctx, &few).unwrap().model;
     assert_eq!(model.params().n_neighbors, 29);
     assert_eq!(model.fine_tune().build().unwrap().n_neighbors, 64);
-}
-
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Observer for Warnings {
-    fn on_event(&self, event: &Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push((*text).to_owned());
-        }
-    }
 }

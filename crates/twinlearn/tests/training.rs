@@ -1,11 +1,15 @@
 //! Fits as users make them: what each way of training is worth on held-out rows.
 
+#[path = "support/warnings.rs"]
+mod warnings;
+
 use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Context, Event, FileVectors, Fit, FitData, Init, KnnGraph, Loss, Matrix, Metric, NormLayer,
     Observer, Optimizer, Params, ParamsBuilder, Pca, Solver, Trainer, Vectors,
 };
+use warnings::Warnings;
 
 /// 4000 sentence embeddings of dimension 384.
 fn real() -> FileVectors {
@@ -329,17 +333,6 @@ fn few_rows_keep_the_closed_form() {
     assert!(fit(&some(100), Params::builder().epochs(2)).report.training.steps > 0);
 }
 
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Observer for Warnings {
-    fn on_event(&self, event: &Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push((*text).to_owned());
-        }
-    }
-}
-
 /// With lists of all other rows their means share nothing with any row. Of fewer neighbours more is
 /// shared, and a warning counts the columns that are not.
 #[test]
@@ -360,7 +353,7 @@ fn a_spectral_start_of_few_rows_tells_its_dead_columns() {
             let z = fit.model.transform(&ctx, &x, false).unwrap();
             let std = Pca::fit(&ctx, &z).unwrap().std().to_vec();
             let live = std.iter().filter(|&&s| s > 1e-4 * std[0]).count();
-            let told = warnings.0.lock().unwrap().join("\n");
+            let told = warnings.all().join("\n");
             let said = format!("init spectral: neighbours share {live} of 6 axes");
             assert!(live == 6 || told.contains(&said), "{n} rows by {metric}: {live}, {told}");
         }

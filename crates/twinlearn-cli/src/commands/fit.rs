@@ -268,8 +268,14 @@ fn summary(fit: &Fit) -> String {
                 "  recall@{:<4} {:.3} of the nearest neighbours of {} held-out rows kept",
                 v.k, v.recall, v.n_rows
             );
-            let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
-            let _ = write!(text, " (PCA {pca})");
+            if training.held_out.as_ref().is_some_and(|held_out| held_out.seen) {
+                text.push_str(
+                    "\n  verdict     none: the model gone on from may have seen these rows",
+                );
+            } else {
+                let pca = v.pca_recall.map_or("none".to_owned(), |r| format!("{r:.3}"));
+                let _ = write!(text, " (PCA {pca})");
+            }
             if let (Some(gain), Some(form)) = (&v.gain, &v.closed_form) {
                 let queries = training.queries.as_ref().and_then(|q| q.validation.as_ref());
                 let verdict = match queries {
@@ -304,6 +310,11 @@ fn of_queries(record: &QueryRecord) -> String {
         text.push_str("; recall not measured: none held out");
         return text;
     };
+    if record.held_out.seen {
+        text.push_str(
+            "\n              no verdict: the model gone on from may have seen the held-out ones",
+        );
+    }
     for sentence in v.sentences() {
         let _ = write!(text, "\n              {sentence}");
     }

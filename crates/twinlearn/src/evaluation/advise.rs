@@ -9,7 +9,7 @@ use twinlearn_knn::{KnnGraph, Metric};
 use twinlearn_vectors::{Subset, Vectors};
 
 use super::baselines::Baselines;
-use super::curves::{Curve, Curves, PCA, TLDR};
+use super::curves::{Curve, Curves, PART, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
 use super::evaluate::Unseen;
 use super::params::EvaluationParams;
@@ -119,17 +119,26 @@ pub fn advise(
         let rows = Subset::new(x, &ids)?;
         let list = tldr(1, metric, seed)?.n_neighbors;
         let graph = Baselines::graph(quiet, &rows, list, metric, seed)?;
-        let curves = Curves::new(quiet, data, &sample, seed);
+        let curves = Curves::new(quiet, data, (&sample, PART), seed)?;
         let most = if is_partial(x.dim(), FEW) { FEW } else { x.dim() };
         let forms = Closed::new(quiet, &rows, &graph, (metric, seed), most)?;
         let mut search = Search { ctx, rows: &rows, graph, forms, curves, done: 0 };
         let reached = search.run(keep)?;
         let notes = vec![
             sample.note.clone(),
-            format!("Everything was fitted on {} of those rows.", ids.len()),
-            "TLDR is a fit with its defaults; PCA is at each d the best of all its forms, centred and \
-             not."
-                .to_owned(),
+            match ids.len() < sample.base.len() {
+                true => format!(
+                    "Everything was fitted on {} of those rows; a fit of all learns from nearer \
+                     neighbours, and TLDR may then keep more.",
+                    ids.len()
+                ),
+                false => "Everything was fitted on those rows.".to_owned(),
+            },
+            format!(
+                "TLDR is a fit with its defaults; PCA is at each d the best of all its forms, centred \
+                 and not{}.",
+                search.curves.n_chosen_by().map_or(String::new(), |n| format!(", among {n} rows"))
+            ),
         ];
         Ok(advice(keep, params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
     })
@@ -381,7 +390,7 @@ mod tests {
         let with = (params.metric, params.seed);
         let graph = Baselines::graph(&ctx, &rows, 64, with.0, with.1).unwrap();
         let [few, all] = [4, dim].map(|most| {
-            let curves = Curves::new(&ctx, data, &sample, with.1);
+            let curves = Curves::new(&ctx, data, (&sample, PART), with.1).unwrap();
             let forms = Closed::new(&ctx, &rows, &graph, with, most).unwrap();
             let graph = graph.clone();
             let mut search = Search { ctx: &ctx, rows: &rows, graph, forms, curves, done: 0 };

@@ -8,7 +8,7 @@ use twinlearn_knn::Metric;
 use twinlearn_vectors::Subset;
 
 use super::baselines::{Baselines, GRAPH_K};
-use super::curves::{Curve, Curves};
+use super::curves::{Curve, Curves, PART};
 use super::data::{Checksums, EvaluationData, Reduction};
 use super::judge::Judge;
 use super::nested::{NestedEvaluation, nested};
@@ -293,7 +293,7 @@ pub fn evaluate(
                 add(&mut judge, MethodKind::Baseline, &name, &Reduction::Map(&baseline))?;
             }
             if params.curves {
-                let mut measured = Curves::new(quiet, *data, &judge.sample, params.seed);
+                let mut measured = Curves::new(quiet, *data, (&judge.sample, PART), params.seed)?;
                 for d in picture {
                     measured.measure_baselines(baselines, d)?;
                 }

@@ -83,8 +83,11 @@ impl<'a> Judge<'a> {
         let (k, seed, metric) = (self.sample.k, self.seed, self.sample.metric);
         let is_full = kind == MethodKind::Full;
         let base = reduction.rows(ctx, self.data.x, &self.sample.base)?;
-        let found =
-            if is_full { self.sample.truth.clone() } else { self.found(ctx, reduction, &*base)? };
+        let found = if is_full {
+            self.sample.truth.clone()
+        } else {
+            self.sample.found(ctx, &self.data, reduction, &*base)?
+        };
         let recall = recall_scores(&self.sample.truth, &found, k)?;
         let accuracy = self.accuracy(&found)?;
         let ranking = self.ranking(ctx, reduction, &*base)?;
@@ -119,21 +122,9 @@ impl<'a> Judge<'a> {
         Ok(evaluation)
     }
 
-    /// The nearest rows of every query among reduced rows.
-    fn found(
-        &self,
-        ctx: &Context,
-        reduction: &Reduction<'_>,
-        base: &dyn Vectors,
-    ) -> Result<Vec<u32>> {
-        let queries = reduction.queries(ctx, &self.data, &self.sample.queries)?;
-        search_of_checked(ctx, &*queries, base, self.sample.k, self.sample.metric)
-    }
-
     /// The recall of every query by one reduction.
     pub(super) fn recall(&self, ctx: &Context, reduction: &Reduction<'_>) -> Result<Vec<f64>> {
-        let base = reduction.rows(ctx, self.data.x, &self.sample.base)?;
-        recall_scores(&self.sample.truth, &self.found(ctx, reduction, &*base)?, self.sample.k)
+        self.sample.recall(ctx, &self.data, reduction)
     }
 
     fn accuracy(&self, found: &[u32]) -> Result<Option<Vec<f64>>> {

@@ -30,7 +30,7 @@ impl Default for EvaluationParams {
             metric: Metric::default(),
             n_neighbors: DEFAULT_NEIGHBORS,
             n_queries: 1000,
-            max_rows: 100_000,
+            max_rows: 1_000_000,
             fit_rows: 50_000,
             baselines: true,
             curves: false,
@@ -61,8 +61,9 @@ impl EvaluationParams {
         self
     }
 
-    /// Rows among which neighbours are looked for, at most; default 100,000. With relevance
-    /// judgements all rows are taken.
+    /// Rows among which neighbours are looked for, at most; default 1,000,000. Among fewer than all
+    /// the recall of every method is another, and their order may be. With relevance judgements all
+    /// rows are taken.
     #[must_use]
     pub fn max_rows(mut self, max_rows: usize) -> Self {
         self.max_rows = max_rows;

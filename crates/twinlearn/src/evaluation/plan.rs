@@ -8,7 +8,8 @@ use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Effort;
 
 use super::advise::tldr;
-use super::baselines::{GRAPH_K, N_BASELINES};
+use super::baselines::{GRAPH_K, N_BASELINES, N_PCA};
+use super::curves::PART;
 use super::data::EvaluationData;
 use super::judge::n_paired;
 use super::params::EvaluationParams;
@@ -38,7 +39,12 @@ fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64
 
 /// Seconds of one thread to measure all baselines at one d.
 fn baselines_at(n_queries: usize, n_base: usize, dim: usize, d: usize) -> f64 {
-    N_BASELINES as f64 * found_again(n_queries, n_base, dim, d)
+    let forms = found_again(n_queries, n_base.min(PART), dim, d);
+    let all = found_again(n_queries, n_base, dim, d);
+    match n_base > 2 * PART {
+        true => N_BASELINES as f64 * forms + (N_BASELINES - N_PCA + 1) as f64 * all,
+        false => N_BASELINES as f64 * all,
+    }
 }
 
 /// Dimensions for a picture around d: from a quarter of it to four times.

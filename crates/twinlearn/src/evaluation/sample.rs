@@ -3,10 +3,10 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::sample;
-use twinlearn_knn::{Metric, search_of_checked};
-use twinlearn_vectors::{Subset, ids_at};
+use twinlearn_knn::{Metric, recall_scores, search_of_checked};
+use twinlearn_vectors::{Subset, Vectors, ids_at};
 
-use super::data::EvaluationData;
+use super::data::{EvaluationData, Reduction};
 use super::evaluate::Unseen;
 use super::params::{DEFAULT_NEIGHBORS, EvaluationParams};
 
@@ -17,6 +17,7 @@ pub(super) enum Draw {
     Queries,
     Paired,
     Fitted,
+    Part,
 }
 
 /// `count` of the numbers below `n`, or all, rising.
@@ -122,10 +123,43 @@ impl Sample {
             return Err(Error::invalid("n_neighbors", expected, k));
         }
         let note = note(params, data, unseen, base.len(), queries.len());
-        let source = data.queries.unwrap_or(data.x);
-        let (from, among) = (Subset::new(source, &queries)?, Subset::new(data.x, &base)?);
-        let truth = search_of_checked(ctx, &from, &among, k, metric)?;
+        let truth = truth(ctx, data, (&queries, &base), k, metric)?;
         Ok(Self { seed, k, metric, base, queries, truth, note })
+    }
+
+    /// The same queries among `count` of the rows.
+    pub(super) fn part(
+        &self,
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        count: usize,
+    ) -> Result<Self> {
+        let (base, queries) = (self.some(Draw::Part, count), self.queries.clone());
+        let truth = truth(ctx, data, (&queries, &base), self.k, self.metric)?;
+        Ok(Self { base, queries, truth, note: String::new(), ..*self })
+    }
+
+    /// The nearest reduced rows of every reduced query.
+    pub(super) fn found(
+        &self,
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        reduction: &Reduction<'_>,
+        base: &dyn Vectors,
+    ) -> Result<Vec<u32>> {
+        let queries = reduction.queries(ctx, data, &self.queries)?;
+        search_of_checked(ctx, &*queries, base, self.k, self.metric)
+    }
+
+    /// The recall of every query by a reduction.
+    pub(super) fn recall(
+        &self,
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        reduction: &Reduction<'_>,
+    ) -> Result<Vec<f64>> {
+        let base = reduction.rows(ctx, data.x, &self.base)?;
+        recall_scores(&self.truth, &self.found(ctx, data, reduction, &*base)?, self.k)
     }
 
     /// `count` of the rows among which neighbours are looked for, or all.
@@ -133,6 +167,19 @@ impl Sample {
         let places = drawn(self.seed, what, self.base.len(), count);
         ids_at(&self.base, &places)
     }
+}
+
+/// The k nearest of the rows `base` to each of `queries`.
+fn truth(
+    ctx: &Context,
+    data: &EvaluationData<'_>,
+    (queries, base): (&[u32], &[u32]),
+    k: usize,
+    metric: Metric,
+) -> Result<Vec<u32>> {
+    let source = data.queries.unwrap_or(data.x);
+    let (from, among) = (Subset::new(source, queries)?, Subset::new(data.x, base)?);
+    search_of_checked(ctx, &from, &among, k, metric)
 }
 
 fn note(
@@ -164,7 +211,7 @@ fn note(
     if n_base < left {
         format!(
             "Neighbours by {metric} of {queries} were looked for among {n_base} of the {left} {which}, \
-             drawn too."
+             drawn too: recall among all is another, and the order of methods may be (max_rows)."
         )
     } else {
         format!("Neighbours by {metric} of {queries} were looked for among all {left} {which}.")

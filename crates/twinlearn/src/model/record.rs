@@ -30,6 +30,9 @@ pub struct TrainingRecord {
     /// The queries that the fit was for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<QueryRecord>,
+    /// Whether it went on from a model that was made for other queries, or for some that are not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub earlier_queries: bool,
 }
 
 /// Rows that a model was not trained on, so that it can be judged by them again. The seed drew them.
@@ -43,7 +46,8 @@ pub struct HeldOut {
     pub count: usize,
     /// Whether of a sample of the rows.
     pub of_sample: bool,
-    /// Whether the model that it was gone on from was trained on some of them: they judge nothing.
+    /// Whether the model that it was gone on from may have been trained on some of them: they judge
+    /// nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen: bool,
 }
@@ -164,6 +168,11 @@ pub struct RowsAlone {
 }
 
 impl QueryReport {
+    /// It where the queries may have been seen by what the encoder began as: no closed form has.
+    pub(crate) fn without_verdict(self) -> Self {
+        Self { pca_recall: None, gain: None, ..self }
+    }
+
     /// It in words: what is kept, and what training on queries added for them and for rows.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {

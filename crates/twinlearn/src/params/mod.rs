@@ -1,5 +1,6 @@
 //! The parameters of a run: an unchecked builder becomes validated parameters.
 
+mod anchors;
 mod builder;
 mod options;
 
@@ -11,18 +12,10 @@ use twinlearn_knn::{KnnApproximation, KnnMethod, KnnParams, Metric, check_method
 
 use crate::nn::{NetworkKind, NetworkSpec, NormLayer};
 
+pub(crate) use anchors::{Bounds, MOST_ANCHORS};
 pub use builder::ParamsBuilder;
 pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 
-/// Rows whose lists of neighbours loss KL learns from, at most.
-pub(crate) const MOST_ANCHORS: usize = 202_000;
-/// Pairs of an anchor and a row that are compared, about, where there are more rows.
-pub(crate) const MOST_PAIRS: f64 = 3e10;
-/// For how many times as many pairs there are anchors where each looks at the rows near it.
-const NEAR: f64 = 3.0;
-/// Up to so many dimensions; where rows are longer there are fewer anchors, but so many at least.
-const MOST_DIM: usize = 768;
-const LEAST_ANCHORS: usize = 20_000;
 /// The steps of a fit with so few anchors, at least.
 const STEPS_OF_MANY: usize = 2500;
 /// The steps of any other.
@@ -31,12 +24,6 @@ const MIN_STEPS: usize = 1000;
 const FEW_ROWS: usize = 100;
 /// The default size of the noise of gaussian pairs.
 const NOISE: f64 = 0.5;
-
-/// Anchors of so many pairs with `n_rows` rows of `dim` numbers.
-fn anchors_of(pairs: f64, n_rows: usize, dim: usize) -> usize {
-    let share = MOST_DIM as f64 / dim.max(MOST_DIM) as f64;
-    ((pairs * share / n_rows as f64) as usize).clamp(LEAST_ANCHORS, MOST_ANCHORS)
-}
 
 /// Everything that decides what is learned, as the model file records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +123,8 @@ pub struct Params {
     /// The same of the number of neighbours.
     #[serde(skip)]
     pub(crate) neighbors_by_default: bool,
+    #[serde(skip)]
+    pub(crate) bounds: Bounds,
 }
 
 impl Hyperparameters {
@@ -196,50 +185,13 @@ impl Params {
         changed
     }
 
-    /// How many of `n_rows` rows of `dim` numbers are anchors, whose neighbours among all rows a fit
-    /// learns from: all, but with loss KL and more than 202,000 rows a sample drawn by the seed.
-    ///
-    /// It is 9 · 10¹⁰ / `n_rows` (times 768 / `dim` where rows are longer), 20,000 at least. Each looks at the
-    /// rows in the clusters nearest to it, which hold about 95 % of its neighbours, 3 · 10¹⁰ rows in all at
-    /// most. With `knn_method` exact, and where those hold less than 80 % of its neighbours, each looks at
-    /// all rows, and there are a third as many. Where a graph of all rows is given, or is made because
-    /// `knn_method` is descent or pq, 202,000 rows of it are anchors.
-    #[must_use]
-    pub fn n_anchors(&self, n_rows: usize, dim: usize) -> usize {
-        match self.looks_near(n_rows) {
-            true => anchors_of(NEAR * MOST_PAIRS, n_rows, dim),
-            false => self.n_exact_anchors(n_rows, dim),
-        }
-    }
-
-    /// How many there are that look at all rows.
-    pub(crate) fn n_exact_anchors(&self, n_rows: usize, dim: usize) -> usize {
-        match self.is_listed() && n_rows > MOST_ANCHORS {
-            true => anchors_of(MOST_PAIRS, n_rows, dim),
-            false => n_rows,
-        }
-    }
-
-    /// Whether anchors among `n_rows` rows look at the rows near them alone.
-    pub(crate) fn looks_near(&self, n_rows: usize) -> bool {
-        self.is_listed() && n_rows > MOST_ANCHORS && self.knn_method != KnnMethod::Exact
-    }
-
-    /// How many rows of a graph of all of them are anchors, at most.
-    pub(crate) fn most_anchors(&self) -> usize {
-        if self.is_listed() { MOST_ANCHORS } else { usize::MAX }
-    }
-
     /// The least steps of a fit of `n_rows` rows whose length is not given.
     pub(crate) fn least_steps(&self, n_rows: usize) -> usize {
-        if self.is_listed() && n_rows > MOST_ANCHORS { STEPS_OF_MANY } else { MIN_STEPS }
-    }
-
-    /// Whether the neighbours of all `n_rows` rows are found, and not of a sample of anchors alone.
-    #[must_use]
-    pub fn needs_whole_graph(&self, n_rows: usize) -> bool {
-        let exact = matches!(self.knn_method, KnnMethod::Auto | KnnMethod::Exact);
-        !self.is_listed() || n_rows <= MOST_ANCHORS || !exact || self.knn_approximation.is_some()
+        if self.is_listed() && n_rows > self.bounds.most_anchors {
+            STEPS_OF_MANY
+        } else {
+            MIN_STEPS
+        }
     }
 
     /// How many of `n_rows` rows are held out of training.
@@ -398,7 +350,8 @@ impl TryFrom<Hyperparameters> for Params {
             let expected = format_args!("that of solver {}", h.solver);
             return Err(Error::invalid("init", expected, h.init));
         }
-        Ok(Self { all: h, batch_by_default: false, neighbors_by_default: false })
+        let bounds = Bounds::default();
+        Ok(Self { all: h, batch_by_default: false, neighbors_by_default: false, bounds })
     }
 }
 

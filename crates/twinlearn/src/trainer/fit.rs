@@ -11,11 +11,12 @@ use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors};
 
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
+use super::earlier::SeenBefore;
 use super::plan::{FitPlan, FitSizes, spans};
 use super::stages::Stages;
 use super::{FitData, Trainer, queries};
 use crate::model::{Model, TrainingRecord, ValidationReport};
-use crate::params::{Hyperparameters, Params};
+use crate::params::Hyperparameters;
 use crate::span::Span;
 
 /// How long a stage took.
@@ -93,7 +94,11 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let checked = |name, rows| check_vectors(&ctx.quiet(), name, rows, needs_direction);
     let queries = data.queries.map(|rows| checked("queries", rows)).transpose()?;
     let held = (x.n_rows(), rows, held_out);
-    let has_seen = model.as_ref().is_some_and(|model| has_seen_rows(ctx, &params, model, held));
+    let asked = queries.map(|checksum| (sizes.n_queries, checksum));
+    let seen_before = match &model {
+        Some(model) => SeenBefore::of(ctx, &params, model, held, asked),
+        None => SeenBefore::default(),
+    };
     let watched = validation.as_ref().map(|rows| checked("validation_rows", rows));
     let identity = Identity {
         n_rows: x.n_rows(),
@@ -150,7 +155,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         ctx: for_training,
         for_truth,
         rows,
-        has_seen,
+        seen_before,
         x: fitted,
         searched: seen,
         span: span.as_ref(),
@@ -162,28 +167,6 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         keeps_queries: plan.keeps_queries(),
     };
     stages.run(keeper, data.graph, held_out, clock)
-}
-
-/// Whether rows are held out that the model to go on from was trained on, which is warned of.
-fn has_seen_rows(
-    ctx: &Context,
-    params: &Params,
-    model: &Model,
-    (n_rows, rows, held_out): (usize, u32, usize),
-) -> bool {
-    let (record, seed) = (model.training(), model.params().seed);
-    let Some(then) = record.held_out.as_ref().filter(|_| held_out > 0) else { return false };
-    let same_rows = record.n_rows == n_rows && then.rows == rows;
-    let has_seen = same_rows && (then.seen || then.count != held_out || seed != params.seed);
-    if has_seen {
-        ctx.warn(&format!(
-            "seed, validation_fraction: the model to go on from was made on these rows with seed {seed} \
-             and {} of them held out; with seed {} and {held_out} it has seen rows that are held out now: \
-             recall is told too high, and there is no verdict",
-            then.count, params.seed
-        ));
-    }
-    has_seen
 }
 
 /// Keeps how long each stage took in all.

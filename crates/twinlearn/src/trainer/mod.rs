@@ -3,6 +3,7 @@
 mod check;
 mod checkpoint;
 mod coordinates;
+mod earlier;
 mod feed;
 mod finish;
 mod fit;

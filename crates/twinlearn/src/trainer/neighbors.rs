@@ -6,7 +6,7 @@ use twinlearn_core::linalg::Matrix;
 use twinlearn_knn::{KnnGraph, near_search_of_checked, search_of_checked, without_own};
 use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
-use crate::params::{MOST_PAIRS, Params};
+use crate::params::Params;
 
 /// The lists of the rows `anchors`, each without the row itself: nearly all their nearest rows, unless the
 /// method is exact. Where those near them would be too few, of [`fewer`] anchors, exactly.
@@ -74,7 +74,107 @@ fn near(
     k: usize,
 ) -> Result<Option<Vec<u32>>> {
     match params.looks_near(rows.n_rows()) {
-        true => near_search_of_checked(ctx, anchors, rows, k, params.metric, MOST_PAIRS),
+        true => {
+            near_search_of_checked(ctx, anchors, rows, k, params.metric, params.bounds.most_pairs)
+        }
         false => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Arc, Mutex};
+
+    use rand::RngExt;
+    use twinlearn_core::progress::{Event, Observer};
+    use twinlearn_core::random::{Purpose, generator};
+    use twinlearn_knn::{KnnParams, Metric, knn_search};
+
+    use super::*;
+    use crate::params::Bounds;
+    use crate::trainer::{Checkpoints, Trainer};
+
+    const N: usize = 3000;
+    const DIM: usize = 48;
+    const K: usize = 12;
+
+    /// Searches that were planned.
+    #[derive(Default)]
+    struct Plans(Mutex<Vec<String>>);
+
+    impl Observer for Plans {
+        fn on_event(&self, event: &Event<'_>) {
+            if let Event::Plan(plan) = event {
+                self.0.lock().unwrap().push((*plan).to_owned());
+            }
+        }
+    }
+
+    impl Plans {
+        fn count(&self, start: &str) -> usize {
+            self.0.lock().unwrap().iter().filter(|plan| plan.starts_with(start)).count()
+        }
+    }
+
+    /// Rows without any structure: a part of the clusters holds little more than its share.
+    fn rows() -> Matrix {
+        let mut rng = generator(5, Purpose::Noise, 0);
+        let values = (0..N * DIM).map(|_| rng.random::<f32>() - 0.5);
+        Matrix::new(N, DIM, values.collect()).unwrap()
+    }
+
+    /// Of more than 2000 rows 300 are anchors, or 100 that look at all rows.
+    fn params(epochs: usize) -> Params {
+        let params = Params::builder().n_components(4).metric(Metric::L2).n_neighbors(K);
+        let mut params = params.epochs(epochs).batch_size(32).build().unwrap();
+        params.bounds = Bounds { most_anchors: 2000, least_anchors: 50, most_pairs: 3e5 };
+        assert_eq!((params.n_anchors(N, DIM), params.n_exact_anchors(N, DIM)), (300, 100));
+        params
+    }
+
+    #[test]
+    fn where_clusters_hold_too_little_a_third_of_the_anchors_look_at_all_rows() {
+        let (x, plans) = (rows(), Arc::<Plans>::default());
+        let ctx = Context::with_threads(2).unwrap().observer(plans.clone());
+        let anchors: Vec<u32> = (0..300).map(|i| 9 * i + 4).collect();
+        let graph = of_rows(&ctx, &params(1), &anchors, &x).unwrap();
+        assert_eq!(plans.count("the clusters that each of 300 rows may look at hold"), 1);
+
+        let knn = KnnParams::new(K + 1).metric(Metric::L2);
+        let all = knn_search(&ctx, &x, &x, &knn).unwrap();
+        let with_lists: Vec<u32> =
+            (0..N as u32).filter(|&id| !graph.neighbors(id as usize).is_empty()).collect();
+        assert_eq!(with_lists.len(), 100);
+        for &id in &with_lists {
+            assert!(anchors.binary_search(&id).is_ok());
+            let i = id as usize;
+            assert_eq!(all[i * (K + 1)], id, "a row is nearest to itself");
+            assert_eq!(graph.neighbors(i), &all[i * (K + 1) + 1..][..K]);
+        }
+    }
+
+    #[test]
+    fn a_run_of_fewer_anchors_resumes_with_its_lists() {
+        let (x, plans) = (rows(), Arc::<Plans>::default());
+        let fit = |threads, folder: &std::path::Path, resume| {
+            let ctx = Context::with_threads(threads).unwrap().observer(plans.clone());
+            let checkpoints = Checkpoints::new(folder).resume(resume);
+            Trainer::new(params(2)).checkpoints(checkpoints).fit(&ctx, &x).unwrap()
+        };
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let searches = || plans.count("the clusters that each of 300 rows may look at hold");
+        let first = fit(2, folders[0].path(), false);
+        assert_eq!((first.report.training.n_anchors, searches()), (100, 1));
+
+        // A run that ended before its first checkpoint has its lists, and so has one that ended.
+        for name in ["knn.npy", "run.json"] {
+            fs::copy(folders[0].path().join(name), folders[1].path().join(name)).unwrap();
+        }
+        for folder in folders.iter().rev() {
+            let second = fit(1, folder.path(), true);
+            assert_eq!(searches(), 1, "the lists are kept");
+            assert_eq!(first.model.to_bytes().unwrap(), second.model.to_bytes().unwrap());
+        }
     }
 }

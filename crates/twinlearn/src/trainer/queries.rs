@@ -56,13 +56,19 @@ pub(super) fn sample_of(seed: u64, n_queries: usize) -> Option<Vec<u32>> {
 }
 
 /// The queries that a model was judged by when it was made for these, as places in them, rising: not
-/// one, where it held none out. None where it was made for others.
+/// one, where it held none out or may have seen
+/// them before. None where it was made for others.
 pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> Option<Vec<u32>> {
-    let record = model.training().queries.as_ref()?;
-    let seed = model.params().seed;
-    if record.n_queries != n_queries || record.held_out.rows != checksum {
-        return None;
+    let is_for_these =
+        |record: &&QueryRecord| record.n_queries == n_queries && record.held_out.rows == checksum;
+    let training = model.training();
+    let Some(record) = training.queries.as_ref().filter(is_for_these) else {
+        return training.earlier_queries.then(Vec::new);
+    };
+    if record.held_out.seen {
+        return Some(Vec::new());
     }
+    let seed = model.params().seed;
     let (count, sample) = (record.held_out.count, sample_of(seed, n_queries));
     let split = Split::of_queries(seed, count, sample.as_ref().map_or(n_queries, Vec::len));
     Some(split.places(sample.as_deref()).judged)
@@ -102,9 +108,15 @@ impl<'a> Queries<'a> {
         Ok(Self { x, split, pairs, share, record })
     }
 
-    /// What the model records.
-    pub(super) fn record(&self, validation: Option<QueryReport>) -> QueryRecord {
-        QueryRecord { validation, ..self.record.clone() }
+    /// What the model records; `seen` tells whether an earlier model may have seen those held out.
+    pub(super) fn record(&self, validation: Option<QueryReport>, seen: bool) -> QueryRecord {
+        let mut record = self.record.clone();
+        record.held_out.seen = seen;
+        record.validation = validation.map(|report| match seen {
+            true => report.without_verdict(),
+            false => report,
+        });
+        record
     }
 
     /// In the coordinates of training; `gap_of_rows` is that of rows as anchors.

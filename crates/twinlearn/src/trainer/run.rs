@@ -144,6 +144,7 @@ impl Run<'_> {
             validation: None,
             held_out: None,
             queries: None,
+            earlier_queries: false,
         }
     }
 

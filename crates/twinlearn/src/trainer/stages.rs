@@ -13,6 +13,7 @@ use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 use super::Trainer;
 use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
+use super::earlier::SeenBefore;
 use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
 use super::learn::{Learned, Material, Reporting};
@@ -73,8 +74,8 @@ pub(super) struct Stages<'a> {
     pub(super) for_truth: Context,
     /// By which they are known again.
     pub(super) rows: u32,
-    /// Whether the model that is gone on from was trained on rows that are held out.
-    pub(super) has_seen: bool,
+    /// What the model that is gone on from may have been trained on.
+    pub(super) seen_before: SeenBefore,
     pub(super) x: &'a dyn Vectors,
     /// The same as they were given, less the origin.
     pub(super) searched: &'a dyn Vectors,
@@ -205,7 +206,7 @@ impl Stages<'_> {
             rows: self.rows,
             count: split.held_out.len(),
             of_sample: false,
-            seen: self.has_seen,
+            seen: self.seen_before.rows,
         });
         let Networks { mut encoder, projector } = networks;
         if params.whiten > 0.0 {
@@ -220,11 +221,13 @@ impl Stages<'_> {
             })?,
             None => Judged::default(),
         };
-        record.validation = judged.rows.map(|rows| match self.has_seen {
+        record.validation = judged.rows.map(|rows| match self.seen_before.rows {
             true => rows.without_verdict(),
             false => rows,
         });
-        record.queries = queries.map(|queries| queries.record(judged.queries));
+        let seen_before = self.seen_before;
+        record.queries = queries.map(|q| q.record(judged.queries, seen_before.queries));
+        record.earlier_queries = seen_before.other_queries;
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
             n_rows: x.n_rows(),

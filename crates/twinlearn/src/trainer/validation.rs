@@ -36,6 +36,11 @@ pub(super) struct Split {
     pub(super) judged: Vec<u32>,
 }
 
+/// How many of so many rows are held out, where `count` are to be: two are the least that can train.
+pub(super) fn n_held_out(count: usize, n_rows: usize) -> usize {
+    count.min(n_rows.saturating_sub(2))
+}
+
 impl Split {
     pub(super) fn new(seed: u64, count: usize, n_rows: usize) -> Self {
         Self::drawn(seed, 0, count, n_rows)
@@ -47,8 +52,7 @@ impl Split {
     }
 
     fn drawn(seed: u64, round: u32, count: usize, n_rows: usize) -> Self {
-        // Two rows are the least that can train.
-        let count = count.min(n_rows.saturating_sub(2));
+        let count = n_held_out(count, n_rows);
         let held_out = subset(&mut generator(seed, Purpose::HoldOut, round), n_rows, count);
         let trains = |id: &u32| held_out.binary_search(id).is_err();
         let training = (0..n_rows as u32).filter(trains).collect();
