@@ -208,6 +208,23 @@ def test_a_folder_of_parquet(model: Path, x: Array, tmp_path: Path) -> None:
     assert table["id"].to_pylist()[-1] == 2000 + len(np.array_split(x, 3)[2]) - 1
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("output", ["z.parquet", "z.arrow"])
+def test_polars_reads_what_is_written(
+    model: Path, x: Array, tmp_path: Path, output: str, dtype: str
+) -> None:
+    columns = {"v": fixed(x, pa.float32()), "weight": x[:, 0].astype(np.float64)}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    args = ("transform", model, f"{tmp_path}/x.parquet::v", "--dtype", dtype)
+    run(*args, "-o", tmp_path / "z.npy")
+    run(*args, "-o", tmp_path / output)
+    read = pl.read_parquet if output == "z.parquet" else pl.read_ipc
+    frame = read(tmp_path / output)
+    assert frame.columns == ["weight", "reduced"]
+    np.testing.assert_array_equal(frame["weight"].to_numpy(), columns["weight"])
+    np.testing.assert_array_equal(frame["reduced"].to_numpy(), np.load(tmp_path / "z.npy"))
+
+
 def test_members_of_columns_and_views(model: Path, x: Array, tmp_path: Path) -> None:
     want = reduced(model, x, tmp_path)
     parts = [lists(x, pa.float32()), pa.array(np.arange(len(x)))]

@@ -103,7 +103,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     recipe : {"default", "reference"}, default="default"
         What None stands for.
     solver : {"sgd", "pca", "spectral"}, default="sgd"
-        Training; or without it the best form of PCA, or the closed form of twin learning.
+        Training; or without it the best form of PCA that looks at rows alone, or the closed form of
+        twin learning.
     optimizer : {"lars", "adamw"} or None, default=None
         LARS for loss BT, else AdamW.
     knn_method : {"auto", "exact", "descent", "pq"} or None, default=None
@@ -161,8 +162,10 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         it), and ``gain``, the difference of the two row by row with its 95 % interval; under
         ``nested`` the same of each nested size.
     queries_ : dict or None
-        Of a fit for queries: ``n_trained`` and, under ``validation``, the same on held-out queries;
-        its ``rows_alone`` tells what the same fit gives without queries, and what they add.
+        Of a fit for queries: ``n_queries``, ``n_trained``, ``held_out`` and, of held-out queries
+        under ``validation``, ``n_queries``, ``k``, ``recall``, ``pca_recall`` and ``gain``; its
+        ``rows_alone`` tells what the same fit gives without queries (``recall``, and ``row_recall`` of
+        held-out rows), and what they add (``gain``, ``row_gain``).
 
     Notes
     -----

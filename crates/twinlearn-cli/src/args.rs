@@ -77,7 +77,8 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "NORM", value_parser = choices::<NormLayer>(NormLayer::NAMES))]
     pub(crate) norm_layer: Option<NormLayer>,
     /// How the encoder is found: sgd; or without training by pca, the form of it that keeps most
-    /// held-out neighbours, or spectral, the closed form of twin learning [default: sgd].
+    /// held-out neighbours (of those that look at rows alone, not at their neighbours), or spectral, the
+    /// closed form of twin learning [default: sgd].
     #[arg(long, value_name = "SOLVER", value_parser = choices::<Solver>(Solver::NAMES))]
     pub(crate) solver: Option<Solver>,
     /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL
@@ -231,7 +232,8 @@ pub(crate) struct TransformArgs {
     /// Scale every reduced vector to length 1.
     #[arg(long)]
     pub(crate) l2_norm: bool,
-    /// f32, f16 or int8 (by the ranges in the model) [default: what the output's name says, else f32].
+    /// f32, f16 or int8: x is low + (code + 128) / 255 * (high - low), by the tensors ranges.low and
+    /// ranges.high of the model (with --l2-norm unit_ranges) [default: what the output's name says, else f32].
     #[arg(long, value_name = "DTYPE", value_parser = choices::<OutputDtype>(OutputDtype::NAMES))]
     pub(crate) dtype: Option<OutputDtype>,
     /// The column of the reduced vectors in a table.

@@ -363,6 +363,18 @@ fn nested_sizes_are_cut_or_refused() {
     }
     let line = folder.fails(&[&fit[..2], &["-o", "o.safetensors"], &fit[4..], &["2,1"]].concat());
     assert_eq!(line, "nested: expected sizes from 1 to 2, rising, got 2, 1");
+    let line = folder.fails(&[&fit[..2], &["-o", "o.safetensors"], &fit[4..], &["3"]].concat());
+    assert_eq!(line, "nested: expected sizes from 1 to 2, rising, got 3");
+    let transform = ["transform", "m.safetensors", "x.npy", "-o", "z4.npy"];
+    for (extra, want) in [
+        (&["--column", "a"][..], "column: expected none but for a table, not z4.npy, got a"),
+        (
+            &["--keep-original"],
+            "keep_original: expected none but for a table, not z4.npy, got true",
+        ),
+    ] {
+        assert_eq!(folder.fails(&[&transform[..], extra].concat()), want);
+    }
 }
 
 #[test]

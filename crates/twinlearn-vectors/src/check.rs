@@ -6,14 +6,15 @@ use twinlearn_core::context::{Context, runs};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::progress::{Event, Stage};
 
-use super::Vectors;
+use super::{Centred, Vectors, far_origin};
 
 /// Rows read at once.
 const ROWS: usize = 1024;
 
 /// Refuses NaN and infinities (values beyond the range of `f32` included) and, when
 /// `need_direction`, rows of zeros. The first offender in row order is named. Returns the CRC-32 of
-/// the rows as `f32`, by which they are known again.
+/// the rows as `f32`, by which they are known again: about their mean where they lie so far from the
+/// origin that `f32` does not tell them apart.
 pub fn check_vectors(
     ctx: &Context,
     name: &str,
@@ -33,14 +34,29 @@ pub fn check_vectors(
             let n = blocks[b].len();
             let done = done.fetch_add(n, Ordering::Relaxed) + n;
             ctx.emit(&Event::StageProgress { stage: Stage::Check, done });
-            let mut part = crc32fast::Hasher::new();
-            part.update(bytemuck::cast_slice(&rows));
-            Ok(part)
+            Ok(hashed(&rows))
         })
     })?;
+    let parts = match far_origin(x)? {
+        None => parts,
+        Some(origin) => {
+            let centred = Centred::new(x, &origin);
+            ctx.try_map(blocks.len(), |b| {
+                let mut rows = vec![0.0; blocks[b].len() * dim];
+                centred.read_rows(blocks[b].start, &mut rows)?;
+                Ok(hashed(&rows))
+            })?
+        }
+    };
     let mut all = crc32fast::Hasher::new();
     parts.iter().for_each(|part| all.combine(part));
     Ok(all.finalize())
+}
+
+fn hashed(rows: &[f32]) -> crc32fast::Hasher {
+    let mut part = crc32fast::Hasher::new();
+    part.update(bytemuck::cast_slice(rows));
+    part
 }
 
 /// Refuses a row that holds what is not finite, or is all zeros where it needs a direction.
@@ -77,6 +93,19 @@ mod tests {
             message,
             "X: expected finite numbers in the range of f32 (3.4e38), got -inf in row 2000, column 2"
         );
+    }
+
+    /// Beside 1e8 `f32` keeps nothing of numbers below 4.
+    #[test]
+    fn rows_far_from_the_origin_are_told_apart() {
+        let ctx = Context::with_threads(2).unwrap();
+        let far: Vec<f64> = (0..3000).map(|i| 1e8 + f64::from(i * 7919 % 997) / 997.0).collect();
+        let known = |values: &[f64]| {
+            check_vectors(&ctx, "X", &crate::DenseVectors::new(values, 3).unwrap(), false).unwrap()
+        };
+        let reversed: Vec<f64> = far.chunks(3).rev().flatten().copied().collect();
+        assert_eq!(known(&far), known(&far));
+        assert_ne!(known(&far), known(&reversed));
     }
 
     #[test]

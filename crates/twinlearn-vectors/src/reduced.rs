@@ -53,6 +53,14 @@ impl ReducedFile<'_> {
         })
     }
 
+    /// Whether it has columns.
+    ///
+    /// # Errors
+    /// When its name says no format.
+    pub fn is_table(&self) -> Result<bool> {
+        Ok(matches!(self.format()?, Format::Parquet | Format::Arrow))
+    }
+
     /// The type of its numbers.
     pub fn dtype(&self) -> Result<OutputDtype> {
         match (self.format()?, self.dtype) {

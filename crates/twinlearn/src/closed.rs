@@ -50,6 +50,11 @@ enum Form {
     Queries,
 }
 
+/// Whether a form, by its name, looks at neighbours or queries too: solver pca looks at rows alone.
+pub(crate) fn sees_more_than_rows(name: &str) -> bool {
+    [Form::Neighbours, Form::Queries].iter().any(|form| form.name(false) == name)
+}
+
 impl Form {
     /// As tables name it.
     fn name(self, is_centred: bool) -> String {

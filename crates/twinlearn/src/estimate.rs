@@ -99,13 +99,19 @@ impl Estimate {
         let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         let n = differences.len();
         if n >= FEW {
-            return Self::of_mean(&differences, seed);
+            return Self::of_mean(&differences, seed).without_rounding();
         }
         let value = differences.iter().sum::<f64>() / n as f64;
         let square = differences.iter().map(|v| (v - value).powi(2)).sum::<f64>();
         let spread = (square / (n.max(2) - 1) as f64).sqrt().max(LEAST_SPREAD);
         let half = 2.0 * spread / (n as f64).sqrt();
-        Self { value, low: value - half, high: value + half }
+        Self { value, low: value - half, high: value + half }.without_rounding()
+    }
+
+    /// Means of differences that cancel are 0, not what rounding leaves of them: a verdict is about signs.
+    fn without_rounding(self) -> Self {
+        let of = |v: f64| if v.abs() < 1e-12 { 0.0 } else { v };
+        Self { value: of(self.value), low: of(self.low), high: of(self.high) }
     }
 
     /// Estimates the mean of `scores`, which are not empty.
@@ -148,6 +154,21 @@ mod tests {
         assert_eq!(of(&[0.5; 10], &[0.5; 10]), Estimate { value: 0.0, low: 0.0, high: 0.0 });
         let error = Estimate::paired(&[], &[], 0).unwrap_err().to_string();
         assert_eq!(error, "scores: expected at least one, got none");
+    }
+
+    /// Gains and losses of a tenth, as many of both: their sum is rounding, of either sign.
+    #[test]
+    fn what_cancels_is_zero() {
+        for n in [9, 10, 57, 200] {
+            let a: Vec<f64> = (0..n).map(|i| f64::from(i % 10) / 10.0).collect();
+            let b: Vec<f64> = (0..n).map(|i| f64::from((i + 3) % 10) / 10.0 - 0.3).collect();
+            let c: Vec<f64> = b.iter().map(|v| v + 1e-17).collect();
+            let same = Estimate::of_difference(&b, &c, 1);
+            assert_eq!(same.value, 0.0);
+            assert!(n < 10 || (same.low, same.high) == (0.0, 0.0), "{same:?}");
+            let got = Estimate::of_difference(&a, &b, 1);
+            assert!([got.low, got.high].iter().all(|&v| v == 0.0 || v.abs() > 1e-12), "{got:?}");
+        }
     }
 
     #[test]

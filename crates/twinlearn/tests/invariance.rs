@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 use twinlearn::{
-    Context, DenseVectors, FileVectors, Fit, Init, KnnMethod, KnnParams, LinearMap, Matrix, Metric,
-    Model, Params, ParamsBuilder, Pca, Solver, Trainer, TransformOptions, VectorSource, Vectors,
-    knn_graph, knn_search, recall_at_k,
+    Context, DenseVectors, EvaluationData, EvaluationParams, FileVectors, Fit, Init, KnnMethod,
+    KnnParams, LinearMap, Matrix, Metric, Model, Params, ParamsBuilder, Pca, Reduction, Solver,
+    Trainer, TransformOptions, VectorSource, Vectors, advise, evaluate, knn_graph, knn_search,
+    recall_at_k,
 };
 
 const ROWS: usize = 600;
@@ -107,6 +108,30 @@ fn under_l2_neighbours_do_not_depend_on_the_origin() {
     let params = KnnParams::new(8).metric(Metric::L2);
     let [a, b] = [&near, &far].map(|x| knn_search(&ctx(), x, x, &params).unwrap());
     assert!(recall_at_k(&a, &b, 8).unwrap() > 0.999);
+}
+
+/// What is kept is measured as it is where the origin is near, and judged by the rows that were held out.
+#[test]
+fn under_l2_evaluations_do_not_depend_on_the_origin() {
+    let near = rows(7);
+    let far: Vec<f64> = near.iter().map(|v| v + 1e8).collect();
+    let [near, far] = [&near, &far].map(|rows| DenseVectors::new(rows, DIM).unwrap());
+    let params = EvaluationParams::default().metric(Metric::L2);
+    let [a, b] = [&near, &far].map(|x| {
+        let model = fit(x, self::params(Metric::L2).epochs(2)).model;
+        let reductions = [("model", Reduction::Model(&model))];
+        let found = evaluate(&ctx(), &EvaluationData::new(x), &reductions, &params).unwrap();
+        assert!(found.unseen);
+        found
+    });
+    assert_eq!(a.methods.len(), b.methods.len());
+    for (a, b) in a.methods.iter().zip(&b.methods) {
+        let gap = (a.recall.value - b.recall.value).abs();
+        assert!(gap < 0.02, "{}: {} near, {} far", a.name, a.recall.value, b.recall.value);
+    }
+    let [a, b] = [&near, &far].map(|x| advise(&ctx(), x, 0.7, &params).unwrap());
+    let [a, b] = [a, b].map(|advice| advice.pca_n_components.unwrap());
+    assert!(a.abs_diff(b) <= 1, "{a} near, {b} far");
 }
 
 #[test]

@@ -222,21 +222,24 @@ fn one_query_and_extreme_shares_train() {
 #[test]
 fn queries_that_an_earlier_model_may_have_seen_give_no_verdict() {
     let (x, asked, other) = (base(), queries(2, 300), queries(3, 300));
-    let fit = |params: ParamsBuilder, from: Option<&Model>, asked: Option<&Matrix>| {
-        let warnings = Arc::new(Warnings::default());
-        let mut trainer = Trainer::new(params.epochs(1).build().unwrap());
-        if let Some(model) = from {
-            trainer = trainer.warm_start(model.clone());
-        }
-        let mut data = FitData::new(&x);
-        if let Some(asked) = asked {
-            data = data.queries(asked);
-        }
-        let ctx = ctx().observer(warnings.clone());
-        let model = trainer.fit_data(&ctx, data).unwrap().model;
-        let warnings = warnings.all();
-        (model, warnings)
-    };
+    let fit_on =
+        |x: &Matrix, params: ParamsBuilder, from: Option<&Model>, asked: Option<&Matrix>| {
+            let warnings = Arc::new(Warnings::default());
+            let mut trainer = Trainer::new(params.epochs(1).build().unwrap());
+            if let Some(model) = from {
+                trainer = trainer.warm_start(model.clone());
+            }
+            let mut data = FitData::new(x);
+            if let Some(asked) = asked {
+                data = data.queries(asked);
+            }
+            let ctx = ctx().observer(warnings.clone());
+            let model = trainer.fit_data(&ctx, data).unwrap().model;
+            let warnings = warnings.all();
+            (model, warnings)
+        };
+    let fit =
+        |params, from: Option<&Model>, asked: Option<&Matrix>| fit_on(&x, params, from, asked);
     let has_verdict = |model: &Model| {
         let record = model.training().queries.clone().unwrap();
         let verdict = record.validation.unwrap().gain.is_some();
@@ -259,8 +262,14 @@ fn queries_that_an_earlier_model_may_have_seen_give_no_verdict() {
     // Others may be some of the same.
     let (next, warnings) = fit(first.fine_tune(), Some(&first), Some(&other));
     assert_eq!((has_verdict(&next), warnings.len()), (false, 1));
-    assert!(warnings[0].starts_with("queries: the model to go on from was made for queries"));
+    assert!(warnings[0].starts_with("queries: the model to go on from may have seen some"));
     assert!(!told_of(&next, &other) && !told_of(&next, &asked));
+    assert!(told_of(&next, &queries(4, 300)), "new queries give a verdict");
+
+    // So few that none is held out do not make it forgotten.
+    let (few, _) = fit(first.fine_tune(), Some(&first), Some(&queries(5, 10)));
+    assert_eq!(few.training().queries.as_ref().unwrap().held_out.count, 0);
+    assert!(!told_of(&few, &asked));
 
     // A fit without queries does not make it forgotten.
     let (alone, warnings) = fit(first.fine_tune(), Some(&first), None);
@@ -268,4 +277,30 @@ fn queries_that_an_earlier_model_may_have_seen_give_no_verdict() {
     assert!(!told_of(&alone, &asked));
     let (back, _) = fit(alone.fine_tune(), Some(&alone), Some(&asked));
     assert!(!has_verdict(&back) && !told_of(&back, &asked));
+
+    // Queries may be rows of a model of other rows.
+    let rows = Matrix::new(1800, DIM, [x.as_slice(), asked.as_slice()].concat()).unwrap();
+    let (of_rows, _) = fit_on(&rows, params(), None, None);
+    let (next, warnings) = fit(of_rows.fine_tune(), Some(&of_rows), Some(&asked));
+    assert_eq!((has_verdict(&next), warnings.len()), (false, 2), "{warnings:?}");
+    assert!(!told_of(&next, &asked));
+    let (of_rows, _) = fit(params(), None, None);
+    let (next, warnings) = fit(of_rows.fine_tune(), Some(&of_rows), Some(&asked));
+    assert_eq!((has_verdict(&next), warnings), (true, Vec::new()));
+}
+
+/// The best moment of a run so far knows what it can be judged by, as the model at its end.
+#[test]
+fn the_best_model_of_a_run_knows_its_held_out_rows_and_queries() {
+    let (x, asked, folder) = (base(), queries(2, 300), tempfile::tempdir().unwrap());
+    let trainer = Trainer::new(params().epochs(2).build().unwrap());
+    let trainer = trainer.checkpoints(Checkpoints::new(folder.path()));
+    let last = trainer.fit_data(&ctx(), FitData::new(&x).queries(&asked)).unwrap().model;
+    let best = Model::load(folder.path().join("best.safetensors")).unwrap();
+    let [best, last] = [&best, &last].map(|model| {
+        let record = model.training();
+        (record.held_out, record.queries.as_ref().map(|q| (q.n_queries, q.n_trained, q.held_out)))
+    });
+    assert!(best.0.is_some() && best.1.is_some());
+    assert_eq!(best, last);
 }

@@ -283,7 +283,7 @@ fn a_model_of_other_rows_may_have_seen_those_held_out() {
     for other in [reversed(n), x] {
         let (model, warnings) = fit(first.fine_tune(), Some(&first), &other);
         let told = "the model to go on from was made on other rows, and may have seen some that are held \
-                    out now: recall may be told too high, and there is no verdict";
+                    out now: recall may be told too high, and there is no verdict (eval with new queries gives one)";
         assert_eq!(warnings, [told]);
         assert!(!has_verdict(&model));
         // Nor is it forgotten.
@@ -307,4 +307,39 @@ fn lists_of_few_rows_are_not_gone_on_with() {
     let model = Trainer::new(params).fit(&ctx, &few).unwrap().model;
     assert_eq!(model.params().n_neighbors, 29);
     assert_eq!(model.fine_tune().build().unwrap().n_neighbors, 64);
+}
+
+/// Rows that are watched beside X may have been rows of an earlier model, unless it watched them too.
+#[test]
+fn validation_rows_that_an_earlier_model_may_have_seen_give_no_verdict() {
+    let x = rows();
+    let part = |from: usize, to: usize| {
+        let values = x.as_slice()[from * x.cols()..to * x.cols()].to_vec();
+        Matrix::new(to - from, x.cols(), values).unwrap()
+    };
+    let fit =
+        |params: ParamsBuilder, from: Option<&Model>, x: &Matrix, watched: Option<&Matrix>| {
+            let warnings = Arc::new(Warnings::default());
+            let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
+            let mut trainer = Trainer::new(params.epochs(1).build().unwrap());
+            if let Some(model) = from {
+                trainer = trainer.warm_start(model.clone());
+            }
+            if let Some(rows) = watched {
+                trainer = trainer.validation_rows(rows.clone());
+            }
+            let model = trainer.fit(&ctx, x).unwrap().model;
+            let verdict = model.training().validation.as_ref().is_some_and(|v| v.gain.is_some());
+            (model, verdict, warnings.all())
+        };
+    let (rows, watched) = (part(0, 800), part(800, 1000));
+    let params = || Params::builder().n_components(8);
+    let (all, ..) = fit(params().validation_fraction(0.0), None, &x, None);
+    let (_, verdict, warnings) = fit(all.fine_tune(), Some(&all), &rows, Some(&watched));
+    assert!(!verdict && warnings.len() == 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("validation_rows: the model to go on from may have seen some"));
+    let (first, verdict, _) = fit(params(), None, &rows, Some(&watched));
+    assert!(verdict);
+    let (_, verdict, warnings) = fit(first.fine_tune(), Some(&first), &rows, Some(&watched));
+    assert_eq!((verdict, warnings), (true, Vec::new()));
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
     FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, OutputFile,
-    Params, QueryRecord, Reduction, Result, Solver, Trainer, evaluate, read_integers, sample_rows,
-    write_npy_integers,
+    Params, QueryRecord, Reduction, Result, Solver, Trainer, ValidationReport, evaluate,
+    read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -281,7 +281,7 @@ fn summary(fit: &Fit) -> String {
                 let verdict = match queries {
                     // A fit for queries is judged by them, below.
                     Some(_) => format!("rows: {}", gain.beside(&best_of(form))),
-                    None => verdict(params, gain, form, &v.nested),
+                    None => verdict(params, gain, form, v),
                 };
                 let _ = write!(text, "\n  verdict     {verdict}");
             }
@@ -326,11 +326,11 @@ fn best_of(form: &str) -> String {
 }
 
 /// What training was worth, beside the best of what needs none.
-fn verdict(params: &Params, gain: &Estimate, form: &str, nested: &[NestedReport]) -> String {
+fn verdict(params: &Params, gain: &Estimate, form: &str, report: &ValidationReport) -> String {
     let beside = gain.beside(&best_of(form));
     let gains = |nested: &&NestedReport| nested.gain.is_some_and(|gain| gain.low > 0.0);
     let sizes: Vec<String> =
-        nested.iter().filter(gains).map(|nested| nested.n_components.to_string()).collect();
+        report.nested.iter().filter(gains).map(|nested| nested.n_components.to_string()).collect();
     match params.solver {
         Solver::Pca if (gain.low, gain.high) == (0.0, 0.0) => {
             format!("{form} is the best closed form by other held-out rows")
@@ -338,7 +338,11 @@ fn verdict(params: &Params, gain: &Estimate, form: &str, nested: &[NestedReport]
         // Whitening gives up recall for ranking.
         Solver::Sgd if params.whiten > 0.0 => beside,
         Solver::Sgd if gain.low <= 0.0 && sizes.is_empty() => {
-            format!("training did not help here: {beside}; --solver pca does without it")
+            let without = match report.is_of_solver_pca() {
+                true => "; --solver pca does without it",
+                false => "",
+            };
+            format!("training did not help here: {beside}{without}")
         }
         Solver::Sgd if gain.low <= 0.0 => {
             let d = params.n_components;

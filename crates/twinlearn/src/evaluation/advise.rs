@@ -12,9 +12,10 @@ use super::baselines::Baselines;
 use super::curves::{Curve, Curves, PART, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
 use super::evaluate::Unseen;
+use super::moved::{Moved, with_rows};
 use super::params::EvaluationParams;
 use super::plan::AdvicePlan;
-use super::sample::{Draw, Sample};
+use super::sample::Sample;
 use crate::params::Params;
 use crate::trainer::{FitData, SharedForms, Trainer};
 
@@ -103,6 +104,9 @@ pub fn advise(
     if !(keep > 0.0 && keep < 1.0) {
         return Err(Error::invalid("keep", "a share between 0 and 1", keep));
     }
+    if params.fit_rows < 2 {
+        return Err(Error::invalid("fit_rows", "at least 2", params.fit_rows));
+    }
     let data = EvaluationData::new(x);
     data.check_sizes()?;
     let (metric, seed) = (params.metric, params.seed);
@@ -113,9 +117,13 @@ pub fn advise(
     let quiet = &plan.rest(ctx)?.quiet();
     ctx.emit(&Event::Plan(&plan.to_string()));
     data.check_values(ctx, metric)?;
+    let moved = Moved::new(x, metric, &[])?;
+    let moved = moved.as_ref().map(|moved| moved.rows(x));
+    let data = with_rows(&data, moved.as_ref(), None);
+    let x = data.x;
     ctx.stage(Stage::Advise, n_tried, || {
         let sample = Sample::new(quiet, &data, params, &Unseen::Unknown)?;
-        let ids = sample.some(Draw::Fitted, params.fit_rows);
+        let ids = sample.fitted(params.fit_rows);
         let rows = Subset::new(x, &ids)?;
         let list = tldr(1, metric, seed)?.n_neighbors;
         let graph = Baselines::graph(quiet, &rows, list, metric, seed)?;
@@ -128,15 +136,15 @@ pub fn advise(
             sample.note.clone(),
             match ids.len() < sample.base.len() {
                 true => format!(
-                    "Everything was fitted on {} of those rows; a fit of all learns from nearer \
+                    "Everything was fitted on {} rows; a fit of all learns from nearer \
                      neighbours, and TLDR may then keep more.",
                     ids.len()
                 ),
                 false => "Everything was fitted on those rows.".to_owned(),
             },
             format!(
-                "TLDR is a fit with its defaults; PCA is at each d the best of all its forms, centred \
-                 and not{}.",
+                "TLDR is a fit with its defaults; PCA is at each d the best of its forms that solver pca \
+                 has, centred and not{}.",
                 search.curves.n_chosen_by().map_or(String::new(), |n| format!(", among {n} rows"))
             ),
         ];
@@ -385,7 +393,7 @@ mod tests {
         let params = EvaluationParams::default();
         let data = EvaluationData::new(&x);
         let sample = Sample::new(&ctx, &data, &params, &Unseen::Unknown).unwrap();
-        let ids = sample.some(Draw::Fitted, params.fit_rows);
+        let ids = sample.fitted(params.fit_rows);
         let rows = Subset::new(&x, &ids).unwrap();
         let with = (params.metric, params.seed);
         let graph = Baselines::graph(&ctx, &rows, 64, with.0, with.1).unwrap();

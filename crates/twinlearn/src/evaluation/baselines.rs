@@ -18,9 +18,9 @@ use crate::trainer::{Units, of_units};
 const CENTRED: [f64; 3] = [0.0, 0.5, 1.0];
 
 /// How many there are at one d, at most.
-pub(crate) const N_BASELINES: usize = 3 + N_PCA;
-/// How many of them are forms of PCA.
-pub(super) const N_PCA: usize = CENTRED.len() + 6;
+pub(crate) const N_BASELINES: usize = 4 + N_PCA;
+/// How many of them are forms of PCA of rows alone.
+pub(super) const N_PCA: usize = CENTRED.len() + 5;
 
 /// Neighbours of the graph of the spectral one.
 pub(super) const GRAPH_K: usize = 5;

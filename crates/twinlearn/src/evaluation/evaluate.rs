@@ -11,10 +11,10 @@ use super::baselines::{Baselines, GRAPH_K};
 use super::curves::{Curve, Curves, PART};
 use super::data::{Checksums, EvaluationData, Reduction};
 use super::judge::Judge;
+use super::moved::{Moved, with_rows};
 use super::nested::{NestedEvaluation, nested};
 use super::params::EvaluationParams;
 use super::plan::{EvaluationPlan, dimensions};
-use super::sample::Draw;
 use crate::estimate::Estimate;
 use crate::model::Model;
 use crate::trainer::{held_out_rows, judged_queries};
@@ -263,6 +263,12 @@ pub fn evaluate(
         reduction.check_values(ctx, name)?;
     }
     let unseen = unseen(data, reductions, checksums);
+    let moved = Moved::new(data.x, params.metric, reductions)?;
+    let x = moved.as_ref().map(|moved| moved.rows(data.x));
+    let queries = moved.as_ref().zip(data.queries).map(|(moved, queries)| moved.rows(queries));
+    let data = &with_rows(data, x.as_ref(), queries.as_ref());
+    let owned = moved.as_ref().map(|moved| moved.reductions(reductions));
+    let reductions = owned.as_deref().unwrap_or(reductions);
     let total = plan.n_judged;
     ctx.stage(Stage::Evaluate, total, || {
         let quiet = &rest.quiet();
@@ -282,7 +288,7 @@ pub fn evaluate(
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
         let mut baselines = None;
         if let Some(d) = d {
-            let ids = judge.sample.some(Draw::Fitted, params.fit_rows);
+            let ids = judge.sample.fitted(params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
             let graph = Baselines::graph(quiet, &rows, GRAPH_K, params.metric, params.seed)?;
             let picture = if params.curves { dimensions(d, data.x.dim()) } else { Vec::new() };
@@ -303,14 +309,14 @@ pub fn evaluate(
                 .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
         }
         tell_apart(&mut methods);
-        let nested = nested(quiet, &judge, reductions, baselines.as_ref(), params.seed)?;
+        let nested = nested(quiet, &judge, reductions, (baselines.as_ref(), &unseen), params.seed)?;
         let rival = match (&unseen, reductions.first()) {
             (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) => {
                 model.training().validation.as_ref().and_then(|report| report.closed_form.clone())
             }
             _ => None,
         };
-        if let Some(rival) = &rival {
+        if let Some(rival) = rival.as_ref().filter(|_| d.is_some()) {
             notes.push(format!("{rival} was chosen by other rows that the fit held out."));
         }
         Ok(Evaluation {

@@ -9,6 +9,7 @@ mod data;
 mod display;
 mod evaluate;
 mod judge;
+mod moved;
 mod neighbours;
 mod nested;
 mod params;

@@ -6,8 +6,10 @@ use twinlearn_core::error::Result;
 
 use super::baselines::Baselines;
 use super::data::Reduction;
+use super::evaluate::Unseen;
 use super::judge::Judge;
 use crate::estimate::Estimate;
+use crate::model::Model;
 
 /// Reductions to one of the nested sizes of the first model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +17,8 @@ pub struct NestedEvaluation {
     /// The size.
     pub n_components: usize,
     /// The first numbers of the first model's reduced vectors; then models of that size, or with that
-    /// nested size, in their order; then the baseline that keeps most.
+    /// nested size, in their order; then the baseline that keeps most, or the one that the fit of the
+    /// first chose by other rows that it held out.
     pub methods: Vec<NestedMethod>,
 }
 
@@ -26,16 +29,18 @@ pub struct NestedMethod {
     pub name: String,
     /// recall@k of the original neighbours.
     pub recall: Estimate,
-    /// The first one's recall minus this one's, query by query.
+    /// The first one's recall minus this one's, query by query; none where the first may have seen the
+    /// queries.
     pub recall_behind_first: Option<Estimate>,
 }
 
-/// Judges all nested sizes of the first reduction, if it is a model that has some.
+/// Judges all nested sizes of the first reduction, if it is a model that has some. Nothing is compared
+/// where it may have seen the queries.
 pub(super) fn nested(
     ctx: &Context,
     judge: &Judge<'_>,
     reductions: &[(&str, Reduction<'_>)],
-    baselines: Option<&Baselines>,
+    (baselines, unseen): (Option<&Baselines>, &Unseen),
     seed: u64,
 ) -> Result<Vec<NestedEvaluation>> {
     let Some((_, Reduction::Model(first))) = reductions.first() else { return Ok(Vec::new()) };
@@ -51,8 +56,14 @@ pub(super) fn nested(
                 scores.push(((*name).to_owned(), recall));
             }
         }
+        let mut maps = baselines.map(|b| b.at(ctx, size)).transpose()?.unwrap_or_default();
+        if let Some(chosen) = chosen(first, size).filter(|_| matches!(unseen, Unseen::Rows { .. }))
+            && let Some(place) = maps.iter().position(|(name, _)| *name == chosen)
+        {
+            maps = vec![maps.swap_remove(place)];
+        }
         let mut best: Option<(f64, String, Vec<f64>)> = None;
-        for (name, map) in baselines.map(|b| b.at(ctx, size)).transpose()?.unwrap_or_default() {
+        for (name, map) in maps {
             let recall = judge.recall(ctx, &Reduction::Map(&map))?;
             let sum = recall.iter().sum::<f64>();
             if best.as_ref().is_none_or(|best| sum > best.0) {
@@ -61,12 +72,20 @@ pub(super) fn nested(
         }
         scores.extend(best.map(|(_, name, recall)| (name, recall)));
         let behind = |recall: &[f64]| Estimate::of_difference(&scores[0].1, recall, seed);
+        let compares = !matches!(unseen, Unseen::Unknown);
         let methods = scores.iter().enumerate().map(|(i, (name, recall))| NestedMethod {
             name: name.clone(),
             recall: Estimate::of_mean(recall, seed),
-            recall_behind_first: (i > 0).then(|| behind(recall)),
+            recall_behind_first: (i > 0 && compares).then(|| behind(recall)),
         });
         all.push(NestedEvaluation { n_components: size, methods: methods.collect() });
     }
     Ok(all)
+}
+
+/// The closed form of that size which the fit of a model chose.
+fn chosen(model: &Model, size: usize) -> Option<String> {
+    let report = model.training().validation.as_ref()?;
+    let nested = report.nested.iter().find(|nested| nested.n_components == size)?;
+    nested.closed_form.clone()
 }

@@ -84,7 +84,8 @@ impl EvaluationPlan {
         // More is refused when the rows are drawn.
         let k = params.n_neighbors.min(n);
         let [n_base, n_queries] = sizes(data, params, held_out);
-        let n_fitted = if d.is_some() { params.fit_rows.min(n_base) } else { 0 };
+        let n_left = sizes(data, &params.max_rows(usize::MAX), held_out)[0];
+        let n_fitted = if d.is_some() { params.fit_rows.min(n_left) } else { 0 };
         let widest = widths.iter().copied().chain(d).max().unwrap_or(0);
 
         let paired = n_paired(k).min(n_base);

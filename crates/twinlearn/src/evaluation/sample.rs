@@ -56,6 +56,8 @@ pub(super) struct Sample {
     pub(super) metric: Metric,
     /// Rows of X among which neighbours are looked for, rising.
     pub(super) base: Vec<u32>,
+    /// All that might have been in it, where it is a part of them, rising.
+    left: Option<Vec<u32>>,
     /// Rows of the queries, or of X where no queries are given.
     pub(super) queries: Vec<u32>,
     /// The k nearest of `base` to each query, by their places in it.
@@ -82,7 +84,7 @@ impl Sample {
         };
         let count = Some(held_out.len()).filter(|&count| count > 0);
         let [n_base, n_queries] = sizes(data, params, count);
-        let (base, queries) = match data.queries {
+        let (left, queries) = match data.queries {
             Some(given) => {
                 let queries = match unseen {
                     Unseen::SomeQueries(some) => {
@@ -91,7 +93,7 @@ impl Sample {
                     }
                     _ => drawn(seed, Draw::Queries, given.n_rows(), n_queries),
                 };
-                (drawn(seed, Draw::Rows, n, n_base), queries)
+                ((0..n as u32).collect(), queries)
             }
             None => {
                 let queries = match unseen {
@@ -104,13 +106,19 @@ impl Sample {
                 let is_left = |id: &u32| {
                     queries.binary_search(id).is_err() && held_out.binary_search(id).is_err()
                 };
-                let left: Vec<u32> = (0..n as u32).filter(is_left).collect();
-                let kept = drawn(seed, Draw::Rows, left.len(), n_base);
-                (ids_at(&left, &kept), queries)
+                ((0..n as u32).filter(is_left).collect::<Vec<u32>>(), queries)
             }
+        };
+        let (base, left) = match n_base < left.len() {
+            true => (ids_at(&left, &drawn(seed, Draw::Rows, left.len(), n_base)), Some(left)),
+            false => (left, None),
         };
         // Ranks beyond k must exist: n > 2k where every pair is compared.
         if k == 0 || base.len() <= 2 * k || queries.is_empty() {
+            if n_base == params.max_rows && !queries.is_empty() && k > 0 {
+                let expected = format!("more than {}, twice n_neighbors", 2 * k);
+                return Err(Error::invalid("max_rows", expected, n_base));
+            }
             if k == DEFAULT_NEIGHBORS {
                 // Nobody may have given it.
                 let expected =
@@ -124,7 +132,7 @@ impl Sample {
         }
         let note = note(params, data, unseen, base.len(), queries.len());
         let truth = truth(ctx, data, (&queries, &base), k, metric)?;
-        Ok(Self { seed, k, metric, base, queries, truth, note })
+        Ok(Self { seed, k, metric, base, left, queries, truth, note })
     }
 
     /// The same queries among `count` of the rows.
@@ -136,7 +144,7 @@ impl Sample {
     ) -> Result<Self> {
         let (base, queries) = (self.some(Draw::Part, count), self.queries.clone());
         let truth = truth(ctx, data, (&queries, &base), self.k, self.metric)?;
-        Ok(Self { base, queries, truth, note: String::new(), ..*self })
+        Ok(Self { base, left: None, queries, truth, note: String::new(), ..*self })
     }
 
     /// The nearest reduced rows of every reduced query.
@@ -160,6 +168,13 @@ impl Sample {
     ) -> Result<Vec<f64>> {
         let base = reduction.rows(ctx, data.x, &self.base)?;
         recall_scores(&self.truth, &self.found(ctx, data, reduction, &*base)?, self.k)
+    }
+
+    /// `count` rows to fit baselines on: of all that are neither queries nor held out. Rows of a few
+    /// that are searched would be those that they know best.
+    pub(super) fn fitted(&self, count: usize) -> Vec<u32> {
+        let left = self.left.as_ref().unwrap_or(&self.base);
+        ids_at(left, &drawn(self.seed, Draw::Fitted, left.len(), count))
     }
 
     /// `count` of the rows among which neighbours are looked for, or all.

@@ -1,5 +1,6 @@
 //! From files to files.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use half::f16;
@@ -66,7 +67,8 @@ impl Model {
     /// and `high`. Memory does not grow with N.
     ///
     /// # Errors
-    /// As [`transform`](Self::transform); when `path` is one of the files of `source`; with f16 when a
+    /// As [`transform`](Self::transform); when `path` is one of the files of `source`; with a column or
+    /// `keep_original` when it is no table; with f16 when a
     /// number is beyond ±65504; when files cannot be read or written, or the extension is
     /// none of those; with int8 when the model has no ranges. An older file stays as it was.
     pub fn transform_file(
@@ -87,6 +89,18 @@ impl Model {
             note: None,
         };
         let dtype = file.dtype()?;
+        if !file.is_table()? {
+            let refuse = |name, got: &dyn Display| {
+                let expected = format_args!("none but for a table, not {}", file.path.display());
+                Err(Error::invalid(name, expected, got))
+            };
+            if options.column != TransformOptions::default().column {
+                return refuse("column", &options.column);
+            }
+            if options.keep_original {
+                return refuse("keep_original", &true);
+            }
+        }
         let quantiser = match dtype {
             OutputDtype::Int8 => Some(self.quantiser(options.l2_norm).ok_or_else(|| {
                 let expected = "a model with ranges for dtype int8 (fit it anew, or go on from it)";

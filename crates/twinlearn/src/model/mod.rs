@@ -79,6 +79,13 @@ impl Model {
         Self { origin: origin.map(<[f64]>::to_vec), ..self }
     }
 
+    /// The same model of rows from which `origin` is taken already.
+    pub(crate) fn about(&self, origin: &[f64]) -> Self {
+        let own = self.origin.clone().unwrap_or_else(|| vec![0.0; origin.len()]);
+        let left: Vec<f64> = own.iter().zip(origin).map(|(own, taken)| own - taken).collect();
+        self.clone().of_origin(Some(&left))
+    }
+
     /// With the ranges of what becomes of checked rows: of an even sample, where they are many.
     pub(crate) fn with_ranges(self, ctx: &Context, rows: &dyn Vectors) -> Result<Self> {
         let ids = spread_ids(rows.n_rows(), RANGE_ROWS);

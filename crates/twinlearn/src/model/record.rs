@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::closed::sees_more_than_rows;
 use crate::estimate::Estimate;
 
 /// What the training of a model did, as its file records it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainingRecord {
@@ -30,9 +31,12 @@ pub struct TrainingRecord {
     /// The queries that the fit was for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<QueryRecord>,
-    /// Whether it went on from a model that was made for other queries, or for some that are not known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub earlier_queries: bool,
+    /// The rows beside X that were watched, where some were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_rows: Option<HeldOut>,
+    /// CRC-32 of the queries, other than these, of the models that it was gone on to from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_queries: Vec<u32>,
 }
 
 /// Rows that a model was not trained on, so that it can be judged by them again. The seed drew them.
@@ -81,6 +85,13 @@ pub struct ValidationReport {
 }
 
 impl ValidationReport {
+    /// Whether [`closed_form`](Self::closed_form) is one that `solver` pca has: those of neighbours or
+    /// queries it has not, since it looks at the rows alone.
+    #[must_use]
+    pub fn is_of_solver_pca(&self) -> bool {
+        self.closed_form.as_ref().is_some_and(|name| !sees_more_than_rows(name))
+    }
+
     /// It where the rows were seen by what the encoder began as: no other was, so nothing is compared.
     pub(crate) fn without_verdict(self) -> Self {
         let (pca_recall, closed_form, gain, nested) = (None, None, None, Vec::new());
@@ -170,7 +181,7 @@ pub struct RowsAlone {
 impl QueryReport {
     /// It where the queries may have been seen by what the encoder began as: no closed form has.
     pub(crate) fn without_verdict(self) -> Self {
-        Self { pca_recall: None, gain: None, ..self }
+        Self { pca_recall: None, gain: None, rows_alone: None, ..self }
     }
 
     /// It in words: what is kept, and what training on queries added for them and for rows.

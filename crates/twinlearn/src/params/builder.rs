@@ -207,7 +207,10 @@ impl ParamsBuilder {
         // A model's own are for its d.
         let own = model_of_loss.filter(|m| m.n_components == n_components && trains && !gaussian);
         let mut nested = self.nested.or(own.map(|m| m.nested.clone())).unwrap_or_default();
-        nested.retain(|&size| size != n_components);
+        // The whole may be named beside smaller sizes.
+        if nested.iter().any(|&size| size != n_components) {
+            nested.retain(|&size| size != n_components);
+        }
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
         let alike = model_of_loss.filter(|m| m.solver == solver && m.gaussian == gaussian);

@@ -11,93 +11,114 @@ use super::validation::n_held_out;
 use crate::model::{HeldOut, Model, QueryRecord};
 use crate::params::Params;
 
-/// Whether an earlier model may have seen what is held out now.
-#[derive(Clone, Copy, Default)]
+/// How many vectors there are, and their checksum.
+pub(super) type Known = (usize, u32);
+
+/// The vectors of a fit.
+pub(super) struct Vectors {
+    pub(super) rows: Known,
+    /// How many of them are held out.
+    pub(super) held_out: usize,
+    /// Those that are watched beside them.
+    pub(super) validation: Option<Known>,
+    pub(super) queries: Option<Known>,
+}
+
+/// Which of the vectors that judge a fit an earlier model may have seen.
+#[derive(Clone, Default)]
 pub(super) struct SeenBefore {
     pub(super) rows: bool,
+    pub(super) validation: bool,
     pub(super) queries: bool,
-    /// Whether it was made for queries that this fit does not know.
-    pub(super) other_queries: bool,
+    /// Checksums of queries that it was made for, but for those of this fit.
+    pub(super) earlier_queries: Vec<u32>,
 }
 
 impl SeenBefore {
-    /// What `model` may have seen of so many rows and queries, known by their checksums. It is warned of.
-    pub(super) fn of(
-        ctx: &Context,
-        params: &Params,
-        model: &Model,
-        (n_rows, checksum, held_out): (usize, u32, usize),
-        queries: Option<(usize, u32)>,
-    ) -> Self {
+    /// What `model` may have seen of `now`. It is warned of.
+    pub(super) fn of(ctx: &Context, params: &Params, model: &Model, now: &Vectors) -> Self {
         let record = model.training();
-        let is_for_queries = record.queries.is_some() || record.earlier_queries;
-        let may_have_seen = |queries| may_have_seen_queries(ctx, params, model, queries);
-        let of_queries = queries.filter(|_| is_for_queries).map(may_have_seen);
-        Self {
-            rows: may_have_seen_rows(ctx, params, model, (n_rows, checksum, held_out)),
-            queries: of_queries == Some(true),
-            other_queries: is_for_queries && of_queries != Some(false),
+        let has_same_queries = now.queries.is_some_and(|queries| holds_out(model, params, queries));
+        let mut earlier_queries = record.earlier_queries.clone();
+        if let Some(queries) = record.queries.as_ref().filter(|_| !has_same_queries) {
+            earlier_queries.push(queries.held_out.rows);
         }
+        earlier_queries.sort_unstable();
+        earlier_queries.dedup();
+        let rows = may_have_seen_rows(params, model, now);
+        let is_other = |then: &HeldOut| (then.count, then.rows, then.seen);
+        let validation = now.validation.is_some_and(|(count, checksum)| {
+            record.validation_rows.as_ref().map(is_other) != Some((count, checksum, false))
+        });
+        // Where it was made on other rows, these may be queries now.
+        let queries = now.queries.is_some_and(|(n, _)| n_held_out_queries(params, n) > 0)
+            && !has_same_queries
+            && !(earlier_queries.is_empty() && has_same_rows(model, now));
+        let told = [
+            rows.clone(),
+            validation.then(|| {
+                "validation_rows: the model to go on from may have seen some: recall may be".to_owned()
+            }),
+            queries.then(|| {
+                "queries: the model to go on from may have seen some that are held out now: their recall \
+                 may be"
+                    .to_owned()
+            }),
+        ];
+        for what in told.into_iter().flatten() {
+            ctx.warn(&format!(
+                "{what} told too high, and there is no verdict (eval with new queries gives one)"
+            ));
+        }
+        Self { rows: rows.is_some(), validation, queries, earlier_queries }
     }
 }
 
-fn may_have_seen_rows(
-    ctx: &Context,
-    params: &Params,
-    model: &Model,
-    (n_rows, checksum, held_out): (usize, u32, usize),
-) -> bool {
-    let count = n_held_out(held_out, n_rows);
+fn n_held_out_queries(params: &Params, n_queries: usize) -> usize {
+    let looked_at = n_queries.min(MOST_QUERIES);
+    n_held_out(params.n_held_out_queries(looked_at), looked_at)
+}
+
+/// Whether the model was made on the same rows.
+fn has_same_rows(model: &Model, now: &Vectors) -> bool {
+    let record = model.training();
+    record.held_out.as_ref().is_some_and(|then| (record.n_rows, then.rows) == now.rows)
+}
+
+/// Whether the model was made for these queries, without those that are held out now.
+fn holds_out(model: &Model, params: &Params, (n, checksum): Known) -> bool {
+    let is_same = |QueryRecord { n_queries, held_out, .. }: &QueryRecord| {
+        (*n_queries, held_out.rows, held_out.seen) == (n, checksum, false)
+            && held_out.count == n_held_out_queries(params, n)
+    };
+    model.params().seed == params.seed && model.training().queries.as_ref().is_some_and(is_same)
+}
+
+/// Whether rows are held out that the model may have seen, and why.
+fn may_have_seen_rows(params: &Params, model: &Model, now: &Vectors) -> Option<String> {
+    let count = n_held_out(now.held_out, now.rows.0);
     if count == 0 {
-        return false;
+        return None;
     }
-    let (record, seed) = (model.training(), model.params().seed);
-    let is_same = |then: &&HeldOut| record.n_rows == n_rows && then.rows == checksum;
-    let told = match record.held_out.as_ref().filter(is_same) {
-        Some(then) if !then.seen && then.count == count && seed == params.seed => return false,
-        Some(then) if then.seen => {
-            "the model to go on from was itself gone on to from one that may have \
-                                    seen rows that are held out now: recall may be"
-                .to_owned()
-        }
-        Some(then) => format!(
+    let seed = model.params().seed;
+    let then = model.training().held_out.as_ref().filter(|_| has_same_rows(model, now));
+    match then {
+        Some(then) if !then.seen && then.count == count && seed == params.seed => None,
+        Some(then) if then.seen => Some(
+            "the model to go on from was itself gone on to from one that may have seen rows that are held \
+             out now: recall may be"
+                .to_owned(),
+        ),
+        Some(then) => Some(format!(
             "seed, validation_fraction: the model to go on from was made on these rows with seed {seed} \
              and {} of them held out; with seed {} and {count} it has seen rows that are held out now: \
              recall is",
             then.count, params.seed
+        )),
+        None => Some(
+            "the model to go on from was made on other rows, and may have seen some that are held out \
+             now: recall may be"
+                .to_owned(),
         ),
-        None => {
-            "the model to go on from was made on other rows, and may have seen some that are held \
-                 out now: recall may be"
-                .to_owned()
-        }
-    };
-    ctx.warn(&format!("{told} told too high, and there is no verdict"));
-    true
-}
-
-fn may_have_seen_queries(
-    ctx: &Context,
-    params: &Params,
-    model: &Model,
-    (n_queries, checksum): (usize, u32),
-) -> bool {
-    let looked_at = n_queries.min(MOST_QUERIES);
-    let count = n_held_out(params.n_held_out_queries(looked_at), looked_at);
-    if count == 0 {
-        return false;
     }
-    let record = model.training();
-    let has_held_out = |QueryRecord { n_queries: n, held_out, .. }: &QueryRecord| {
-        (*n, held_out.rows, held_out.count) == (n_queries, checksum, count) && !held_out.seen
-    };
-    let is_same = record.queries.as_ref().is_some_and(has_held_out);
-    if is_same && !record.earlier_queries && model.params().seed == params.seed {
-        return false;
-    }
-    ctx.warn(
-        "queries: the model to go on from was made for queries, and may have seen some that are held out \
-         now: their recall may be told too high, and there is no verdict",
-    );
-    true
 }

@@ -11,7 +11,7 @@ use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors};
 
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
-use super::earlier::SeenBefore;
+use super::earlier::{self, SeenBefore};
 use super::plan::{FitPlan, FitSizes, spans};
 use super::stages::Stages;
 use super::{FitData, Trainer, queries};
@@ -93,20 +93,24 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;
     let checked = |name, rows| check_vectors(&ctx.quiet(), name, rows, needs_direction);
     let queries = data.queries.map(|rows| checked("queries", rows)).transpose()?;
-    let held = (x.n_rows(), rows, held_out);
-    let asked = queries.map(|checksum| (sizes.n_queries, checksum));
+    let watched = validation.as_ref().map(|rows| checked("validation_rows", rows)).transpose()?;
+    let now = earlier::Vectors {
+        rows: (x.n_rows(), rows),
+        held_out,
+        validation: validation.as_ref().map(Matrix::rows).zip(watched),
+        queries: queries.map(|checksum| (sizes.n_queries, checksum)),
+    };
     let seen_before = match &model {
-        Some(model) => SeenBefore::of(ctx, &params, model, held, asked),
+        Some(model) => SeenBefore::of(ctx, &params, model, &now),
         None => SeenBefore::default(),
     };
-    let watched = validation.as_ref().map(|rows| checked("validation_rows", rows));
     let identity = Identity {
         n_rows: x.n_rows(),
         n_features: x.dim(),
         rows,
         graph: None,
         model: model.as_ref().map(model_checksum).transpose()?,
-        validation: watched.transpose()?,
+        validation: watched,
         queries,
         hyperparameters: Hyperparameters::clone(&params),
     };
@@ -155,7 +159,8 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         ctx: for_training,
         for_truth,
         rows,
-        seen_before,
+        watched: now.validation,
+        seen_before: &seen_before,
         x: fitted,
         searched: seen,
         span: span.as_ref(),

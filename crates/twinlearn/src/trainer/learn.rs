@@ -90,10 +90,11 @@ impl Stages<'_> {
         let (axes, asked) = (axes.as_ref(), asked.as_ref());
         let setting = Setting { ctx, x: *x, pca, axes, queries: asked, nested: &[], gap };
         let finish = Finish { x: *x, span: self.span, origin: self.origin, base };
+        let record = self.record(material.split, queries);
         let run = Run {
             params,
             ctx,
-            n_rows: x.n_rows(),
+            record: &record,
             pairs,
             setting: &setting,
             watch,

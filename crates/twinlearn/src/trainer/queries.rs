@@ -16,7 +16,7 @@ use super::check::check_beside;
 use super::neighbors;
 use super::setting::{Axes, Similarity, gap};
 use super::validation::Split;
-use crate::model::{HeldOut, Model, QueryRecord, QueryReport};
+use crate::model::{HeldOut, Model, QueryRecord};
 use crate::pairs::Pairs;
 use crate::params::{LISTED_ALONE, Params};
 
@@ -63,7 +63,7 @@ pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> 
         |record: &&QueryRecord| record.n_queries == n_queries && record.held_out.rows == checksum;
     let training = model.training();
     let Some(record) = training.queries.as_ref().filter(is_for_these) else {
-        return training.earlier_queries.then(Vec::new);
+        return training.earlier_queries.contains(&checksum).then(Vec::new);
     };
     if record.held_out.seen {
         return Some(Vec::new());
@@ -109,13 +109,9 @@ impl<'a> Queries<'a> {
     }
 
     /// What the model records; `seen` tells whether an earlier model may have seen those held out.
-    pub(super) fn record(&self, validation: Option<QueryReport>, seen: bool) -> QueryRecord {
+    pub(super) fn record(&self, seen: bool) -> QueryRecord {
         let mut record = self.record.clone();
         record.held_out.seen = seen;
-        record.validation = validation.map(|report| match seen {
-            true => report.without_verdict(),
-            false => report,
-        });
         record
     }
 
@@ -156,9 +152,8 @@ impl Asked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::estimate::Estimate;
-    use crate::model::RowsAlone;
+    use crate::model::{QueryReport, RowsAlone};
 
     #[test]
     fn queries_that_do_not_help_are_told() {

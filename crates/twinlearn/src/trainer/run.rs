@@ -37,8 +37,8 @@ pub(super) const LOOKS: usize = 10;
 pub(super) struct Run<'a> {
     pub(super) params: &'a Params,
     pub(super) ctx: &'a Context,
-    /// N.
-    pub(super) n_rows: usize,
+    /// What a model of it records of the data.
+    pub(super) record: &'a TrainingRecord,
     pub(super) pairs: &'a Pairs,
     pub(super) setting: &'a Setting<'a>,
     pub(super) watch: Option<&'a Watch<'a>>,
@@ -135,16 +135,12 @@ impl Run<'_> {
 
     fn record(&self, batch_size: usize, progress: &Progress, best_step: usize) -> TrainingRecord {
         TrainingRecord {
-            n_rows: self.n_rows,
             n_anchors: self.pairs.len(),
             batch_size,
             steps: progress.steps,
             best_step: Some(best_step),
             final_loss: progress.last_epoch_loss,
-            validation: None,
-            held_out: None,
-            queries: None,
-            earlier_queries: false,
+            ..self.record.clone()
         }
     }
 
@@ -171,7 +167,7 @@ impl Run<'_> {
             ));
         }
         let source = self.source(&start.encoder, batch);
-        let length = Length::new(params, self.n_rows, source.steps_per_epoch());
+        let length = Length::new(params, self.record.n_rows, source.steps_per_epoch());
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
         let spread = if params.encoder.hidden().is_empty() { SPREAD } else { SPREAD_OF_HIDDEN };

@@ -13,7 +13,7 @@ use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 use super::Trainer;
 use super::checkpoint::Keeper;
 use super::coordinates::Coordinates;
-use super::earlier::SeenBefore;
+use super::earlier::{Known, SeenBefore};
 use super::finish::{Finish, Judged, Rivals, judged};
 use super::fit::{Clock, Fit, FitReport};
 use super::learn::{Learned, Material, Reporting};
@@ -26,7 +26,7 @@ use super::start::{BestForm, best_form};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, halves, whitened};
 use crate::closed::{ClosedForms, Wanted, differences};
-use crate::model::HeldOut;
+use crate::model::{HeldOut, TrainingRecord};
 use crate::pairs::Pairs;
 use crate::params::{Init, MOST_ANCHORS, Params, Solver};
 use crate::pca::Moments;
@@ -74,8 +74,10 @@ pub(super) struct Stages<'a> {
     pub(super) for_truth: Context,
     /// By which they are known again.
     pub(super) rows: u32,
+    /// The rows that are watched beside these.
+    pub(super) watched: Option<Known>,
     /// What the model that is gone on from may have been trained on.
-    pub(super) seen_before: SeenBefore,
+    pub(super) seen_before: &'a SeenBefore,
     pub(super) x: &'a dyn Vectors,
     /// The same as they were given, less the origin.
     pub(super) searched: &'a dyn Vectors,
@@ -202,12 +204,6 @@ impl Stages<'_> {
             false => None,
         };
         let Trained { params, networks, mut record } = trained;
-        record.held_out = Some(HeldOut {
-            rows: self.rows,
-            count: split.held_out.len(),
-            of_sample: false,
-            seen: self.seen_before.rows,
-        });
         let Networks { mut encoder, projector } = networks;
         if params.whiten > 0.0 {
             let rows = base()?;
@@ -221,13 +217,17 @@ impl Stages<'_> {
             })?,
             None => Judged::default(),
         };
-        record.validation = judged.rows.map(|rows| match self.seen_before.rows {
-            true => rows.without_verdict(),
-            false => rows,
+        let SeenBefore { rows, validation, queries: seen_queries, .. } = *self.seen_before;
+        record.validation = judged.rows.map(|report| match rows || validation {
+            true => report.without_verdict(),
+            false => report,
         });
-        let seen_before = self.seen_before;
-        record.queries = queries.map(|q| q.record(judged.queries, seen_before.queries));
-        record.earlier_queries = seen_before.other_queries;
+        if let Some(record) = &mut record.queries {
+            record.validation = judged.queries.map(|report| match seen_queries {
+                true => report.without_verdict(),
+                false => report,
+            });
+        }
         let projector = projector.filter(|_| params.retain_projector);
         let report = FitReport {
             n_rows: x.n_rows(),
@@ -304,6 +304,20 @@ impl Stages<'_> {
         let (all, count) = (&split.training, params.n_anchors(n_rows, self.searched.dim()));
         let mut rng = generator(params.seed, Purpose::Anchors, 0);
         Some(ids_at(all, &subset(&mut rng, all.len(), count)))
+    }
+
+    /// A record of what later tells by which rows and queries a model of this fit can be judged.
+    pub(super) fn record(&self, split: &Split, queries: Option<&Queries<'_>>) -> TrainingRecord {
+        let SeenBefore { rows, validation, queries: seen, earlier_queries } = self.seen_before;
+        let held_out = |(count, rows), seen| HeldOut { rows, count, of_sample: false, seen };
+        TrainingRecord {
+            n_rows: self.x.n_rows(),
+            held_out: Some(held_out((split.held_out.len(), self.rows), *rows)),
+            validation_rows: self.watched.map(|watched| held_out(watched, *validation)),
+            queries: queries.map(|queries| queries.record(*seen)),
+            earlier_queries: earlier_queries.clone(),
+            ..TrainingRecord::default()
+        }
     }
 
     /// The best closed form at every nested size.

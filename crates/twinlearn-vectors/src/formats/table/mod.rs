@@ -1,6 +1,7 @@
 //! Columns of Parquet and Arrow files.
 
 mod column;
+mod footer;
 mod ipc;
 mod parquet;
 mod pieces;

@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Field, Metadata, Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 use twinlearn_core::error::{Error, Result};
 
+use super::footer::Footed;
 use crate::formats::GROUP;
 use crate::{OutputDtype, OutputFile};
 
@@ -26,7 +27,7 @@ pub(crate) struct TableWriter {
 }
 
 enum Kind {
-    Parquet(Box<ArrowWriter<OutputFile>>),
+    Parquet(Box<ArrowWriter<Footed<OutputFile>>>),
     Ipc(Box<FileWriter<OutputFile>>),
 }
 
@@ -63,7 +64,8 @@ impl TableWriter {
                         properties.set_column_dictionary_enabled(ColumnPath::new(parts), false);
                 }
             }
-            let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()));
+            let properties = Some(properties.build());
+            let writer = ArrowWriter::try_new(Footed::new(file), Arc::clone(&schema), properties);
             Kind::Parquet(Box::new(writer.map_err(|e| failed(path, e))?))
         } else {
             let writer = FileWriter::try_new(file, &schema).map_err(|e| failed(path, e))?;
@@ -87,7 +89,12 @@ impl TableWriter {
     pub(crate) fn commit(self) -> Result<()> {
         let Self { path, file, .. } = self;
         let file = match file {
-            Kind::Parquet(writer) => writer.into_inner().map_err(|e| failed(&path, e)),
+            Kind::Parquet(mut writer) => {
+                writer.flush().map_err(|e| failed(&path, e))?;
+                writer.inner_mut().hold();
+                let file = writer.into_inner().map_err(|e| failed(&path, e))?;
+                file.finish().map_err(|e| failed(&path, e))
+            }
             Kind::Ipc(mut writer) => {
                 writer.finish().map_err(|e| failed(&path, e))?;
                 writer.into_inner().map_err(|e| failed(&path, e))
