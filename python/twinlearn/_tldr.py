@@ -164,8 +164,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     queries_ : dict or None
         Of a fit for queries: ``n_queries``, ``n_trained``, ``held_out`` and, of held-out queries
         under ``validation``, ``n_queries``, ``k``, ``recall``, ``pca_recall`` and ``gain``; its
-        ``rows_alone`` tells what the same fit gives without queries (``recall``, and ``row_recall`` of
-        held-out rows), and what they add (``gain``, ``row_gain``).
+        ``rows_alone`` tells what the same fit gives without queries (``recall``, and
+        ``row_recall`` of held-out rows), and what they add (``gain``, ``row_gain``).
 
     Notes
     -----

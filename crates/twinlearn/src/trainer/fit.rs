@@ -53,7 +53,7 @@ pub struct Fit {
     /// The model.
     pub model: Model,
     /// The neighbour graph of all rows; none with gaussian pairs, or where a sample of many rows are
-    /// anchors ([`Params::n_anchors`]).
+    /// anchors ([`Params::n_anchors`](crate::Params::n_anchors)).
     pub graph: Option<KnnGraph>,
     /// What the run did.
     pub report: FitReport,
