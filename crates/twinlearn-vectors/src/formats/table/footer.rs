@@ -1,7 +1,7 @@
 //! The footer of a Parquet file, in terms that older readers know.
 //!
-//! The `parquet` crate declares the order of floating-point columns to be IEEE 754's total order, which the
-//! format has since 2.13, and has no option to declare another. Readers that do not know it refuse the whole
+//! The `parquet` crate declares the order of floating-point columns to be IEEE 754's total order, which is
+//! new in the format, and has no option to declare another. Readers that do not know it refuse the whole
 //! file (polars before 2: "Invalid thrift: bad data"). The order that types define is what files had before,
 //! and is as true of the statistics that are written, which hold no NaN.
 
