@@ -208,8 +208,17 @@ def test_a_folder_of_parquet(model: Path, x: Array, tmp_path: Path) -> None:
     assert table["id"].to_pylist()[-1] == 2000 + len(np.array_split(x, 3)[2]) - 1
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "int8"])
-@pytest.mark.parametrize("output", ["z.parquet", "z.arrow"])
+@pytest.mark.parametrize(
+    ("output", "dtype"),
+    # Not f16 in Arrow files: polars 1 takes the bytes for other numbers, which pyarrow reads right.
+    [
+        ("z.parquet", "f32"),
+        ("z.parquet", "f16"),
+        ("z.parquet", "int8"),
+        ("z.arrow", "f32"),
+        ("z.arrow", "int8"),
+    ],
+)
 def test_polars_reads_what_is_written(
     model: Path, x: Array, tmp_path: Path, output: str, dtype: str
 ) -> None:
@@ -222,7 +231,22 @@ def test_polars_reads_what_is_written(
     frame = read(tmp_path / output)
     assert frame.columns == ["weight", "reduced"]
     np.testing.assert_array_equal(frame["weight"].to_numpy(), columns["weight"])
-    np.testing.assert_array_equal(frame["reduced"].to_numpy(), np.load(tmp_path / "z.npy"))
+    want = np.load(tmp_path / "z.npy")
+    np.testing.assert_array_equal(frame["reduced"].to_numpy(), want)
+
+
+@pytest.mark.parametrize("output", ["z.parquet", "z.arrow"])
+def test_pyarrow_reads_halves(model: Path, x: Array, tmp_path: Path, output: str) -> None:
+    np.save(tmp_path / "x.npy", x)
+    for name in ("z.npy", output):
+        run("transform", model, tmp_path / "x.npy", "--dtype", "f16", "-o", tmp_path / name)
+    if output == "z.parquet":
+        table = pq.read_table(tmp_path / output)
+    else:
+        table = pa.ipc.open_file(tmp_path / output).read_all()
+    want = np.load(tmp_path / "z.npy")
+    halves = table["reduced"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    np.testing.assert_array_equal(halves.reshape(want.shape), want)
 
 
 def test_members_of_columns_and_views(model: Path, x: Array, tmp_path: Path) -> None:
