@@ -76,9 +76,8 @@ pub(crate) struct FitArgs {
     /// Normalisation in hidden layers: BN or LN [default: BN].
     #[arg(long, value_name = "NORM", value_parser = choices::<NormLayer>(NormLayer::NAMES))]
     pub(crate) norm_layer: Option<NormLayer>,
-    /// How the encoder is found: sgd; or without training by pca, the form of it that keeps most
-    /// held-out neighbours (of those that look at rows alone, not at their neighbours), or spectral, the
-    /// closed form of twin learning [default: sgd].
+    /// How the encoder is found: sgd; or without training by pca, the form without neighbour lists
+    /// that keeps most held-out neighbours, or spectral, twin learning's closed form [default: sgd].
     #[arg(long, value_name = "SOLVER", value_parser = choices::<Solver>(Solver::NAMES))]
     pub(crate) solver: Option<Solver>,
     /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL

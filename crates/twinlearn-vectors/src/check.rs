@@ -24,6 +24,8 @@ pub fn check_vectors(
     let dim = x.dim();
     let blocks: Vec<_> = runs(x.n_rows(), ROWS).collect();
     let done = AtomicUsize::new(0);
+    let origin = far_origin(x)?;
+    let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
     let parts = ctx.stage(Stage::Check, x.n_rows(), || {
         ctx.try_map(blocks.len(), |b| {
             let mut rows = vec![0.0; blocks[b].len() * dim];
@@ -34,29 +36,17 @@ pub fn check_vectors(
             let n = blocks[b].len();
             let done = done.fetch_add(n, Ordering::Relaxed) + n;
             ctx.emit(&Event::StageProgress { stage: Stage::Check, done });
-            Ok(hashed(&rows))
+            if let Some(centred) = &centred {
+                centred.read_rows(blocks[b].start, &mut rows)?;
+            }
+            let mut part = crc32fast::Hasher::new();
+            part.update(bytemuck::cast_slice(&rows));
+            Ok(part)
         })
     })?;
-    let parts = match far_origin(x)? {
-        None => parts,
-        Some(origin) => {
-            let centred = Centred::new(x, &origin);
-            ctx.try_map(blocks.len(), |b| {
-                let mut rows = vec![0.0; blocks[b].len() * dim];
-                centred.read_rows(blocks[b].start, &mut rows)?;
-                Ok(hashed(&rows))
-            })?
-        }
-    };
     let mut all = crc32fast::Hasher::new();
     parts.iter().for_each(|part| all.combine(part));
     Ok(all.finalize())
-}
-
-fn hashed(rows: &[f32]) -> crc32fast::Hasher {
-    let mut part = crc32fast::Hasher::new();
-    part.update(bytemuck::cast_slice(rows));
-    part
 }
 
 /// Refuses a row that holds what is not finite, or is all zeros where it needs a direction.

@@ -160,7 +160,7 @@ mod tests {
     use crate::evaluation::EvaluationParams;
     use crate::evaluation::evaluate::Unseen;
 
-    /// Of many rows the best form is told among all, and is chosen among some.
+    /// The form is chosen among a part of the rows; its recall is measured among all of them.
     #[test]
     fn the_form_of_pca_is_chosen_among_some_of_many_rows() {
         let ctx = Context::with_threads(2).unwrap();

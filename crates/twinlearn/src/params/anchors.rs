@@ -1,4 +1,4 @@
-//! Of how many rows the neighbours are found.
+//! The number of rows whose neighbours are found.
 
 use twinlearn_knn::KnnMethod;
 

@@ -15,7 +15,7 @@ use crate::params::Params;
 pub(super) type Known = (usize, u32);
 
 /// The vectors of a fit.
-pub(super) struct Vectors {
+pub(super) struct FitVectors {
     pub(super) rows: Known,
     /// How many of them are held out.
     pub(super) held_out: usize,
@@ -36,7 +36,7 @@ pub(super) struct SeenBefore {
 
 impl SeenBefore {
     /// What `model` may have seen of `now`. It is warned of.
-    pub(super) fn of(ctx: &Context, params: &Params, model: &Model, now: &Vectors) -> Self {
+    pub(super) fn of(ctx: &Context, params: &Params, model: &Model, now: &FitVectors) -> Self {
         let record = model.training();
         let has_same_queries = now.queries.is_some_and(|queries| holds_out(model, params, queries));
         let mut earlier_queries = record.earlier_queries.clone();
@@ -46,16 +46,17 @@ impl SeenBefore {
         earlier_queries.sort_unstable();
         earlier_queries.dedup();
         let rows = may_have_seen_rows(params, model, now);
-        let is_other = |then: &HeldOut| (then.count, then.rows, then.seen);
-        let validation = now.validation.is_some_and(|(count, checksum)| {
-            record.validation_rows.as_ref().map(is_other) != Some((count, checksum, false))
+        let validation = now.validation.is_some_and(|(count, rows)| {
+            let same = HeldOut { rows, count, of_sample: false, seen: false };
+            record.validation_rows != Some(same)
         });
         // Where it was made on other rows, these may be queries now.
         let queries = now.queries.is_some_and(|(n, _)| n_held_out_queries(params, n) > 0)
             && !has_same_queries
             && !(earlier_queries.is_empty() && has_same_rows(model, now));
+        let seen_rows = rows.is_some();
         let told = [
-            rows.clone(),
+            rows,
             validation.then(|| {
                 "validation_rows: the model to go on from may have seen some: recall may be".to_owned()
             }),
@@ -70,7 +71,7 @@ impl SeenBefore {
                 "{what} told too high, and there is no verdict (eval with new queries gives one)"
             ));
         }
-        Self { rows: rows.is_some(), validation, queries, earlier_queries }
+        Self { rows: seen_rows, validation, queries, earlier_queries }
     }
 }
 
@@ -80,7 +81,7 @@ fn n_held_out_queries(params: &Params, n_queries: usize) -> usize {
 }
 
 /// Whether the model was made on the same rows.
-fn has_same_rows(model: &Model, now: &Vectors) -> bool {
+fn has_same_rows(model: &Model, now: &FitVectors) -> bool {
     let record = model.training();
     record.held_out.as_ref().is_some_and(|then| (record.n_rows, then.rows) == now.rows)
 }
@@ -95,7 +96,7 @@ fn holds_out(model: &Model, params: &Params, (n, checksum): Known) -> bool {
 }
 
 /// Whether rows are held out that the model may have seen, and why.
-fn may_have_seen_rows(params: &Params, model: &Model, now: &Vectors) -> Option<String> {
+fn may_have_seen_rows(params: &Params, model: &Model, now: &FitVectors) -> Option<String> {
     let count = n_held_out(now.held_out, now.rows.0);
     if count == 0 {
         return None;

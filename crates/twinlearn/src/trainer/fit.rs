@@ -11,7 +11,7 @@ use twinlearn_vectors::{Centred, Subset, Vectors, check_vectors};
 
 use super::check::check_sizes;
 use super::checkpoint::{Identity, Keeper, model_checksum};
-use super::earlier::{self, SeenBefore};
+use super::earlier::{FitVectors, SeenBefore};
 use super::plan::{FitPlan, FitSizes, spans};
 use super::stages::Stages;
 use super::{FitData, Trainer, queries};
@@ -94,7 +94,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     let checked = |name, rows| check_vectors(&ctx.quiet(), name, rows, needs_direction);
     let queries = data.queries.map(|rows| checked("queries", rows)).transpose()?;
     let watched = validation.as_ref().map(|rows| checked("validation_rows", rows)).transpose()?;
-    let now = earlier::Vectors {
+    let now = FitVectors {
         rows: (x.n_rows(), rows),
         held_out,
         validation: validation.as_ref().map(Matrix::rows).zip(watched),

@@ -124,7 +124,7 @@ mod tests {
         Matrix::new(N, DIM, values.collect()).unwrap()
     }
 
-    /// Of more than 2000 rows 300 are anchors, or 100 that look at all rows.
+    /// Parameters with small bounds: 300 rows are anchors, or 100 where each looks at all rows.
     fn params(epochs: usize) -> Params {
         let params = Params::builder().n_components(4).metric(Metric::L2).n_neighbors(K);
         let mut params = params.epochs(epochs).batch_size(32).build().unwrap();

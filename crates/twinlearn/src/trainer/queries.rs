@@ -56,8 +56,7 @@ pub(super) fn sample_of(seed: u64, n_queries: usize) -> Option<Vec<u32>> {
 }
 
 /// The queries that a model was judged by when it was made for these, as places in them, rising: not
-/// one, where it held none out or may have seen
-/// them before. None where it was made for others.
+/// one, where it held none out or may have seen them before. None where it was made for others.
 pub(crate) fn judged_queries(model: &Model, n_queries: usize, checksum: u32) -> Option<Vec<u32>> {
     let is_for_these =
         |record: &&QueryRecord| record.n_queries == n_queries && record.held_out.rows == checksum;
