@@ -26,38 +26,8 @@ if TYPE_CHECKING:
 
     Path_ = str | os.PathLike[str]
 
-# Arguments of the constructor that the engine knows by the same name.
-_ENGINE = (
-    "n_components",
-    "encoder",
-    "projector",
-    "n_neighbors",
-    "knn_approximation",
-    "batch_size",
-    "scale_loss",
-    "lambd",
-    "epochs",
-    "learning_rate",
-    "warmup_epochs",
-    "norm_layer",
-    "loss",
-    "gaussian",
-    "metric",
-    "init",
-    "recipe",
-    "solver",
-    "optimizer",
-    "knn_method",
-    "tau",
-    "centre_target",
-    "noise",
-    "pca_power",
-    "whiten",
-    "validation_fraction",
-    "query_share",
-    "nested",
-    "retain_projector",
-)
+# Arguments of the constructor that the engine knows by the same name; the seed is `random_state`.
+_ENGINE = [name for name, _, _ in _twinlearn.hyperparameters() if name != "seed"]
 
 
 class Parameters(BaseEstimator):

@@ -5,10 +5,9 @@ use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use twinlearn::{
-    Error, EvaluationParams, Init, KnnApproximation, KnnMethod, Loss, Metric, NetworkSpec,
-    NormLayer, Optimizer, OutputDtype, Recipe, Solver,
-};
+use twinlearn::{Error, EvaluationParams, KnnApproximation, KnnMethod, Metric, OutputDtype};
+
+use crate::hyperparameters::GivenHyperparameters;
 
 /// Learn encoders that make embeddings smaller and keep neighbours together.
 #[derive(Debug, Parser)]
@@ -44,7 +43,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(allow_negative_numbers = true)]
+#[command(allow_negative_numbers = true, mut_arg("query_share", |share| share.requires("queries")))]
 #[command(after_help = "Examples:
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
@@ -59,97 +58,14 @@ pub(crate) struct FitArgs {
     #[arg(short, long, value_name = "MODEL", required_unless_present = "output_folder",
           value_parser = file())]
     pub(crate) output: Option<PathBuf>,
-    /// d, the dimension to reduce to [default: 32].
-    #[arg(short = 'd', long, value_name = "D")]
-    pub(crate) n_components: Option<usize>,
-    /// The length of each row's list of neighbours with loss KL; else the neighbours that a row may be
-    /// paired with [default: 64 with loss KL, else 5].
-    #[arg(short = 'k', long, value_name = "K")]
-    pub(crate) n_neighbors: Option<usize>,
-    /// linear, flinear-H-W or mlp-H-W: H hidden layers of width W [default: linear].
-    #[arg(long, value_name = "SPEC", value_parser = encoder)]
-    pub(crate) encoder: Option<NetworkSpec>,
-    /// As --encoder, or none [default: none with loss KL, else mlp-1-256; reference recipe:
-    /// mlp-2-2048]. Means loss BT where no loss is given. With loss MSE it gives back D dimensions.
-    #[arg(long, value_name = "SPEC", value_parser = projector)]
-    pub(crate) projector: Option<Projector>,
-    /// Normalisation in hidden layers: BN or LN [default: BN].
-    #[arg(long, value_name = "NORM", value_parser = choices::<NormLayer>(NormLayer::NAMES))]
-    pub(crate) norm_layer: Option<NormLayer>,
-    /// How the encoder is found: sgd; or without training by pca, the form without neighbour lists
-    /// that keeps most held-out neighbours, or spectral, twin learning's closed form [default: sgd].
-    #[arg(long, value_name = "SOLVER", value_parser = choices::<Solver>(Solver::NAMES))]
-    pub(crate) solver: Option<Solver>,
-    /// What is minimised: KL (neighbourhoods), BT (Barlow Twins), MSE (reconstruction), or auto: KL
-    /// with nothing chosen by hand [default: KL; reference recipe, and with a projector: BT].
-    #[arg(long, value_name = "LOSS", value_parser = choices::<Loss>(Loss::NAMES))]
-    pub(crate) loss: Option<Loss>,
-    /// lars or adamw [default: lars with loss BT, else adamw].
-    #[arg(long, value_name = "OPTIMIZER", value_parser = choices::<Optimizer>(Optimizer::NAMES))]
-    pub(crate) optimizer: Option<Optimizer>,
-    /// Weight of the off-diagonal part of loss BT [default: 0.0039]. Means loss BT where none is given.
-    #[arg(long, value_name = "LAMBDA")]
-    pub(crate) lambd: Option<f64>,
-    /// Temperature of the targets of loss KL [default: chosen by a short race on held-out rows].
-    #[arg(long, value_name = "TAU")]
-    pub(crate) tau: Option<f64>,
-    /// Take the targets of loss KL about the mean of the rows: ranks better, keeps fewer neighbours.
-    #[arg(long)]
-    pub(crate) centre_target: bool,
-    /// Pair rows with themselves and noise, not with neighbours.
-    #[arg(long)]
-    pub(crate) gaussian: bool,
-    /// Root mean square length of that noise, in units of the rows' distance from their mean
-    /// [default: 0.5].
-    #[arg(long, value_name = "LENGTH")]
-    pub(crate) noise: Option<f64>,
-    /// Passes over the rows, at most [default: with loss KL as many as make 1000 steps and at least 8,
-    /// else 8; reference recipe: 100].
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<usize>,
-    /// Epochs over which the learning rate rises [default: a tenth of all steps with loss KL, else 1;
-    /// reference recipe: 10].
-    #[arg(long, value_name = "N")]
-    pub(crate) warmup_epochs: Option<usize>,
-    /// Rows in a step [default: 128 with loss KL, 512 with BT, 256 with MSE; reference recipe: 1024].
-    #[arg(long, value_name = "B")]
-    pub(crate) batch_size: Option<usize>,
-    /// Learning rate; lars: for a batch of 256, scaled by the batch [default: lars 0.2; adamw 5/d and at
-    /// most 0.1 with loss KL, else 0.001].
-    #[arg(long, value_name = "R")]
-    pub(crate) learning_rate: Option<f64>,
-    /// How near rows are: cosine, ip or l2 [default: cosine; reference recipe: ip].
-    #[arg(long, value_name = "METRIC", value_parser = choices::<Metric>(Metric::NAMES))]
-    pub(crate) metric: Option<Metric>,
-    /// How neighbours are found: auto, exact, descent or pq [default: auto].
-    #[arg(long, value_name = "METHOD", value_parser = choices::<KnnMethod>(KnnMethod::NAMES))]
-    pub(crate) knn_method: Option<KnnMethod>,
-    /// The level of product quantisation: low, medium or high.
-    #[arg(long, value_name = "LEVEL", value_parser = choices::<KnnApproximation>(KnnApproximation::NAMES))]
-    pub(crate) knn_approximation: Option<KnnApproximation>,
+    #[command(flatten)]
+    pub(crate) hyperparameters: GivenHyperparameters,
     /// A neighbour graph computed before (.npy of integers, N × at least k).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) knn: Option<PathBuf>,
     /// Where the neighbour graph goes (.npy, N × k, i64).
     #[arg(long, value_name = "GRAPH", value_parser = file())]
     pub(crate) save_knn: Option<PathBuf>,
-    /// Where the encoder starts: best (the closed form that keeps most held-out neighbours; with hidden
-    /// layers and loss KL the linear encoder that the same fit gives), pca, spectral or random
-    /// [default: best for linear encoders, and with loss KL where hidden layers are wide enough to
-    /// carry it (mlp: 2d); with other losses then pca; else random].
-    #[arg(long, value_name = "INIT", value_parser = choices::<Init>(Init::NAMES))]
-    pub(crate) init: Option<Init>,
-    /// A PCA start, which this implies, or a spectral one divides each column by its standard deviation
-    /// to this power [default: 0.25 with loss BT, else 0.5].
-    #[arg(long, value_name = "GAMMA")]
-    pub(crate) pca_power: Option<f64>,
-    /// Turn the reduced vectors to their principal axes and divide them by their standard
-    /// deviations to this power: ranks better, keeps fewer neighbours [default: 0].
-    #[arg(long, value_name = "GAMMA")]
-    pub(crate) whiten: Option<f64>,
-    /// The set of defaults: default or reference (the paper's).
-    #[arg(long, value_name = "RECIPE", value_parser = choices::<Recipe>(Recipe::NAMES))]
-    pub(crate) recipe: Option<Recipe>,
     /// Rows that everything is learned from, at most: as many are drawn by the seed [default: all].
     #[arg(long, value_name = "N", conflicts_with_all = ["knn", "save_knn", "texts", "labels"])]
     pub(crate) fit_rows: Option<usize>,
@@ -158,24 +74,6 @@ pub(crate) struct FitArgs {
     /// the rows alone; a few thousand queries tell more than a few hundred.
     #[arg(long, value_name = "Q")]
     pub(crate) queries: Option<PathBuf>,
-    /// Share of a step's anchors that are queries [default: 0.5].
-    #[arg(long, value_name = "SHARE", requires = "queries")]
-    pub(crate) query_share: Option<f64>,
-    /// Sizes below d, rising, as 16,32: the first so many numbers of a reduced vector are then a good
-    /// reduction of their own (`transform --dim`).
-    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
-    pub(crate) nested: Option<Vec<usize>>,
-    /// Share of the rows held out of training: by half of them the best moment is chosen, by the others
-    /// it is judged [default: a tenth, at most 2000 rows, none of fewer than 100]. Of queries likewise
-    /// [default: a tenth, at most 2000, none of fewer than 20].
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) validation_fraction: Option<f64>,
-    /// Seed of everything random [default: 0].
-    #[arg(long, value_name = "S")]
-    pub(crate) seed: Option<u64>,
-    /// Keep the projector in the model file.
-    #[arg(long)]
-    pub(crate) retain_projector: bool,
     /// Go on from this model: what it was made with are the defaults, its seed included, so that the
     /// same rows are held out; --epochs, --warmup-epochs and --learning-rate are those of a new fit.
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["init", "recipe"])]
@@ -466,21 +364,6 @@ where
     T: FromStr<Err = Error> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse())
-}
-
-fn encoder(text: &str) -> Result<NetworkSpec, Error> {
-    NetworkSpec::parse_named("encoder", text)
-}
-
-/// A projector, or that there is to be none.
-#[derive(Clone, Debug)]
-pub(crate) struct Projector(pub(crate) Option<NetworkSpec>);
-
-fn projector(text: &str) -> Result<Projector, Error> {
-    Ok(Projector(match text {
-        "none" => None,
-        text => Some(NetworkSpec::parse_named("projector", text)?),
-    }))
 }
 
 /// A number of bytes, with K, M or G for thousands, millions or thousands of millions.

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod events;
 mod heap;
+mod hyperparameters;
 mod logs;
 mod ui;
 

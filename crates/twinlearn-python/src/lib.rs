@@ -29,5 +29,6 @@ fn _twinlearn(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(evaluation::advise, m)?)?;
     m.add_function(wrap_pyfunction!(evaluation::report, m)?)?;
     m.add_function(wrap_pyfunction!(files::write_file, m)?)?;
+    m.add_function(wrap_pyfunction!(params::hyperparameters, m)?)?;
     m.add_function(wrap_pyfunction!(params::resolve, m)?)
 }

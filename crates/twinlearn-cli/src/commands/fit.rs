@@ -16,7 +16,7 @@ use twinlearn_report::Report;
 use super::shared::{
     Described, Memory, check_outputs, create_html, measured, name, open, reading, write_html,
 };
-use crate::args::{FitArgs, Projector};
+use crate::args::FitArgs;
 use crate::logs::Logs;
 use crate::ui::{Ui, lock, seconds};
 
@@ -148,9 +148,8 @@ fn check_effects(args: &FitArgs, params: &Params) -> Result<()> {
         refuse("snapshot_every", every.map(|every| every.to_string()), expected())?;
     }
     if args.knn.is_some() {
-        let method = args.knn_method.map(|method| method.to_string());
-        let approximation = args.knn_approximation.map(|level| level.to_string());
-        for (name, given) in [("knn_method", method), ("knn_approximation", approximation)] {
+        for name in ["knn_method", "knn_approximation"] {
+            let given = args.hyperparameters.get(name).map(ToString::to_string);
             refuse(name, given, "none beside --knn, a graph that is there".to_owned())?;
         }
     }
@@ -159,32 +158,8 @@ fn check_effects(args: &FitArgs, params: &Params) -> Result<()> {
 
 /// What is asked for; what is not said comes from the recipe, or from the model to go on from.
 fn params(args: &FitArgs, model: Option<&Model>) -> Result<Params> {
-    let mut builder = model.map_or_else(Params::builder, Model::fine_tune);
-    macro_rules! set {
-        ($($field:ident),+) => {
-            $(if let Some(value) = args.$field { builder = builder.$field(value); })+
-        };
-    }
-    set!(n_components, n_neighbors, epochs, warmup_epochs, batch_size, learning_rate);
-    set!(lambd, tau, noise, pca_power, whiten, validation_fraction, query_share, seed);
-    set!(norm_layer, metric, knn_method, init, recipe, solver, loss, optimizer);
-    set!(knn_approximation);
-    if let Some(spec) = &args.encoder {
-        builder = builder.encoder(spec.clone());
-    }
-    if let Some(Projector(spec)) = &args.projector {
-        builder = builder.projector(spec.clone());
-    }
-    if let Some(sizes) = &args.nested {
-        builder = builder.nested(sizes.clone());
-    }
-    if args.centre_target {
-        builder = builder.centre_target(true);
-    }
-    if args.gaussian {
-        builder = builder.gaussian(true);
-    }
-    builder.retain_projector(args.retain_projector).build()
+    let builder = model.map_or_else(Params::builder, Model::fine_tune);
+    args.hyperparameters.set(builder)?.build()
 }
 
 /// The course of training: (step, loss) and (step, held-out recall).

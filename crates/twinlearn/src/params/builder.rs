@@ -1,114 +1,22 @@
-//! Parameters not yet checked, and the defaults of the recipes.
+//! What parameters that are not given become, and which may be given together.
 
 use std::fmt::Display;
 
 use twinlearn_core::error::{Error, Result};
-use twinlearn_knn::{KnnApproximation, KnnMethod, Metric};
+use twinlearn_knn::Metric;
 
-use super::{Hyperparameters, Init, Loss, NOISE, Optimizer, Params, Recipe, Solver};
+use super::{Hyperparameters, Init, Loss, NOISE, Optimizer, Params, ParamsBuilder, Recipe, Solver};
 use crate::nn::{NetworkSpec, NormLayer};
 
 /// The length of the lists of loss KL.
 pub(super) const LIST: usize = 64;
 /// λ of loss BT.
-const LAMBDA: f64 = 3.9e-3;
+pub(super) const LAMBDA: f64 = 3.9e-3;
 /// s of loss BT.
-const SCALE: f64 = 1.0 / 32.0;
+pub(super) const SCALE: f64 = 1.0 / 32.0;
 
 fn default_neighbors(is_listed: bool) -> usize {
     if is_listed { LIST } else { 5 }
-}
-
-macro_rules! builder {
-    ($($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// Parameters not yet checked; [`build`](Self::build) checks them.
-        #[derive(Clone, Debug, Default)]
-        pub struct ParamsBuilder {
-            /// The model to go on from: what it was made with stands for the recipe's defaults.
-            model: Option<Box<Hyperparameters>>,
-            $($field: Option<$type>,)+
-        }
-
-        impl ParamsBuilder {
-            $(
-                $(#[$doc])*
-                #[must_use]
-                pub fn $field(mut self, $field: $type) -> Self {
-                    self.$field = Some($field);
-                    self
-                }
-            )+
-        }
-    };
-}
-
-builder! {
-    /// The defaults for everything else; default: [`Recipe::Default`].
-    recipe: Recipe,
-    /// d; default 32.
-    n_components: usize,
-    /// k; default 64 with loss KL, else 5. Lowered where there are fewer rows, if it is the default.
-    n_neighbors: usize,
-    /// Default: cosine; inner product in the reference recipe.
-    metric: Metric,
-    /// Default: auto.
-    knn_method: KnnMethod,
-    /// Default: none.
-    knn_approximation: KnnApproximation,
-    /// Default: `linear`.
-    encoder: NetworkSpec,
-    /// Default: `mlp-1-256`; `mlp-2-2048` in the reference recipe; none with loss KL. `None` trains
-    /// without one.
-    projector: Option<NetworkSpec>,
-    /// Default: sgd.
-    solver: Solver,
-    /// Default: KL; BT in the reference recipe and where a projector or `lambd` or `scale_loss` is
-    /// given.
-    loss: Loss,
-    /// Default: lars with loss BT, else adamw.
-    optimizer: Optimizer,
-    /// τ of loss KL; default: chosen by a short race on held-out rows.
-    tau: f64,
-    /// Default: false.
-    centre_target: bool,
-    /// Default: false.
-    gaussian: bool,
-    /// Default: 0.5.
-    noise: f64,
-    /// Default: BN.
-    norm_layer: NormLayer,
-    /// Default: best for linear encoders and, with loss KL, where hidden layers can carry it; spectral
-    /// with solver spectral; pca with other losses where hidden layers can carry it, or where a
-    /// `pca_power` is given; else random, as in the reference recipe.
-    init: Init,
-    /// γ of a PCA or spectral start; default 0.25 with loss BT, else 0.5.
-    pca_power: f64,
-    /// Default: as many as make 1000 steps and at least 8 with loss KL, else 8; 100 in the reference
-    /// recipe.
-    epochs: usize,
-    /// Default: a tenth of the steps with loss KL; else 1 (0 when there is only one epoch); 10 in the
-    /// reference recipe, and less where there are fewer epochs.
-    warmup_epochs: usize,
-    /// Default 128 with loss KL, 512 with BT, 256 with MSE; 1024 in the reference recipe.
-    batch_size: usize,
-    /// Default 0.2 with LARS, for a batch of 256; with AdamW and loss KL it falls with d, else 0.001.
-    learning_rate: f64,
-    /// λ of loss BT; default 3.9e-3.
-    lambd: f64,
-    /// s of loss BT; default 1/32.
-    scale_loss: f64,
-    /// γ of the output; default 0.
-    whiten: f64,
-    /// See [`Hyperparameters::validation_fraction`].
-    validation_fraction: f64,
-    /// Default: one half.
-    query_share: f64,
-    /// Default: none. d itself may stand at the end.
-    nested: Vec<usize>,
-    /// Default: false.
-    retain_projector: bool,
-    /// Default 0.
-    seed: u64,
 }
 
 impl ParamsBuilder {
@@ -207,9 +115,9 @@ impl ParamsBuilder {
         // A model's own are for its d.
         let own = model_of_loss.filter(|m| m.n_components == n_components && trains && !gaussian);
         let mut nested = self.nested.or(own.map(|m| m.nested.clone())).unwrap_or_default();
-        // The whole may be named beside smaller sizes.
-        if nested.iter().any(|&size| size != n_components) {
-            nested.retain(|&size| size != n_components);
+        // The whole may be named at their end.
+        if nested.len() > 1 && nested.last() == Some(&n_components) {
+            nested.pop();
         }
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
@@ -337,7 +245,11 @@ impl ParamsBuilder {
         let with_loss = || format!("loss {asked}");
         let (kl, bt) = (loss == Loss::KL, loss == Loss::BT);
         refuse("tau", given(&self.tau, None), kl, with_loss())?;
-        refuse("centre_target", given(&self.centre_target, Some(false)), kl, with_loss())?;
+        let centre_target = given(&self.centre_target, Some(false));
+        refuse("centre_target", centre_target.clone(), kl, with_loss())?;
+        let metric = self.metric.or(self.model.as_ref().map(|m| m.metric));
+        let about_the_mean = "metric l2, which is about the mean anyway".to_owned();
+        refuse("centre_target", centre_target, metric != Some(Metric::L2), about_the_mean)?;
         refuse("lambd", given(&self.lambd, Some(LAMBDA)), bt, with_loss())?;
         refuse("scale_loss", given(&self.scale_loss, Some(SCALE)), bt, with_loss())?;
         refuse("query_share", given(&self.query_share, None), kl && !gaussian, with_loss())?;

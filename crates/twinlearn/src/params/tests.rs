@@ -1,6 +1,9 @@
 //! What is refused, what follows from what, what is counted.
 
+use twinlearn_knn::{KnnApproximation, KnnMethod, Metric};
+
 use super::*;
+use crate::nn::NormLayer;
 
 #[test]
 fn the_reference_recipe_is_the_papers() {
@@ -197,4 +200,77 @@ fn anchors_grow_fewer_as_rows_grow_more() {
     assert!(whole(b().knn_approximation(KnnApproximation::Low)));
     // Other losses learn from all rows.
     assert_eq!(b().loss(Loss::BT).build().unwrap().n_anchors(300_000, 384), 300_000);
+}
+
+/// A table whose defaults are not those that are taken would stand in help and docs.
+#[test]
+fn the_table_tells_the_defaults_that_are_taken() {
+    let all = |params: Params| match serde_json::to_value(&params) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        other => panic!("{other:?}"),
+    };
+    let ours = all(Params::builder().build().unwrap());
+    let reference = all(Params::builder().recipe(Recipe::Reference).build().unwrap());
+    let shown = |value: Option<&serde_json::Value>| match value {
+        None | Some(serde_json::Value::Null) => "none".to_owned(),
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) => value.as_f64().map_or(value.to_string(), |number| number.to_string()),
+    };
+    for info in Hyperparameters::TABLE {
+        let (own, _) = info.default.split_once("; reference").unwrap_or((info.default, ""));
+        let is_chosen = ["epochs", "warmup_epochs", "tau", "learning_rate", "validation_fraction"];
+        if is_chosen.contains(&info.name) {
+            assert_eq!(shown(ours.get(info.name)), "none", "{}: chosen later", info.name);
+        } else if info.name != "query_share" && info.name != "optimizer" {
+            let first = own.split(' ').next().unwrap_or_default().trim_end_matches(';');
+            assert_eq!(shown(ours.get(info.name)), first, "{}", info.name);
+        }
+        if let Some((_, of_reference)) = info.default.split_once("reference recipe: ") {
+            assert_eq!(shown(reference.get(info.name)), of_reference, "{}", info.name);
+        }
+    }
+}
+
+#[test]
+fn a_value_by_name_is_that_of_the_setter() {
+    let named = |name, value: Value| Params::builder().set(name, &value).map(ParamsBuilder::build);
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (name, value, same) in [
+        ("n_components", Value::Whole(7), Params::builder().n_components(7)),
+        ("seed", Value::Whole(u64::MAX), Params::builder().seed(u64::MAX)),
+        ("whiten", Value::Real(0.25), Params::builder().whiten(0.25)),
+        ("gaussian", Value::Truth(true), Params::builder().gaussian(true)),
+        ("metric", text("l2"), Params::builder().metric(Metric::L2)),
+        ("encoder", text("mlp-1-64"), Params::builder().encoder("mlp-1-64".parse().unwrap())),
+        ("projector", text("none"), Params::builder().projector(None)),
+        ("nested", Value::Sizes(vec![4, 8]), Params::builder().nested(vec![4, 8])),
+    ] {
+        assert_eq!(named(name, value).unwrap().unwrap(), same.build().unwrap(), "{name}");
+    }
+    for (name, value, message) in [
+        ("epochs", Value::Real(0.5), "epochs: expected a whole number from 0, got 0.5"),
+        ("metric", text("l3"), "metric: expected cosine, ip or l2, got \"l3\""),
+        ("speed", Value::Whole(1), "speed: expected a hyper-parameter, got 1"),
+    ] {
+        assert_eq!(named(name, value).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn moving_targets_to_the_mean_does_nothing_under_l2() {
+    let params = Params::builder().metric(Metric::L2).centre_target(true);
+    assert_eq!(
+        params.build().unwrap_err().to_string(),
+        "centre_target: expected none with metric l2, which is about the mean anyway, got true"
+    );
+}
+
+#[test]
+fn the_whole_may_be_named_at_the_end_of_nested_sizes() {
+    let nested =
+        |sizes: &[usize]| Params::builder().n_components(16).nested(sizes.to_vec()).build();
+    assert_eq!(nested(&[4, 16]).unwrap().nested, [4]);
+    for sizes in [&[16, 4][..], &[16], &[4, 16, 16]] {
+        assert!(nested(sizes).is_err(), "{sizes:?}");
+    }
 }
