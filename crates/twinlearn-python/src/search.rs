@@ -41,7 +41,8 @@ pub(crate) fn pca<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let (weight, bias) = with_rows(x, |x| {
         job.run(py, |ctx| {
-            let map = Pca::fit(ctx, x)?.projection(n_components, power)?;
+            let pca = Pca::fit(ctx, x)?.ok_or_else(Pca::equal_rows)?;
+            let map = pca.projection(n_components, power)?;
             Ok((map.weight().clone(), map.bias().to_vec()))
         })
     })?;

@@ -90,8 +90,8 @@ impl Report {
             _ => Vec::new(),
         };
         let queries = model.training().queries.as_ref();
-        let told = queries.and_then(|queries| queries.validation.as_ref());
-        self.queries = told.map(QueryReport::sentences).unwrap_or_default();
+        let reported = queries.and_then(|queries| queries.validation.as_ref());
+        self.queries = reported.map(QueryReport::sentences).unwrap_or_default();
         let shape = format!("{} → {}", model.n_features(), model.n_components());
         let mut training = vec![("dimensions".to_owned(), shape)];
         training.extend(fields(serde_json::to_value(model.training())));
@@ -111,11 +111,11 @@ impl Report {
 
     /// The spectrum of reduced vectors and a map of them (their two main axes): of 50,000 rows drawn
     /// with `seed` where there are more. Labels colour it and texts are shown for what is pointed
-    /// at, one for each row.
+    /// at, one for each row. Equal rows have neither spectrum nor map.
     ///
     /// # Errors
-    /// When there is not one label or text for each row, the rows are all equal or cannot be read,
-    /// or the work is cancelled.
+    /// When there is not one label or text for each row, rows cannot be read, or the work is
+    /// cancelled.
     pub fn map(
         mut self,
         ctx: &Context,
@@ -135,9 +135,10 @@ impl Report {
         }
         let ids = twinlearn::sample_rows(seed, z.n_rows(), MAX_POINTS);
         let rows = Subset::new(z, &ids)?;
-        let pca = Pca::fit(ctx, &rows)?;
-        self.map = Some(Map::new(ctx, &pca, &rows, &ids, labels, texts)?);
-        self.spectrum = pca.std().to_vec();
+        if let Some(pca) = Pca::fit(ctx, &rows)? {
+            self.map = Some(Map::new(ctx, &pca, &rows, &ids, labels, texts)?);
+            self.spectrum = pca.std().to_vec();
+        }
         Ok(self)
     }
 

@@ -11,7 +11,8 @@
 //! - ½ S/tr S + ½ R/tr R, R the second moment of queries, where a fit is for some (LeanVec's form for
 //!   queries of another distribution with one map, Tepper et al., arXiv 2312.16335).
 //!
-//! Under cosine and inner product no form takes the mean off; under l2 all do.
+//! Under cosine and inner product no form takes the mean off; under l2 all do. Where the lengths of
+//! rows differ, there are those of C and S also of rows with other lengths ([`crate::lengths`]).
 
 use twinlearn_core::context::Context;
 use twinlearn_core::cost;
@@ -22,6 +23,7 @@ use twinlearn_core::linalg::{
 use twinlearn_core::random::{Purpose, below, generator};
 use twinlearn_vectors::Vectors;
 
+use crate::lengths::Lengths;
 use crate::linear_map::LinearMap;
 use crate::pairs::Pairs;
 use crate::params::Params;
@@ -29,6 +31,9 @@ use crate::pca::{Moments, Pca};
 
 /// The powers γ by which the axes of C are divided.
 pub(crate) const POWERS: [f64; 4] = [0.0, 0.1, 0.25, 0.5];
+/// Those of PCA with the mean taken off where the forms are about the origin: 0 is plain PCA, 1 whitens
+/// and ranks best.
+pub(crate) const CENTRED: [f64; 3] = [0.0, 0.5, 1.0];
 /// Differences that L is taken from, at most, and the ranks of the neighbours.
 const DIFFERENCES: usize = 50_000;
 const RANKS: usize = 10;
@@ -48,16 +53,20 @@ enum Form {
     Neighbours,
     /// The axes of S and R.
     Queries,
+    /// The axes of C of rows with other lengths, divided by σ^γ.
+    PcaOfLengths(f64),
+    /// The axes of S of rows with other lengths.
+    UncentredOfLengths,
 }
 
 /// Whether a form, by its name, looks at neighbours or queries too: solver pca looks at rows alone.
 pub(crate) fn sees_more_than_rows(name: &str) -> bool {
-    [Form::Neighbours, Form::Queries].iter().any(|form| form.name(false) == name)
+    [Form::Neighbours, Form::Queries].iter().any(|form| form.name(false, "") == name)
 }
 
 impl Form {
-    /// As tables name it.
-    fn name(self, is_centred: bool) -> String {
+    /// As tables name it; `lengths` are the other ones.
+    fn name(self, is_centred: bool, lengths: &str) -> String {
         let of = if is_centred { "PCA" } else { "PCA uncentred" };
         match self {
             Self::Pca(0.0) => of.to_owned(),
@@ -65,6 +74,8 @@ impl Form {
             Self::Uncentred => "PCA of E[xxᵀ]".to_owned(),
             Self::Neighbours => "PCA with neighbours".to_owned(),
             Self::Queries => "PCA with queries".to_owned(),
+            Self::PcaOfLengths(power) => Self::Pca(power).name(is_centred, "") + lengths,
+            Self::UncentredOfLengths => Self::Uncentred.name(is_centred, "") + lengths,
         }
     }
 }
@@ -91,6 +102,25 @@ impl Wanted {
     }
 }
 
+/// What closed forms are made of.
+pub(crate) struct Material<'a> {
+    /// Those of the rows.
+    pub(crate) moments: &'a Moments,
+    /// What there is beside them.
+    pub(crate) lengths: &'a Lengths,
+    /// L, where there are lists of neighbours.
+    pub(crate) differences: Option<&'a Matrix<f64>>,
+    /// Whether the mean is taken off.
+    pub(crate) is_centred: bool,
+}
+
+/// The axes of rows with other lengths.
+struct OtherLengths {
+    pca: Pca,
+    /// Those of S, where the forms are not centred.
+    second: Option<Matrix<f64>>,
+}
+
 /// All forms, at every d up to the most wanted.
 pub(crate) struct ClosedForms {
     pca: Pca,
@@ -102,20 +132,23 @@ pub(crate) struct ClosedForms {
     second: Option<(Vec<f64>, Matrix<f64>)>,
     neighbours: Option<Matrix<f64>>,
     queries: Option<Matrix<f64>>,
+    other_lengths: Option<OtherLengths>,
+    /// Whether the forms are of rows at length 1, and the mean length of those as they are.
+    are_units: bool,
+    mean_length: f64,
     most: usize,
 }
 
 impl ClosedForms {
-    /// The closed forms for rows with these moments. `differences` is L, where there are lists of neighbours;
-    /// `is_centred` takes the mean off.
+    /// The closed forms; none where all rows are equal.
     pub(crate) fn new(
         ctx: &Context,
-        moments: &Moments,
-        differences: Option<&Matrix<f64>>,
-        is_centred: bool,
+        material: &Material<'_>,
         wanted: Wanted,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let Wanted { most, basis } = wanted;
+        let Material { moments, lengths, differences, is_centred } = *material;
+        let Lengths { are_units, mean: mean_length, .. } = *lengths;
         let second = if is_centred { moments.covariance.clone() } else { moments.second() };
         let mixed = differences.and_then(|l| mixed(&second, SHARE, l));
         let whole = is_centred && basis && !is_partial(second.rows(), most);
@@ -126,12 +159,40 @@ impl ClosedForms {
             (false, false) => Some(leading_eigen(ctx, second, most, None, Effort::EXACT)?),
         };
         let near = second.as_ref().map(|(_, axes)| axes);
-        let pca = Pca::of(ctx, moments, if whole { None } else { Some((most, near)) })?;
+        let leading = if whole { None } else { Some((most, near)) };
+        let Some(pca) = Pca::of(ctx, moments, leading)? else { return Ok(None) };
         let covariance = moments.covariance.clone();
-        let (neighbours, queries) = (None, None);
-        let mut forms = Self { pca, covariance, is_centred, second, neighbours, queries, most };
+        let other_lengths = match &lengths.other {
+            Some(moments) => OtherLengths::new(ctx, moments, is_centred, most)?,
+            None => None,
+        };
+        let mut forms = Self {
+            pca,
+            covariance,
+            is_centred,
+            second,
+            neighbours: None,
+            queries: None,
+            other_lengths,
+            are_units,
+            mean_length,
+            most,
+        };
         forms.neighbours = mixed.map(|mixed| forms.leading(ctx, mixed)).transpose()?;
-        Ok(forms)
+        Ok(Some(forms))
+    }
+
+    /// Those of rows with these moments that are all as long as each other.
+    #[cfg(test)]
+    pub(crate) fn of_moments(
+        ctx: &Context,
+        moments: &Moments,
+        is_centred: bool,
+        wanted: Wanted,
+    ) -> Self {
+        let lengths = Lengths { are_units: false, mean: 1.0, other: None };
+        let material = Material { moments, lengths: &lengths, differences: None, is_centred };
+        Self::new(ctx, &material, wanted).unwrap().unwrap()
     }
 
     /// The leading axes of a matrix that is not far from S.
@@ -183,6 +244,7 @@ impl ClosedForms {
         }
         let nothing = vec![0.0; self.pca.mean().len()];
         let mean = if self.is_centred { self.pca.mean() } else { &nothing };
+        let ones = || std::iter::repeat_n(1.0, n_components);
         let second = self.second.as_ref().filter(|_| !self.is_centred);
         let uncentred = second.map(|(_, axes)| axes);
         for (form, axes) in [
@@ -191,11 +253,43 @@ impl ClosedForms {
             (Form::Queries, self.queries.as_ref().filter(|_| for_queries)),
         ] {
             if let Some(axes) = axes {
-                let gains = std::iter::repeat_n(1.0, n_components);
-                all.push((form, LinearMap::along(axes, mean, gains)?));
+                all.push((form, LinearMap::along(axes, mean, ones())?));
             }
         }
-        Ok(all.into_iter().map(|(form, map)| (form.name(self.is_centred), map)).collect())
+        if let Some(OtherLengths { pca, second }) = &self.other_lengths {
+            for power in POWERS {
+                let gains = pca.gains(n_components, power);
+                let map = LinearMap::along(pca.axes(), mean, gains)?.padded(n_components);
+                all.push((Form::PcaOfLengths(power), map));
+            }
+            if let Some(axes) = second {
+                all.push((Form::UncentredOfLengths, LinearMap::along(axes, mean, ones())?));
+            }
+        }
+        let lengths = if self.are_units { ", own lengths" } else { ", unit lengths" };
+        let named = |(form, map): (Form, _)| (form.name(self.is_centred, lengths), map);
+        Ok(all.into_iter().map(named).collect())
+    }
+
+    /// The maps that take the mean off where the forms do not, by name: no start for training, which is
+    /// about the origin, but of rows far from it they may keep more.
+    pub(crate) fn centred_maps(&self, n_components: usize) -> Result<Vec<(String, LinearMap)>> {
+        if self.is_centred {
+            return Ok(Vec::new());
+        }
+        // Of rows as they are: those at length 1 are the others, or all as long as each other.
+        let (pca, scale) = match (&self.other_lengths, self.are_units) {
+            (Some(own), true) => (&own.pca, 1.0),
+            (None, true) => (&self.pca, self.mean_length),
+            (_, false) => (&self.pca, 1.0),
+        };
+        let mean: Vec<f64> = pca.mean().iter().map(|m| m * scale).collect();
+        let map = |power| {
+            let gains = pca.gains(n_components, power);
+            let map = LinearMap::along(pca.axes(), &mean, gains)?.padded(n_components);
+            Ok((Form::Pca(power).name(true, ""), map))
+        };
+        CENTRED.into_iter().map(map).collect()
     }
 
     /// The standard deviation of each output of a map over the rows, (w·Cw)^½, at least what is
@@ -226,14 +320,33 @@ impl ClosedForms {
     pub(crate) fn seconds(n_rows: usize, dim: usize, wanted: Wanted) -> f64 {
         let some = cost::leading(dim, wanted.most, Effort::EXACT);
         let rows = (n_rows + n_rows.min(DIFFERENCES)) as f64;
-        cost::product(rows * (dim * dim) as f64) + 3.0 * some
+        2.0 * cost::product(rows * (dim * dim) as f64) + 5.0 * some
     }
 
     /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those
     /// of one eigenproblem.
     pub(crate) fn bytes(dim: usize) -> usize {
-        // Four sets of axes, C, S, L and a mixture.
-        8 * 8 * dim * dim
+        // Six sets of axes, C, S, L, a mixture, and C and S of other lengths.
+        8 * 12 * dim * dim
+    }
+}
+
+impl OtherLengths {
+    /// The `most` leading axes; none where all rows are equal.
+    fn new(
+        ctx: &Context,
+        moments: &Moments,
+        is_centred: bool,
+        most: usize,
+    ) -> Result<Option<Self>> {
+        let second = match is_centred {
+            true => None,
+            false => Some(leading_eigen(ctx, moments.second(), most, None, Effort::EXACT)?.1),
+        };
+        let Some(pca) = Pca::of(ctx, moments, Some((most, second.as_ref())))? else {
+            return Ok(None);
+        };
+        Ok(Some(Self { pca, second }))
     }
 }
 

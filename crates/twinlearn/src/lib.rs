@@ -41,6 +41,7 @@ compile_error!("twinlearn reads and writes little-endian files in place");
 mod closed;
 mod estimate;
 mod evaluation;
+mod lengths;
 mod linear_map;
 mod model;
 mod nn;
@@ -66,7 +67,10 @@ pub use model::{
     ScalarQuantiser, TrainingRecord, TransformOptions, ValidationReport,
 };
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
-pub use params::{Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe, Solver};
+pub use params::{
+    HyperparameterInfo, Hyperparameters, Init, Loss, Optimizer, Params, ParamsBuilder, Recipe,
+    Solver, Value, ValueKind, ValueRange,
+};
 pub use pca::Pca;
 pub use trainer::{Checkpoints, Fit, FitData, FitReport, StageTime, Trainer};
 pub use twinlearn_core::context::{CancelToken, Context};

@@ -198,8 +198,8 @@ mod tests {
     fn principal_components_are_those_of_the_whole() {
         let ctx = Context::with_threads(2).unwrap();
         let x = wave(30, 80, 0.3);
-        let few = Pca::fit(&ctx, &x).unwrap();
-        let whole = Pca::of(&ctx, &Moments::of(&ctx, &x).unwrap(), None).unwrap();
+        let few = Pca::fit(&ctx, &x).unwrap().unwrap();
+        let whole = Pca::of(&ctx, &Moments::of(&ctx, &x).unwrap(), None).unwrap().unwrap();
         assert_eq!((few.std().len(), whole.std().len()), (30, 80));
         for (few, whole) in few.std().iter().zip(whole.std()) {
             assert!((few - whole).abs() < 1e-6 * whole.max(1.0), "{few} for {whole}");

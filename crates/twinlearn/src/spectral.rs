@@ -33,26 +33,23 @@ pub(crate) struct SharedAxes {
 }
 
 impl SharedAxes {
-    /// The `most` leading ones. `mean` is that of the rows.
+    /// The `most` leading ones; none where no rows vary together with their neighbours. `mean` is that
+    /// of the rows.
     pub(crate) fn of(
         ctx: &Context,
         x: &dyn Vectors,
         pairs: &Pairs,
         mean: &[f64],
         most: usize,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let (values, axes) = ctx.stage(Stage::Spectral, pairs.len(), || {
             let covariance = covariance(ctx, x, pairs, mean)?;
             leading_eigen(ctx, covariance, most, None, Effort::EXACT)
         })?;
         if values[0] <= 0.0 {
-            return Err(Error::invalid(
-                "init spectral",
-                "rows that vary together with their neighbours",
-                "none that do",
-            ));
+            return Ok(None);
         }
-        Ok(Self { values, axes, mean: mean.to_vec() })
+        Ok(Some(Self { values, axes, mean: mean.to_vec() }))
     }
 
     /// How many of the known axes neighbours share, by more than rounding.
@@ -185,7 +182,7 @@ mod tests {
         let mean = [7.0, -2.0];
         let maps = [1, 3].map(|threads| {
             let ctx = Context::with_threads(threads).unwrap();
-            SharedAxes::of(&ctx, &x, &pairs, &mean, 2).unwrap().map(1, 1.0).unwrap()
+            SharedAxes::of(&ctx, &x, &pairs, &mean, 2).unwrap().unwrap().map(1, 1.0).unwrap()
         });
         assert_eq!(maps[0], maps[1], "threads change nothing");
         // The shared part has variance 1: W = (0.6, 0.8) / 1^(1/2).

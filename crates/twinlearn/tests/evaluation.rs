@@ -222,19 +222,23 @@ fn a_model_is_judged_as_its_fit_judged_it() {
     let x = FileVectors::open(data("train_x.npy")).unwrap();
     let params = Params::builder().n_components(16).epochs(2).build().unwrap();
     let fit = Trainer::new(params).fit(&ctx, &x).unwrap();
-    let told = fit.report.validation.unwrap();
+    let reported = fit.report.validation.unwrap();
     let reductions = [("TLDR", Reduction::Model(&fit.model))];
     let params = EvaluationParams::default();
     let found = evaluate(&ctx, &EvaluationData::new(&x), &reductions, &params).unwrap();
-    assert_eq!((found.n_rows, found.n_queries), (3600, told.n_rows));
+    assert_eq!((found.n_rows, found.n_queries), (3600, reported.n_rows));
     let first = &found.methods[1];
-    assert!((first.recall.value - told.recall).abs() < 1e-9, "{} {told:?}", first.recall.value);
+    assert!(
+        (first.recall.value - reported.recall).abs() < 1e-9,
+        "{} {reported:?}",
+        first.recall.value
+    );
     let rival = found.best_baseline().unwrap();
     assert_eq!(
         (found.rival.clone(), Some(rival.name.clone())),
-        (told.closed_form.clone(), told.closed_form)
+        (reported.closed_form.clone(), reported.closed_form)
     );
-    assert!((rival.recall.value - told.pca_recall.unwrap()).abs() < 0.01, "{rival:?}");
+    assert!((rival.recall.value - reported.pca_recall.unwrap()).abs() < 0.01, "{rival:?}");
     let chosen = format!("{} was chosen by other rows that the fit held out.", rival.name);
     assert!(found.notes.contains(&chosen), "{:?}", found.notes);
 }
@@ -306,7 +310,7 @@ fn what_does_not_fit_is_named() {
             params,
             "z: expected 30 rows, as the original has, got 29",
         ),
-        (data.queries(&x), of_x, params, "z: expected 30 queries, as the original has, got no"),
+        (data.queries(&x), of_x, params, "z: expected 30 queries, as the original has, got none"),
         (
             data.labels(&labels),
             of_x,

@@ -252,7 +252,7 @@ fn small_axes_are_found_beside_a_large_one() {
         }
     }
     let x = DenseVectors::new(&data, DIM).unwrap();
-    let map = Pca::fit(&ctx(), &x).unwrap().projection(5, 0.0).unwrap();
+    let map = Pca::fit(&ctx(), &x).unwrap().unwrap().projection(5, 0.0).unwrap();
     // The first axis is across; the first column less its part along that is in the span too.
     let length = across.iter().map(|a| a * a).sum::<f64>().sqrt();
     let unit: Vec<f64> = across.iter().map(|a| a / length).collect();

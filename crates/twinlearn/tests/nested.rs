@@ -41,15 +41,18 @@ fn every_prefix_is_near_its_own_model_and_the_whole_loses_nothing() {
         assert!(of_pca.recall_behind_first.unwrap().low > 0.0, "{nested:?}");
     }
     let text = found.to_string();
-    assert!(text.contains("the first 8 dimensions\nnested "), "{text}");
+    assert!(
+        text.contains("\nthe first 8 dimensions, and how many points others keep more\nnested "),
+        "{text}"
+    );
 
     // The report of the fit tells the same by held-out rows.
     let validation = model.training().validation.clone().unwrap();
     let sizes: Vec<usize> = validation.nested.iter().map(|nested| nested.n_components).collect();
     assert_eq!(sizes, [8, 24]);
-    for (told, found) in validation.nested.iter().zip(&found.nested) {
-        assert!((told.recall - found.methods[0].recall.value).abs() < 0.06, "{told:?}");
-        assert!(told.gain.unwrap().value > 0.0);
+    for (reported, found) in validation.nested.iter().zip(&found.nested) {
+        assert!((reported.recall - found.methods[0].recall.value).abs() < 0.06, "{reported:?}");
+        assert!(reported.gain.unwrap().value > 0.0);
     }
 }
 
@@ -89,8 +92,8 @@ fn a_prefix_is_a_model_of_the_first_numbers() {
     let stepped = again.prefix(4).unwrap();
     assert!(stepped.arrays() == direct.arrays());
     let validation = short.training().validation.as_ref().unwrap();
-    let told = &model.training().validation.as_ref().unwrap().nested[1];
-    assert_eq!((validation.recall, validation.nested.len()), (told.recall, 1));
+    let reported = &model.training().validation.as_ref().unwrap().nested[1];
+    assert_eq!((validation.recall, validation.nested.len()), (reported.recall, 1));
 
     for n in [0, 3, 12, 17] {
         let error = model.prefix(n).unwrap_err().to_string();
@@ -114,12 +117,12 @@ fn a_prefix_is_a_model_of_the_first_numbers() {
 fn sizes_that_are_none_are_refused() {
     let error = |params: ParamsBuilder| params.build().unwrap_err().to_string();
     let params = |sizes: &[usize]| Params::builder().n_components(16).nested(sizes.to_vec());
-    for (sizes, told) in
+    for (sizes, reported) in
         [(&[0, 4][..], "0, 4"), (&[8, 4], "8, 4"), (&[4, 4], "4, 4"), (&[32], "32")]
     {
         assert_eq!(
             error(params(sizes)),
-            format!("nested: expected sizes from 1 to 15, rising, got {told}")
+            format!("nested: expected sizes from 1 to 15, rising, got {reported}")
         );
     }
     let of_kl = "nested: expected none but with loss KL, solver sgd and neighbours as pairs, got 8";

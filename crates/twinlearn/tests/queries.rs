@@ -54,12 +54,12 @@ fn unseen_queries_find_more_of_their_rows() {
         let fit = trainer.fit_data(&ctx(), FitData::new(&x).queries(&asked)).unwrap();
         let record = fit.model.training().queries.clone().unwrap();
         assert_eq!((record.n_queries, record.n_trained, record.held_out.count), (600, 540, 60));
-        let told = record.validation.unwrap();
-        assert_eq!((told.n_queries, told.k), (30, 10));
-        let alone = told.rows_alone.unwrap();
+        let reported = record.validation.unwrap();
+        assert_eq!((reported.n_queries, reported.k), (30, 10));
+        let alone = reported.rows_alone.unwrap();
         assert!(alone.gain.low > more, "{metric}: {alone:?}");
         // The form that sees queries too is as good as can be on rows like these.
-        assert!(told.gain.unwrap().high >= 0.0, "{metric}: {:?}", told.gain);
+        assert!(reported.gain.unwrap().high >= 0.0, "{metric}: {:?}", reported.gain);
 
         // Recall of queries that the fit never saw, beside the same fit without queries.
         let plain = trainer.fit(&ctx(), &x).unwrap().model;
@@ -94,9 +94,9 @@ fn queries_are_known_again_and_judged_by_those_held_out() {
         "{:?}",
         found.notes
     );
-    let told = model.training().queries.as_ref().unwrap().validation.as_ref().unwrap();
+    let reported = model.training().queries.as_ref().unwrap().validation.as_ref().unwrap();
     // The fit looked among training rows alone.
-    assert!((found.methods[1].recall.value - told.recall).abs() < 0.1);
+    assert!((found.methods[1].recall.value - reported.recall).abs() < 0.1);
     let found = judged(&queries(4, 300));
     assert_eq!((found.n_queries, found.unseen), (300, true));
 

@@ -216,7 +216,7 @@ fn a_model_is_gone_on_from() {
 fn what_a_model_was_made_with_is_gone_on_with() {
     let (x, ctx) = (rows(), Context::with_threads(2).unwrap());
     let params = Params::builder().n_components(8).tau(0.03).centre_target(true).whiten(0.25);
-    let params = params.metric("l2".parse().unwrap()).epochs(1).seed(5).validation_fraction(0.2);
+    let params = params.metric("ip".parse().unwrap()).epochs(1).seed(5).validation_fraction(0.2);
     let params = params.n_neighbors(20).batch_size(64).knn_method("exact".parse().unwrap());
     let first = Trainer::new(params.build().unwrap()).fit(&ctx, &x).unwrap();
     let model = first.model;
@@ -282,9 +282,9 @@ fn a_model_of_other_rows_may_have_seen_those_held_out() {
     assert_eq!((has_verdict(&again), warnings), (true, Vec::new()));
     for other in [reversed(n), x] {
         let (model, warnings) = fit(first.fine_tune(), Some(&first), &other);
-        let told = "the model to go on from was made on other rows, and may have seen some that are held \
-                    out now: recall may be told too high, and there is no verdict (eval with new queries gives one)";
-        assert_eq!(warnings, [told]);
+        let reported = "the model to go on from was made on other rows, and may have seen some that are held \
+                    out now: recall may be overstated, and there is no verdict (eval with new queries gives one)";
+        assert_eq!(warnings, [reported]);
         assert!(!has_verdict(&model));
         // Nor is it forgotten.
         let (model, warnings) = fit(model.fine_tune(), Some(&model), &other);

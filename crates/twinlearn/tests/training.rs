@@ -93,7 +93,7 @@ fn kl_does_not_mind_the_scale_and_the_origin_of_x() {
     let far = near.as_slice().iter().map(|v| v * 4096.0 + 50.0).collect();
     let far = Matrix::new(4000, 384, far).unwrap();
     let recall = |x: &Matrix| {
-        let params = kl().centre_target(true).metric(Metric::L2).epochs(3);
+        let params = kl().metric(Metric::L2).epochs(3);
         fit(x, params).report.validation.unwrap().recall
     };
     let (near, far) = (recall(&near), recall(&far));
@@ -158,7 +158,7 @@ fn pairs_of_an_oracle_are_learned_from() {
 #[test]
 fn a_linear_reconstruction_ends_near_what_principal_components_lose() {
     let (x, ctx) = (real(), Context::with_threads(2).unwrap());
-    let std = Pca::fit(&ctx, &x).unwrap().std().to_vec();
+    let std = Pca::fit(&ctx, &x).unwrap().unwrap().std().to_vec();
     let square = |std: &[f64]| std.iter().map(|s| s * s).sum::<f64>();
     let lost = 1.0 - square(&std[..16]) / square(&std);
     let params = Params::builder().loss(Loss::MSE).n_components(16).projector(Some(linear()));
@@ -302,7 +302,7 @@ fn whitened_output_has_equal_spreads() {
         let params = Params::builder().solver(Solver::Pca).pca_power(0.0).whiten(whiten);
         let params = params.validation_fraction(0.0);
         let z = fit_with(&ctx, &x, params).model.transform(&ctx, &x, false).unwrap();
-        let std = Pca::fit(&ctx, &z).unwrap().std().to_vec();
+        let std = Pca::fit(&ctx, &z).unwrap().unwrap().std().to_vec();
         std[0] / std[31]
     };
     let plain = spread(0.0);
@@ -351,11 +351,14 @@ fn a_spectral_start_of_few_rows_tells_its_dead_columns() {
             let ctx = Context::with_threads(2).unwrap().observer(warnings.clone());
             let fit = fit_with(&ctx, &x, params);
             let z = fit.model.transform(&ctx, &x, false).unwrap();
-            let std = Pca::fit(&ctx, &z).unwrap().std().to_vec();
+            let std = Pca::fit(&ctx, &z).unwrap().unwrap().std().to_vec();
             let live = std.iter().filter(|&&s| s > 1e-4 * std[0]).count();
-            let told = warnings.all().join("\n");
+            let reported = warnings.all().join("\n");
             let said = format!("init spectral: neighbours share {live} of 6 axes");
-            assert!(live == 6 || told.contains(&said), "{n} rows by {metric}: {live}, {told}");
+            assert!(
+                live == 6 || reported.contains(&said),
+                "{n} rows by {metric}: {live}, {reported}"
+            );
         }
     }
 }

@@ -65,9 +65,13 @@ fn every_way_of_training_gives_a_model_of_x() {
         let z = one.model.transform(&ctx, &new, false).unwrap();
         assert!(z.as_slice().iter().all(|v| v.is_finite()), "{name}");
         // The reported recall of held-out rows is what the model keeps of them.
-        if let Some(told) = &one.report.validation {
+        if let Some(reported) = &one.report.validation {
             let found = held_out_recall(&ctx, x, &one);
-            assert!((told.recall - found).abs() < 0.02, "{name}: {} told, {found}", told.recall);
+            assert!(
+                (reported.recall - found).abs() < 0.02,
+                "{name}: {} reported, {found}",
+                reported.recall
+            );
         }
     }
 }
@@ -126,7 +130,7 @@ fn closed_forms_are_those_of_the_whole() {
     let z = z.transform(&ctx, &x, false).unwrap();
     // Among the forms is PCA of the rows that are not held out; whichever was taken, as many
     // neighbours are kept as by PCA of all rows.
-    let pca = Pca::fit(&ctx, &x).unwrap().projection(6, 0.0).unwrap();
+    let pca = Pca::fit(&ctx, &x).unwrap().unwrap().projection(6, 0.0).unwrap();
     let kept = |z: &Matrix| {
         let graph = |x: &dyn Vectors| {
             let params = twinlearn::KnnParams::new(10).metric(Metric::L2);
@@ -156,11 +160,15 @@ fn rows_of_very_many_numbers_are_trained_on_in_another_basis() {
         let one = fit(&context(1), &x, params.clone());
         let bytes = one.model.to_bytes().unwrap();
         assert!(bytes == fit(&context(3), &x, params).model.to_bytes().unwrap(), "{name}");
-        let told = one.report.validation.as_ref().unwrap();
-        let start = told.start_recall.unwrap();
-        assert!(told.recall >= start + gain, "{name}: {} from {start}", told.recall);
+        let reported = one.report.validation.as_ref().unwrap();
+        let start = reported.start_recall.unwrap();
+        assert!(reported.recall >= start + gain, "{name}: {} from {start}", reported.recall);
         let found = held_out_recall(&context(2), &x, &one);
-        assert!((told.recall - found).abs() < 0.02, "{name}: {} told, {found}", told.recall);
+        assert!(
+            (reported.recall - found).abs() < 0.02,
+            "{name}: {} reported, {found}",
+            reported.recall
+        );
     }
 }
 

@@ -111,10 +111,12 @@ pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
     try_out("random projection", &|| {
         by_map(&ctx, &data, &LinearMap::random_projection(dim, d, args.seed)?)
     })?;
-    try_out("PCA", &|| by_map(&ctx, &data, &Pca::fit(&ctx, &data.train)?.projection(d, 0.0)?))?;
-    try_out("whitened PCA", &|| {
-        by_map(&ctx, &data, &Pca::fit(&ctx, &data.train)?.projection(d, 1.0)?)
-    })?;
+    for (name, power) in [("PCA", 0.0), ("whitened PCA", 1.0)] {
+        try_out(name, &|| {
+            let pca = Pca::fit(&ctx, &data.train)?.ok_or_else(Pca::equal_rows)?;
+            by_map(&ctx, &data, &pca.projection(d, power)?)
+        })?;
+    }
     let params = || Params::builder().n_components(d).seed(args.seed);
     try_out("best PCA", &|| by_tldr(&ctx, &data, params().solver(Solver::Pca)))?;
     try_out("TLDR", &|| by_tldr(&ctx, &data, params()))?;

@@ -1,11 +1,12 @@
 //! What people use today, at the same dimension.
 
 use twinlearn_core::context::Context;
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_knn::{KnnGraph, KnnParams, Metric, graph_of_checked};
 use twinlearn_vectors::Vectors;
 
-use crate::closed::{ClosedForms, Wanted, differences};
+use crate::closed::{CENTRED, ClosedForms, Material, Wanted, differences};
+use crate::lengths::Lengths;
 use crate::linear_map::LinearMap;
 use crate::pairs::Pairs;
 use crate::pca::{Moments, Pca};
@@ -13,14 +14,10 @@ use crate::span::Span;
 use crate::spectral::SharedAxes;
 use crate::trainer::{Units, of_units};
 
-/// The powers of σ by which the columns of centred PCA are divided, beside the closed forms that a
-/// fit begins with: 0 is plain PCA, 1 whitens and ranks best.
-const CENTRED: [f64; 3] = [0.0, 0.5, 1.0];
-
 /// How many there are at one d, at most.
 pub(crate) const N_BASELINES: usize = 4 + N_PCA;
 /// How many of them are forms of PCA of rows alone.
-pub(super) const N_PCA: usize = CENTRED.len() + 5;
+pub(super) const N_PCA: usize = CENTRED.len() + 10;
 
 /// Neighbours of the graph of the spectral one.
 pub(super) const GRAPH_K: usize = 5;
@@ -74,18 +71,20 @@ impl Baselines {
             let moments = Moments::of(ctx, &units)?;
             let l = differences(ctx, &units, &pairs, seed)?;
             let wanted = Wanted { most, basis: false };
-            ClosedForms::new(ctx, &moments, Some(&l), metric == Metric::L2, wanted)
+            let is_centred = metric == Metric::L2;
+            let lengths = Lengths::of(ctx, rows, &moments, to_unit, is_centred)?;
+            let (lengths, differences) = (&lengths, Some(&l));
+            let material = Material { moments: &moments, lengths, differences, is_centred };
+            ClosedForms::new(ctx, &material, wanted)
         };
-        let (forms, are_units) = of_units(metric == Metric::Cosine, forms)?;
+        let forms = of_units(metric == Metric::Cosine, forms)?;
+        let (forms, are_units) = forms.ok_or_else(Pca::equal_rows)?;
         let own = match are_units {
-            true => Some(Pca::of(ctx, &Moments::of(ctx, rows)?, Some((most, None)))?),
+            true => Pca::of(ctx, &Moments::of(ctx, rows)?, Some((most, None)))?,
             false => None,
         };
         let mean = own.as_ref().unwrap_or(forms.pca()).mean();
-        let shared = match SharedAxes::of(ctx, rows, &pairs, mean, most) {
-            Err(Error::Invalid { .. }) => None,
-            shared => Some(shared?),
-        };
+        let shared = SharedAxes::of(ctx, rows, &pairs, mean, most)?;
         Ok(Self { dim, forms, own, shared, span, metric, seed })
     }
 

@@ -1,7 +1,7 @@
 //! What a reduction does to neighbourhoods as wholes, and how many axes it uses.
 
 use twinlearn_core::context::{Context, runs};
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{MatRef, Matrix, matmul};
 use twinlearn_knn::Metric;
 
@@ -74,9 +74,8 @@ pub(crate) fn effective_rank(ctx: &Context, rows: &Matrix) -> Result<Estimate> {
     if let Some(span) = Span::over(ctx, rows)? {
         return effective_rank(ctx, &span.rows(0));
     }
-    let pca = match Pca::fit(&ctx.quiet(), rows) {
-        Err(Error::Invalid { .. }) => return Ok(Estimate { value: 1.0, low: 1.0, high: 1.0 }),
-        pca => pca?,
+    let Some(pca) = Pca::fit(&ctx.quiet(), rows)? else {
+        return Ok(Estimate { value: 1.0, low: 1.0, high: 1.0 });
     };
     let (std, d) = (pca.std(), rows.cols() as f64);
     let total: f64 = std.iter().sum();

@@ -39,7 +39,7 @@ pub(super) fn check_sizes(
     if matches!(params.init, Init::Best | Init::Pca | Init::Spectral) && params.n_components > dim {
         return Err(Error::invalid(
             "n_components",
-            format_args!("at most {dim} (the dimension of X) for init {}", params.init),
+            format_args!("at most {dim}, the dimension of X"),
             params.n_components,
         ));
     }

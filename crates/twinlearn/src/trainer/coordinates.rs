@@ -229,8 +229,7 @@ mod tests {
         let (ctx, x) = (Context::with_threads(1).unwrap(), rows());
         for is_centred in [true, false] {
             let moments = Moments::of(&ctx, &x).unwrap();
-            let forms =
-                ClosedForms::new(&ctx, &moments, None, is_centred, Wanted::all(DIM)).unwrap();
+            let forms = ClosedForms::of_moments(&ctx, &moments, is_centred, Wanted::all(DIM));
             let (values, axes) = forms.second();
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let rounding = moments.rounding(values[0].sqrt());

@@ -55,7 +55,7 @@ impl SeenBefore {
             && !has_same_queries
             && !(earlier_queries.is_empty() && has_same_rows(model, now));
         let seen_rows = rows.is_some();
-        let told = [
+        let reported = [
             rows,
             validation.then(|| {
                 "validation_rows: the model to go on from may have seen some: recall may be".to_owned()
@@ -66,9 +66,9 @@ impl SeenBefore {
                     .to_owned()
             }),
         ];
-        for what in told.into_iter().flatten() {
+        for what in reported.into_iter().flatten() {
             ctx.warn(&format!(
-                "{what} told too high, and there is no verdict (eval with new queries gives one)"
+                "{what} overstated, and there is no verdict (eval with new queries gives one)"
             ));
         }
         Self { rows: seen_rows, validation, queries, earlier_queries }

@@ -9,12 +9,13 @@ use super::Callbacks;
 use super::checkpoint::Keeper;
 use super::finish::Finish;
 use super::fit::Clock;
+use super::forms::Forms;
 use super::nest::nested;
 use super::queries::Queries;
 use super::run::{Run, Trained};
 use super::setting::{Setting, Similarity, gap};
-use super::stages::{Forms, Stages};
-use super::start::{self, BestForm, best_form};
+use super::stages::Stages;
+use super::start::{self, BestForm, BestForms, best_forms};
 use super::step::Networks;
 use super::validation::{Asking, Split, Watch, whitened};
 use crate::estimate::Estimate;
@@ -67,11 +68,21 @@ impl Stages<'_> {
         let (best, networks) = self.start(material, forms, clock)?;
         let linear = params.encoder.hidden().is_empty();
         let start_recall = match (params.init, &best) {
-            (Init::Best, Some(best)) if linear && params.whiten == 0.0 => best.recall,
+            (Init::Best, Some(best)) if linear && params.whiten == 0.0 => best.start.recall,
             _ => watch.map(|watch| watch.recall_of(ctx, &networks.encoder)).transpose()?,
         };
+        // Training cannot be seen to better a closed form that keeps all watched neighbours.
+        let is_perfect = params.is_listed()
+            && params.init == Init::Best
+            && linear
+            && start_recall >= Some(ALL)
+            && queries.is_none()
+            && self.holds_out(material.split);
+        let trains = params.solver == Solver::Sgd && !self.keeps_start() && !is_perfect;
+        // Rows are moved to the coordinates of training, which takes as long as a search.
+        let moves = params.is_listed() && (trains || !params.nested.is_empty());
         let axes = match forms {
-            Some(forms) if params.is_listed() => Some(self.axes(forms, &networks, graph)?),
+            Some(forms) if moves => Some(self.axes(forms, &networks, graph)?),
             _ => None,
         };
         let gap = match &axes {
@@ -102,37 +113,36 @@ impl Stages<'_> {
             keeper: reporting.keeper,
             finish: &finish,
         };
-        // Training cannot be seen to better a closed form that keeps all watched neighbours.
-        let is_perfect = params.is_listed()
-            && params.init == Init::Best
-            && linear
-            && start_recall >= Some(ALL)
-            && queries.is_none()
-            && self.holds_out(material.split);
         let begins = networks.encoder.clone();
-        let trained = match params.solver {
-            Solver::Spectral | Solver::Pca => run.start(networks),
-            Solver::Sgd if self.keeps_start() || is_perfect => run.start(networks),
-            Solver::Sgd => clock.time(Stage::Train, || run.train(networks, start_recall))?,
+        let trained = match trains {
+            true => clock.time(Stage::Train, || run.train(networks, start_recall))?,
+            false => run.start(networks),
         };
         let trained = match params.nested.is_empty() {
             true => trained,
             false => clock.time(Stage::Nest, || nested(&run, trained))?,
         };
-        let learned = Learned { best, begins, trained };
+        let centred = best.as_ref().and_then(|best| best.centred.as_ref());
+        let begins_best = params.init == Init::Best && linear && params.nested.is_empty();
+        let keeps_best = params.is_listed() || params.solver == Solver::Pca;
+        let trained = match centred.filter(|_| begins_best && keeps_best) {
+            Some(form) => clock.time(Stage::Evaluate, || or_centred(&run, trained, form))?,
+            None => trained,
+        };
+        let learned = Learned { best: best.map(BestForms::best), begins, trained };
         match forms.is_some() && self.cannot_begin_linear() {
             true => clock.time(Stage::Linear, || self.or_linear(learned, material, forms)),
             false => Ok(learned),
         }
     }
 
-    /// The best closed form, and the networks before training.
+    /// The best closed forms, and the networks before training.
     fn start(
         &self,
         material: &Material<'_>,
         forms: Option<&Forms>,
         clock: &mut Clock,
-    ) -> Result<(Option<BestForm>, Networks)> {
+    ) -> Result<(Option<BestForms>, Networks)> {
         let Self { params, ctx, x, .. } = self;
         let Material { pairs, watch, .. } = *material;
         let (all_forms, forms) = (forms, forms.map(|forms| &forms.forms));
@@ -148,10 +158,10 @@ impl Stages<'_> {
         }
         let best = forms
             .filter(|_| d <= x.dim())
-            .map(|forms| clock.time(Stage::Evaluate, || best_form(ctx, forms, d, watch)));
+            .map(|forms| clock.time(Stage::Evaluate, || best_forms(ctx, forms, d, watch)));
         let best = best.transpose()?;
         let map = match (params.init, params.encoder.hidden().is_empty()) {
-            (Init::Best, true) => best.as_ref().map(|best| best.map.clone()),
+            (Init::Best, true) => best.as_ref().map(|best| best.start.map.clone()),
             (Init::Best, false) => {
                 let linear = || self.linear(material, all_forms, &[]);
                 let encoder = clock.time(Stage::Linear, linear)?.trained.networks.encoder;
@@ -203,7 +213,7 @@ impl Stages<'_> {
         if gain.is_some_and(|gain| gain.low > 0.0) {
             return Ok(learned);
         }
-        let told = match gain {
+        let reported = match gain {
             Some(Estimate { low, high, .. }) => {
                 format!(
                     "by held-out rows (95 %: {:+.1} to {:+.1} points)",
@@ -214,7 +224,7 @@ impl Stages<'_> {
             None => "as no rows were held out to tell".to_owned(),
         };
         self.ctx.warn(&format!(
-            "encoder: {} is not ahead of the linear encoder of the same fit, {told}: the linear one is \
+            "encoder: {} is not ahead of the linear encoder of the same fit, {reported}: the linear one is \
              the model",
             self.params.encoder
         ));
@@ -238,7 +248,7 @@ impl Stages<'_> {
             // Linear encoders may see rows of length 1 where others see them as they are.
             let own = match linear.to_unit() == self.to_unit() {
                 true => None,
-                false => Some(linear.forms(material.split, material.pairs, material.queries)?),
+                false => linear.forms(material.split, material.pairs, material.queries)?,
             };
             let (forms, mut clock) = (own.as_deref().or(forms), Clock::default());
             linear.learn(material, forms, Reporting::default(), &mut clock)
@@ -267,4 +277,15 @@ impl Stages<'_> {
     fn with(&self, params: Params) -> Stages<'_> {
         Stages { params, ctx: self.ctx.quiet(), for_truth: self.for_truth.quiet(), ..*self }
     }
+}
+
+/// What was trained, or the closed form that takes the mean off, where that keeps more.
+fn or_centred(run: &Run<'_>, trained: Trained, form: &BestForm) -> Result<Trained> {
+    let Some(watch) = run.watch else { return Ok(trained) };
+    let centred = form.map.network();
+    let recall = |encoder| watch.recall_of(run.ctx, encoder);
+    if recall(&centred)? <= recall(&trained.networks.encoder)? {
+        return Ok(trained);
+    }
+    Ok(run.start(Networks { encoder: centred, projector: None }))
 }

@@ -7,12 +7,14 @@ mod earlier;
 mod feed;
 mod finish;
 mod fit;
+mod forms;
 mod learn;
 mod lists;
 mod mean;
 mod neighbors;
 mod nest;
 mod plan;
+mod prepare;
 mod queries;
 mod race;
 mod rows;
@@ -22,16 +24,17 @@ mod stages;
 mod start;
 mod step;
 mod validation;
+mod watched;
 
 #[cfg(test)]
 mod golden_tests;
 
 pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
+pub(crate) use forms::SharedForms;
 pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
 pub(crate) use rows::{Units, held_out_rows, of_units};
-pub(crate) use stages::SharedForms;
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -172,11 +172,11 @@ mod tests {
         };
         let (less, even, more) =
             (estimate(-0.033, -0.005), estimate(-0.056, 0.008), estimate(0.01, 0.05));
-        for (queries, rows, told) in
+        for (queries, rows, reported) in
             [(even, less, 4), (less, less, 4), (more, less, 3), (even, even, 3)]
         {
             let sentences = report(queries, rows).sentences();
-            assert_eq!(sentences.len(), told, "{sentences:?}");
+            assert_eq!(sentences.len(), reported, "{sentences:?}");
         }
     }
 }

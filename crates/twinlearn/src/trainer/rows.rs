@@ -1,6 +1,6 @@
 //! The rows that a fit is made on: those held out, those brought to length 1.
 
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_core::linalg::scale_to_unit;
 use twinlearn_vectors::Vectors;
 
@@ -27,11 +27,15 @@ pub(crate) struct Units<'a> {
 }
 
 /// What `make` gives of rows at length 1 where `to_unit` asks for that, and whether they were; where all
-/// rows have one direction, so that what differs are their lengths, of rows as they are.
-pub(crate) fn of_units<R>(to_unit: bool, make: impl Fn(bool) -> Result<R>) -> Result<(R, bool)> {
-    match make(to_unit) {
-        Err(Error::Invalid { .. }) if to_unit => Ok((make(false)?, false)),
-        made => Ok((made?, to_unit)),
+/// rows have one direction, so that what differs are their lengths, of rows as they are. `make` gives
+/// none of equal rows.
+pub(crate) fn of_units<R>(
+    to_unit: bool,
+    make: impl Fn(bool) -> Result<Option<R>>,
+) -> Result<Option<(R, bool)>> {
+    match make(to_unit)? {
+        None if to_unit => Ok(make(false)?.map(|made| (made, false))),
+        made => Ok(made.map(|made| (made, to_unit))),
     }
 }
 

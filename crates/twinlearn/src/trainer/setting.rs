@@ -327,7 +327,7 @@ mod tests {
             ("mlp-1-12", Metric::Cosine, true),
         ] {
             let wanted = Wanted::all(DIM);
-            let forms = ClosedForms::new(&ctx, &moments, None, is_centred, wanted).unwrap();
+            let forms = ClosedForms::of_moments(&ctx, &moments, is_centred, wanted);
             let (values, directions) = forms.second();
             let mean = if is_centred { moments.mean.clone() } else { vec![0.0; DIM] };
             let to_unit = !is_centred;

@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
 use crate::params::{Init, Loss, Params, Solver};
+use crate::pca::Pca;
 use crate::spectral::SharedAxes;
 
 /// By how much closed forms' recall of one query differs, about twice: on the whole none of them is
@@ -27,21 +28,38 @@ pub(super) struct BestForm {
     pub(super) recall: Option<f64>,
 }
 
-/// The best closed form at d by `watch`; without one, or where several are alike, the first of PCA.
+/// The best closed forms at d.
+pub(super) struct BestForms {
+    /// The best that training can begin with.
+    pub(super) start: BestForm,
+    /// The best of the others, which take the mean off, where it keeps more than that.
+    pub(super) centred: Option<BestForm>,
+}
+
+impl BestForms {
+    /// The best of all.
+    pub(super) fn best(self) -> BestForm {
+        self.centred.unwrap_or(self.start)
+    }
+}
+
+/// The best closed forms at d by `watch`; without one, or where several are alike, the first of PCA.
 /// Others must keep more than that by the margin of few watched queries.
-pub(super) fn best_form(
+pub(super) fn best_forms(
     ctx: &Context,
     forms: &ClosedForms,
     d: usize,
     watch: Option<&Watch<'_>>,
-) -> Result<BestForm> {
+) -> Result<BestForms> {
+    let recall = |map: &LinearMap| {
+        let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
+        Result::Ok(watch.zip(recall.transpose()?).map(|(watch, scores)| watch.mean(&scores)))
+    };
     let mut best: Option<BestForm> = None;
     let mut bar = None;
     let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
     for (name, map) in forms.maps(d, for_queries)? {
-        let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
-        let recall = recall.transpose()?;
-        let recall = watch.zip(recall).map(|(watch, scores)| watch.mean(&scores));
+        let recall = recall(&map)?;
         if best.is_none() {
             bar = watch.zip(recall).map(|(watch, recall)| recall + watch.margin(SPREAD));
             best = Some(BestForm { name, map, recall });
@@ -50,7 +68,18 @@ pub(super) fn best_form(
             best = Some(BestForm { name, map, recall });
         }
     }
-    best.ok_or_else(|| Error::invalid("X", "at least two different rows", "only equal ones"))
+    let start = best.ok_or_else(Pca::equal_rows)?;
+    let mut centred = None;
+    if watch.is_some() {
+        for (name, map) in forms.centred_maps(d)? {
+            let recall = recall(&map)?;
+            if recall > bar {
+                bar = recall;
+                centred = Some(BestForm { name, map, recall });
+            }
+        }
+    }
+    Ok(BestForms { start, centred })
 }
 
 /// The networks before training. `map` is what the encoder begins as with init best: the best closed
@@ -71,7 +100,10 @@ pub(super) fn networks(
         (Init::Best, _) => map,
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
-            let axes = SharedAxes::of(ctx, x, pairs, pca.mean(), d)?;
+            let axes = SharedAxes::of(ctx, x, pairs, pca.mean(), d)?.ok_or_else(|| {
+                let expected = "rows that vary together with their neighbours";
+                Error::invalid("init spectral", expected, "none that do")
+            })?;
             if axes.n_shared() < d {
                 ctx.warn(&format!(
                     "init spectral: neighbours share {} of {d} axes, the other columns begin as 0 (of few \

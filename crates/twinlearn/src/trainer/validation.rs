@@ -1,7 +1,7 @@
 //! Rows held out of training, and what they say of an encoder.
 
 use twinlearn_core::context::Context;
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{Matrix, matmul};
 use twinlearn_core::progress::Stage;
 use twinlearn_core::random::{Purpose, generator, subset};
@@ -402,11 +402,9 @@ pub(super) fn turned_to_axes(
     rows: &dyn Vectors,
     encoder: Network<f32>,
 ) -> Result<Network<f32>> {
-    match Pca::fit(ctx, &encode(ctx, &encoder.folded(), rows)?) {
-        Ok(pca) => Ok(encoder.mapped(pca.projection(pca.mean().len(), 0.0)?.weight)),
-        // All are equal: no axis is before another.
-        Err(Error::Invalid { .. }) => Ok(encoder),
-        Err(error) => Err(error),
+    match Pca::fit(ctx, &encode(ctx, &encoder.folded(), rows)?)? {
+        Some(pca) => Ok(encoder.mapped(pca.projection(pca.mean().len(), 0.0)?.weight)),
+        None => Ok(encoder),
     }
 }
 
@@ -415,7 +413,8 @@ fn whitening(ctx: &Context, reduced: &Matrix, power: f64) -> Result<Option<Matri
     if power == 0.0 {
         return Ok(None);
     }
-    Ok(Some(Pca::fit(ctx, reduced)?.projection(reduced.cols(), power)?.weight))
+    let pca = Pca::fit(ctx, reduced)?.ok_or_else(Pca::equal_rows)?;
+    Ok(Some(pca.projection(reduced.cols(), power)?.weight))
 }
 
 fn turned(ctx: &Context, rows: &Matrix, axes: &Matrix) -> Matrix {
