@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
+import re
 import subprocess
 import warnings
 from pathlib import Path
@@ -369,6 +371,37 @@ def test_zero_rows_have_no_cosine(x: Any) -> None:
     with pytest.raises(TwinlearnError, match="got all zeros in row 7"):
         TLDR(**SMALL).fit(x)
     assert TLDR(**SMALL, metric="l2").fit(x).transform(x).shape == (500, 4)
+
+
+def test_frames_of_nested_sizes(x: Any) -> None:
+    tldr = TLDR(n_components=8, nested=(2,), epochs=1).fit(x).set_output(transform="pandas")
+    frame = tldr.transform(x, n_components=2)
+    assert list(frame.columns) == ["tldr0", "tldr1"]
+    assert tldr.transform(x).shape[1] == len(tldr.get_feature_names_out()) == 8
+    np.testing.assert_array_equal(frame, tldr.set_output().transform(x, n_components=2))
+
+
+def test_every_hyper_parameter_of_the_engine_is_an_argument_with_its_default() -> None:
+    """What the library's table says is what the signature and the docstring say."""
+    signature = inspect.signature(TLDR.__init__).parameters
+    table = {name: default for name, _, default in _twinlearn.hyperparameters()}
+    assert len(table) == 31
+    defaults = json.loads(_twinlearn.resolve({}))
+    doc = inspect.getdoc(TLDR) or ""
+    arguments = dict(re.findall(r"^(\w+) : (.*(?:\n    .*)*)", doc.split("Attributes")[0], re.M))
+    for name, default in table.items():
+        if name == "seed":
+            assert "seed 0" in arguments["random_state"]
+            continue
+        given = signature[name].default
+        if given is not None and given != ():
+            # A default that is not None is that of the engine.
+            assert defaults[name] == given, name
+        # Numbers and names of the table's default stand in the argument's text.
+        for word in re.findall(r"[\w.-]*\d[\w.-]*|BN|KL", default):
+            value = word.rstrip(".")
+            shown = {value, {"0.0039": "3.9e-3", "0.03125": "1/32"}.get(value, value)}
+            assert any(text in arguments[name] for text in shown), (name, word)
 
 
 def test_nested_sizes(x: Any) -> None:

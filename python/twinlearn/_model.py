@@ -64,8 +64,9 @@ class WithModel(WithGraph):
         Parameters
         ----------
         path : path
-            A name that ends in ``.safetensors``, or without an ending. Its folder is made where
-            there is none; an older file is replaced when the new one is whole.
+            A name that ends in ``.safetensors`` (or, as the original's, ``.pth``; the bytes are the
+            same), or without an ending. Its folder is made where there is none; an older file is
+            replaced when the new one is whole.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from ._twinlearn import TwinlearnError
 from ._whole import or_as_before
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from sklearn.utils import Tags
 
@@ -66,7 +69,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         Passes over the rows, at most: with loss KL as many as make 1000 steps and at least 8, else
         8 (100).
     learning_rate : float or None, default=None
-        0.2 for a batch of 256 with LARS; with AdamW 0.001, or what loss KL takes for d.
+        0.2 for a batch of 256 with LARS; with AdamW 0.001, with loss KL 5/d and at most 0.1.
     warmup_epochs : int or None, default=None
         Epochs over which the learning rate rises: a tenth of all steps with loss KL, else 1 (10).
     norm_layer : {"BN", "LN"} or None, default=None
@@ -342,10 +345,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         """
         check_is_fitted(self, "_model")
         array = self._validated(X, reset=False)
-        model = self._model
-        if n_components is not None:
-            model = model.prefix(whole("n_components", n_components))
-        return as_given(model.transform(array, bool(l2_norm), job(self.n_jobs)), X)
+        return as_given(self._model.transform(array, bool(l2_norm), job(self.n_jobs)), X)
 
     def forward(self, X: Any) -> Any:
         """`transform`, by the name that networks have for it."""
@@ -372,3 +372,29 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _of_a_size(transform: Callable[..., Any]) -> Callable[..., Any]:
+    """`transform` of the first numbers by an estimator that has no others.
+
+    What `set_output` makes of reduced vectors has one name for each number that the estimator
+    gives. scikit-learn wraps the method when the class is made, so this comes after.
+    """
+
+    @wraps(transform)
+    def of_a_size(
+        self: TLDR, X: Any, l2_norm: bool = False, *, n_components: int | None = None, **rest: Any
+    ) -> Any:
+        if n_components is None:
+            return transform(self, X, l2_norm, **rest)
+        check_is_fitted(self, "_model")
+        # Not by `copy`, which writes the model to bytes, as pickles do.
+        prefix = object.__new__(type(self))
+        model = self._model.prefix(whole("n_components", n_components))
+        prefix.__dict__.update(self.__dict__, _model=model)
+        return transform(prefix, X, l2_norm, **rest)
+
+    return of_a_size
+
+
+TLDR.transform = _of_a_size(TLDR.transform)  # type: ignore[method-assign]

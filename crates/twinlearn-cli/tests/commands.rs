@@ -136,9 +136,9 @@ fn every_architecture_and_option_trains() {
     for (width, warns) in [(5, true), (6, false)] {
         let encoder = format!("mlp-1-{width}");
         let args = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--encoder", &encoder];
-        let (_, told) = folder.ok(&args);
+        let (_, reported) = folder.ok(&args);
         let warning = format!("encoder: {encoder} with norm_layer BN cannot begin as a linear");
-        assert_eq!(told.contains(&warning), warns, "{told}");
+        assert_eq!(reported.contains(&warning), warns, "{reported}");
     }
     for solver in ["spectral", "pca"] {
         let args = ["fit", "x.npy", "-o", "m.safetensors", "-d", "3", "--solver", solver];
@@ -170,7 +170,7 @@ fn demo_measures_what_it_prints() {
     // PCA's figure again, by the library.
     let ctx = twinlearn::Context::new().unwrap();
     let [train, test] = ["train_x.npy", "test_x.npy"].map(|f| FileVectors::open(data(f)).unwrap());
-    let map = twinlearn::Pca::fit(&ctx, &train).unwrap().projection(32, 0.0).unwrap();
+    let map = twinlearn::Pca::fit(&ctx, &train).unwrap().unwrap().projection(32, 0.0).unwrap();
     let [a, b] = [&train, &test].map(|x| map.transform(&ctx, x).unwrap());
     let knn = twinlearn::KnnParams::new(10);
     let truth = twinlearn::knn_search(&ctx, &test, &train, &knn).unwrap();

@@ -144,24 +144,24 @@ fn a_dash_is_standard_output() {
     let folder = Folder::new();
     folder.npy("x.npy", 300, &small(300));
     let fit = ["fit", "x.npy", "-o", "m.safetensors", "-d", "2", "--loss", "BT", "--epochs", "2"];
-    let (log, told) = folder.ok(&[&fit[..], &["--log", "-"]].concat());
+    let (log, reported) = folder.ok(&[&fit[..], &["--log", "-"]].concat());
     let lines: Vec<serde_json::Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() > 1 && lines[0]["step"] == 1, "{log}");
-    assert!(told.contains("m.safetensors\n  rows        300"), "{told}");
+    assert!(reported.contains("m.safetensors\n  rows        300"), "{reported}");
 
     let eval = ["eval", "--original", "x.npy", "--model", "m.safetensors"];
     for (args, key, words) in [
         (&eval[..], "methods", "full vectors"),
         (&["advise", "x.npy", "--keep", "0.5"], "curves", "recall@10, d ="),
     ] {
-        let (json, told) = folder.ok(&[args, &["--json", "-"]].concat());
+        let (json, reported) = folder.ok(&[args, &["--json", "-"]].concat());
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert!(json[key].is_array(), "{json}");
-        assert!(told.contains(words) && told.contains("working memory"), "{told}");
-        let (page, told) = folder.ok(&[args, &["--html", "-"]].concat());
+        assert!(reported.contains(words) && reported.contains("working memory"), "{reported}");
+        let (page, reported) = folder.ok(&[args, &["--html", "-"]].concat());
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page:.120}");
-        assert!(told.contains(words), "{told}");
+        assert!(reported.contains(words), "{reported}");
     }
     let said = folder.fails(&[&eval[..], &["--json", "-", "--html", "-"]].concat());
     assert!(said.contains("an output that nothing else of this command"), "{said}");

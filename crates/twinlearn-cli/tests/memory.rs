@@ -78,7 +78,7 @@ fn the_bound_is_kept_on_larger_files() {
     }
     let eval = ["eval", "--original", "x.npy", "--model", "m.safetensors", "--n-queries", "200"];
     let plan = bounded(&folder, BOUND, &[&eval[..], &["--html", "page.html"]].concat());
-    assert!(plan.starts_with("evaluation of 200 queries among 66000 rows"), "{plan}");
+    assert!(plan.starts_with("evaluation of at most 200 queries among 66000 rows"), "{plan}");
     let advise = ["advise", "x.npy", "--keep", "0.3", "--n-queries", "200", "--fit-rows", "3000"];
     let plan = bounded(&folder, ADVICE, &advise);
     assert!(plan.starts_with("advice on 67800 rows of dimension 384: at most "), "{plan}");

@@ -119,8 +119,8 @@ fn a_finished_run_can_be_lengthened() {
     folder.ok(&[&args[..], &["3"]].concat());
     let lines = || text(&folder.read("log.jsonl")).lines().count();
     let before = lines();
-    let (_, told) = folder.ok(&[&args[..], &["4", "--resume"]].concat());
-    assert!(told.contains("warning: run: lengthened from 3 to 4 epochs"), "{told}");
+    let (_, reported) = folder.ok(&[&args[..], &["4", "--resume"]].concat());
+    assert!(reported.contains("warning: run: lengthened from 3 to 4 epochs"), "{reported}");
     assert_eq!(3 * lines(), 4 * before);
     let error = folder.fails(&[&args[..], &["2", "--resume"]].concat());
     assert!(

@@ -170,7 +170,7 @@ pub fn graph_of_checked(ctx: &Context, x: &dyn Vectors, params: &KnnParams) -> R
         (KnnMethod::Auto, Some(level)) => quantised(level),
         _ => ctx.stage(Stage::Knn, x.n_rows(), || match method {
             KnnMethod::Descent if x.n_rows() > FEW => {
-                Ok(descent::search(ctx, x, k, metric, seed)?.told(ctx))
+                Ok(descent::search(ctx, x, k, metric, seed)?.reported(ctx))
             }
             KnnMethod::Exact | KnnMethod::Descent => GraphSearch::new(ctx, x, k, metric)?.run(k),
             _ => automatic(ctx, x, (k, metric, seed), AUTO_EXACT),
@@ -199,7 +199,7 @@ fn automatic(
     )));
     let found = descent::search(ctx, x, k, metric, seed)?;
     if found.is_enough() || cost > MOST * most_exact {
-        return Ok(found.told(ctx));
+        return Ok(found.reported(ctx));
     }
     ctx.emit(&Event::Plan("method auto: exact search, as descent found too few"));
     GraphSearch::new(ctx, x, k, metric)?.run(k)
@@ -391,13 +391,13 @@ mod tests {
         let mut rng = generator(0, Purpose::Sample, 0);
         let data = (0..n * dim).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).collect();
         let x = Matrix::new(n, dim, data).unwrap();
-        let told = Arc::new(Told::default());
-        let ctx = Context::with_threads(2).unwrap().observer(told.clone());
+        let reported = Arc::new(Told::default());
+        let ctx = Context::with_threads(2).unwrap().observer(reported.clone());
         let cost = GraphSearch::new(&ctx, &x, k, Metric::L2).unwrap().cost();
         let run = |most_exact| {
-            lock(&told.0).clear();
+            lock(&reported.0).clear();
             let ids = automatic(&ctx, &x, (k, Metric::L2, 0), most_exact).unwrap();
-            (ids, lock(&told.0).join("\n"))
+            (ids, lock(&reported.0).join("\n"))
         };
         let (exact, plans) = run(cost);
         assert!(plans.starts_with("exact search"), "{plans}");

@@ -72,15 +72,15 @@ pub(crate) fn fit<'py>(
     if let Some(callback) = given.on_step {
         let failed = failed.clone();
         trainer = trainer.on_step(move |r: &StepReport| {
-            let told = (r.step, r.epoch, r.loss, r.learning_rate);
-            failed.ask(|py| callback.call1(py, told)?.is_truthy(py))
+            let reported = (r.step, r.epoch, r.loss, r.learning_rate);
+            failed.ask(|py| callback.call1(py, reported)?.is_truthy(py))
         });
     }
     if let Some(callback) = given.on_epoch {
         let failed = failed.clone();
         trainer = trainer.on_epoch(move |r: &EpochReport| {
-            let told = (r.epoch, r.step, r.loss, r.recall);
-            failed.ask(|py| callback.call1(py, told)?.is_truthy(py))
+            let reported = (r.epoch, r.step, r.loss, r.recall);
+            failed.ask(|py| callback.call1(py, reported)?.is_truthy(py))
         });
     }
     let (mut job, mut graph) = (Some(job), graph);

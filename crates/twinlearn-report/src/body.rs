@@ -184,5 +184,38 @@ fn methods(evaluation: &Evaluation) -> String {
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div></section>\n");
+    if !evaluation.nested.is_empty() {
+        nested_sizes(evaluation, &mut out);
+    }
     out
+}
+
+/// The table of nested sizes, each beside what has the same size.
+fn nested_sizes(evaluation: &Evaluation, out: &mut String) {
+    let _ = write!(
+        out,
+        "<section><h2 id=\"nested\">Nested sizes</h2>\n<div class=\"scroll\" tabindex=\"0\" \
+         role=\"region\" aria-labelledby=\"nested\"><table>\n<thead><tr><th>method</th>\
+         <th>first dimensions</th><th>recall@{}</th><th>less than the first</th></tr></thead>\n<tbody>\n",
+        evaluation.n_neighbors
+    );
+    for nested in &evaluation.nested {
+        for (i, method) in nested.methods.iter().enumerate() {
+            let class = if i == 0 { " class=\"given\"" } else { "" };
+            let cell = |estimate: Option<Estimate>| {
+                estimate.map_or(String::new(), |Estimate { value, low, high }| {
+                    format!("{value:.3}<small>{low:.3} – {high:.3}</small>")
+                })
+            };
+            let _ = writeln!(
+                out,
+                "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&method.name),
+                nested.n_components,
+                cell(Some(method.recall)),
+                cell(method.recall_behind_first)
+            );
+        }
+    }
+    out.push_str("</tbody></table></div></section>\n");
 }

@@ -63,7 +63,8 @@ impl Destination {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temp = builder.tempfile_in(folder_of(&target)).map_err(without_path)?;
+        let folder = folder_of(&target);
+        let temp = builder.tempfile_in(folder).map_err(|e| without_path(&e, folder))?;
         if let Some(there) = there {
             temp.as_file().set_permissions(there.permissions())?;
         }
@@ -161,11 +162,19 @@ impl Write for OutputFile {
     }
 }
 
-/// The system's answer itself: the temporary name, which tempfile adds, is of no use to anybody.
-fn without_path(e: std::io::Error) -> std::io::Error {
-    let source = e.get_ref().and_then(std::error::Error::source);
-    let code = source.and_then(|e| e.downcast_ref::<std::io::Error>()?.raw_os_error());
-    code.map_or(e, std::io::Error::from_raw_os_error)
+/// Why no file can be made in a folder, in the system's words: the temporary name, which tempfile adds
+/// to them, is of no use to anybody.
+fn without_path(e: &std::io::Error, folder: &Path) -> std::io::Error {
+    let text = match e.kind() {
+        std::io::ErrorKind::NotFound if !folder.is_dir() => {
+            format!("there is no folder {}", folder.display())
+        }
+        _ => {
+            let text = e.to_string();
+            text.split(" at path \"").next().unwrap_or_default().to_owned()
+        }
+    };
+    std::io::Error::new(e.kind(), text)
 }
 
 /// The folder a file is in.

@@ -8,7 +8,7 @@ use twinlearn_core::random::{Purpose, below, generator};
 /// Resamples that an interval is taken from.
 const RESAMPLES: u32 = 1000;
 /// Below so many differences, their spread is taken to be at least that.
-const FEW: usize = 10;
+const FEW: usize = 20;
 const LEAST_SPREAD: f64 = 0.2;
 
 /// A mean over queries or rows, and its 95 % bootstrap interval (percentiles of 1000 resamples;
@@ -44,7 +44,7 @@ impl Estimate {
     }
 
     /// Estimates the mean of a − b, where `a` and `b` are two methods' scores of the same queries or
-    /// rows, in one order; resamples are drawn by `seed`. Fewer than ten scores say next to nothing about
+    /// rows, in one order; resamples are drawn by `seed`. Fewer than twenty scores say next to nothing about
     /// their spread: the interval is then two standard errors wide to either side, for a standard
     /// deviation of at least 0.2.
     ///
@@ -149,9 +149,9 @@ mod tests {
         let of = |a: &[f64], b: &[f64]| Estimate::paired(a, b, 0).unwrap();
         let one = of(&[0.3], &[0.5]);
         assert!((one.value + 0.2).abs() < 1e-12 && one.low < -0.5 && one.high > 0.1, "{one:?}");
-        let nine = of(&[0.5; 9], &[0.5; 9]);
-        assert!(nine.low < -0.1 && nine.high > 0.1, "{nine:?}");
-        assert_eq!(of(&[0.5; 10], &[0.5; 10]), Estimate { value: 0.0, low: 0.0, high: 0.0 });
+        let few = of(&[0.5; 19], &[0.5; 19]);
+        assert!(few.low < -0.09 && few.high > 0.09, "{few:?}");
+        assert_eq!(of(&[0.5; 20], &[0.5; 20]), Estimate { value: 0.0, low: 0.0, high: 0.0 });
         let error = Estimate::paired(&[], &[], 0).unwrap_err().to_string();
         assert_eq!(error, "scores: expected at least one, got none");
     }
@@ -159,13 +159,13 @@ mod tests {
     /// Gains and losses of a tenth, as many of both: their sum is rounding, of either sign.
     #[test]
     fn what_cancels_is_zero() {
-        for n in [9, 10, 57, 200] {
+        for n in [9, 20, 57, 200] {
             let a: Vec<f64> = (0..n).map(|i| f64::from(i % 10) / 10.0).collect();
             let b: Vec<f64> = (0..n).map(|i| f64::from((i + 3) % 10) / 10.0 - 0.3).collect();
             let c: Vec<f64> = b.iter().map(|v| v + 1e-17).collect();
             let same = Estimate::of_difference(&b, &c, 1);
             assert_eq!(same.value, 0.0);
-            assert!(n < 10 || (same.low, same.high) == (0.0, 0.0), "{same:?}");
+            assert!(n < 20 || (same.low, same.high) == (0.0, 0.0), "{same:?}");
             let got = Estimate::of_difference(&a, &b, 1);
             assert!([got.low, got.high].iter().all(|&v| v == 0.0 || v.abs() > 1e-12), "{got:?}");
         }

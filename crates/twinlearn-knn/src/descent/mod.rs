@@ -67,7 +67,7 @@ impl Found {
     }
 
     /// The lists, with a warning where too few were found.
-    pub(super) fn told(self, ctx: &Context) -> Vec<u32> {
+    pub(super) fn reported(self, ctx: &Context) -> Vec<u32> {
         if let Some(recall) = self.recall.filter(|_| !self.is_enough()) {
             ctx.emit(&Event::Warning(&format!(
                 "NN-descent found {recall} only; knn_method exact finds all"

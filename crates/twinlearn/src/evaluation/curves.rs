@@ -172,11 +172,11 @@ mod tests {
         let (n, metric) = (sample.base.len(), Metric::Cosine);
         let graph = Baselines::graph(&ctx, &x, 5, metric, 0).unwrap();
         let baselines = Baselines::new(&ctx, &x, &graph, (metric, 0), 12).unwrap();
-        let told = |part: usize, d: usize| {
+        let reported = |part: usize, d: usize| {
             let mut curves = Curves::new(&ctx, data, (&sample, part), 0).unwrap();
             curves.measure_baselines(&baselines, d).unwrap();
-            let told = curves.of(PCA)[&d].value;
-            (told, curves.n_chosen_by())
+            let reported = curves.of(PCA)[&d].value;
+            (reported, curves.n_chosen_by())
         };
         for d in [2, 4, 6] {
             let forms = baselines.at(&ctx, d).unwrap();
@@ -191,9 +191,9 @@ mod tests {
             };
             let recalls: Vec<(f64, f64)> = forms.iter().filter_map(of_form).collect();
             let best = recalls.iter().map(|r| r.1).fold(0.0, f64::max);
-            assert_eq!(told(n, d), (best, None));
+            assert_eq!(reported(n, d), (best, None));
             let chosen = recalls.iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
-            assert_eq!(told(100, d), (chosen.1, Some(100)));
+            assert_eq!(reported(100, d), (chosen.1, Some(100)));
         }
     }
 }

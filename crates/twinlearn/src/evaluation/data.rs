@@ -158,7 +158,7 @@ impl Reduction<'_> {
         for (what, original, reduced) in pairs {
             let (wanted, got) = (original.map(Vectors::n_rows), reduced.map(Vectors::n_rows));
             if wanted != got {
-                let number = |n: Option<usize>| n.map_or("no".to_owned(), |n| n.to_string());
+                let number = |n: Option<usize>| n.map_or("none".to_owned(), |n| n.to_string());
                 return Err(Error::invalid(
                     name,
                     format_args!("{} {what}, as the original has", number(wanted)),

@@ -21,10 +21,16 @@ const COLUMNS: [Column; 7] = [
     ("rank", |m| m.effective_rank, 1),
 ];
 
-/// The first columns of a method's row.
-fn row(name: &str, n_components: usize, Estimate { value, low, high }: Estimate) -> String {
+/// The first columns of a method's row; names are `width` wide.
+fn row(width: usize, name: &str, n_components: usize, recall: Estimate) -> String {
+    let Estimate { value, low, high } = recall;
     let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
-    format!("{name:<24} {n_components:>5} {interval:>22}")
+    format!("{name:<width$} {n_components:>5} {interval:>22}")
+}
+
+/// The width of a column of names, at least `least`.
+fn width<'a>(least: usize, names: impl Iterator<Item = &'a String>) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or(0).max(least)
 }
 
 /// The table, recall with its interval, then what was sampled and the sentence.
@@ -35,13 +41,16 @@ impl Display for Evaluation {
         };
         let shown: Vec<&Column> = COLUMNS.iter().filter(|(_, of, _)| has(*of)).collect();
         let recall = format!("recall@{} [95 %]", self.n_neighbors);
-        write!(f, "{:<24} {:>5} {recall:>22}", "method", "dim")?;
+        let nested = self.nested.iter().flat_map(|nested| &nested.methods);
+        let names = self.methods.iter().map(|m| &m.name).chain(nested.map(|m| &m.name));
+        let width = width(24, names);
+        write!(f, "{:<width$} {:>5} {recall:>22}", "method", "dim")?;
         for (heading, _, _) in &shown {
             write!(f, " {heading:>8}")?;
         }
         writeln!(f)?;
         for m in &self.methods {
-            write!(f, "{}", row(&m.name, m.n_components, m.recall))?;
+            write!(f, "{}", row(width, &m.name, m.n_components, m.recall))?;
             for (_, of, digits) in &shown {
                 let value = of(m).map_or("-".to_owned(), |e| format!("{:.digits$}", e.value));
                 write!(f, " {value:>8}")?;
@@ -49,9 +58,10 @@ impl Display for Evaluation {
             writeln!(f)?;
         }
         for nested in &self.nested {
-            writeln!(f, "\nthe first {} dimensions", nested.n_components)?;
+            let d = nested.n_components;
+            writeln!(f, "\nthe first {d} dimensions, and how many points others keep more")?;
             for NestedMethod { name, recall, recall_behind_first } in &nested.methods {
-                write!(f, "{}", row(name, nested.n_components, *recall))?;
+                write!(f, "{}", row(width, name, nested.n_components, *recall))?;
                 if let Some(Estimate { value, low, high }) = recall_behind_first {
                     let [value, low, high] = [value, low, high].map(|v| -100.0 * v);
                     write!(f, "  {value:+.1} points (95 %: {high:+.1} to {low:+.1})")?;
@@ -71,13 +81,14 @@ impl Display for Advice {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let points = self.curves.iter().flat_map(|curve| &curve.points);
         let all: BTreeSet<usize> = points.map(|point| point.n_components).collect();
-        write!(f, "{:<18}", format!("recall@{}, d =", self.n_neighbors))?;
+        let width = width(18, self.curves.iter().map(|curve| &curve.name));
+        write!(f, "{:<width$}", format!("recall@{}, d =", self.n_neighbors))?;
         for d in &all {
             write!(f, " {d:>6}")?;
         }
         writeln!(f)?;
         for curve in &self.curves {
-            write!(f, "{:<18}", curve.name)?;
+            write!(f, "{:<width$}", curve.name)?;
             for d in &all {
                 let point = curve.points.iter().find(|point| point.n_components == *d);
                 let value = point.map_or(String::new(), |p| format!("{:.3}", p.recall.value));

@@ -155,7 +155,7 @@ impl fmt::Display for EvaluationPlan {
         let Self { n_base, n_queries, dim, n_judged, n_fitted, .. } = self;
         write!(
             f,
-            "evaluation of {n_queries} queries among {n_base} rows of dimension {dim}: an exact search \
+            "evaluation of at most {n_queries} queries among {n_base} rows of dimension {dim}: an exact search \
              for each of {n_judged} ways to keep them"
         )?;
         if *n_fitted > 0 {

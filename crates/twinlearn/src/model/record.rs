@@ -190,7 +190,7 @@ impl QueryReport {
         let Self { n_queries, k, recall, .. } = self;
         let other = self.pca_recall.map_or(String::new(), |recall| format!(" (PCA {recall:.3})"));
         let mut kept = format!(
-            "{recall:.3} of the {k} nearest rows of {n_queries} held-out queries kept{other}"
+            "{recall:.3} of the {k} nearest training rows of {n_queries} held-out queries kept{other}"
         );
         if let Some(gain) = &self.gain {
             kept += &format!(": {}", gain.beside("the best closed form"));
