@@ -15,6 +15,7 @@ __all__ = [
     "advise",
     "evaluate",
     "fit",
+    "hyperparameters",
     "knn_graph",
     "pca",
     "report",

@@ -267,7 +267,7 @@ fn bad_parameters_are_named() {
     for (d, want) in [
         ("0", "n_components: expected at least 1, got 0"),
         ("1000000000000", "n_components: expected at most 1048576, got 1000000000000"),
-        ("5", "n_components: expected at most 4 (the dimension of X) for init best, got 5"),
+        ("5", "n_components: expected at most 4, the dimension of X, got 5"),
     ] {
         let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", d];
         assert_eq!(folder.fails(&args), want);
