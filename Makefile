@@ -84,7 +84,7 @@ RUST_CASES := $(shell sed -n 's/^[0-9]* rust //p' scripts/cases.txt)
 
 cases: installed ## The tests of what was once wrong (scripts/cases.txt)
 	for name in $(RUST_CASES); do grep -rqw "fn $$name" crates || { echo "no test $$name"; exit 1; }; done
-	$(CARGO) test --workspace --locked -- $(RUST_CASES)
+	$(CARGO) test --locked -- $(RUST_CASES)
 	cd python/tests && TWINLEARN=$(abspath $(BINARY)) ../../$(VENV)/bin/python -m pytest -q $$(sed -n 's/^[0-9]* python //p' ../../scripts/cases.txt)
 
 bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
