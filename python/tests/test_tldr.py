@@ -385,7 +385,7 @@ def test_every_hyper_parameter_of_the_engine_is_an_argument_with_its_default() -
     """What the library's table says is what the signature and the docstring say."""
     signature = inspect.signature(TLDR.__init__).parameters
     table = {name: default for name, _, default in _twinlearn.hyperparameters()}
-    assert len(table) == 31
+    assert {"n_components", "loss", "tau", "seed"} < set(table)
     defaults = json.loads(_twinlearn.resolve({}))
     doc = inspect.getdoc(TLDR) or ""
     arguments = dict(re.findall(r"^(\w+) : (.*(?:\n    .*)*)", doc.split("Attributes")[0], re.M))
