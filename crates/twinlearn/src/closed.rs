@@ -258,8 +258,7 @@ impl ClosedForms {
         }
         if let Some(OtherLengths { pca, second }) = &self.other_lengths {
             for power in POWERS {
-                let gains = pca.gains(n_components, power);
-                let map = LinearMap::along(pca.axes(), mean, gains)?.padded(n_components);
+                let map = pca.projection_about(mean, n_components, power)?;
                 all.push((Form::PcaOfLengths(power), map));
             }
             if let Some(axes) = second {
@@ -274,22 +273,32 @@ impl ClosedForms {
     /// The maps that take the mean off where the forms do not, by name: no start for training, which is
     /// about the origin, but of rows far from it they may keep more.
     pub(crate) fn centred_maps(&self, n_components: usize) -> Result<Vec<(String, LinearMap)>> {
-        if self.is_centred {
-            return Ok(Vec::new());
-        }
-        // Of rows as they are: those at length 1 are the others, or all as long as each other.
-        let (pca, scale) = match (&self.other_lengths, self.are_units) {
-            (Some(own), true) => (&own.pca, 1.0),
-            (None, true) => (&self.pca, self.mean_length),
-            (_, false) => (&self.pca, 1.0),
-        };
-        let mean: Vec<f64> = pca.mean().iter().map(|m| m * scale).collect();
-        let map = |power| {
-            let gains = pca.gains(n_components, power);
-            let map = LinearMap::along(pca.axes(), &mean, gains)?.padded(n_components);
-            Ok((Form::Pca(power).name(true, ""), map))
-        };
-        CENTRED.into_iter().map(map).collect()
+        let powers: &[f64] = if self.is_centred { &[] } else { &CENTRED };
+        powers.iter().map(|&power| self.centred_map(n_components, power)).collect()
+    }
+
+    /// PCA of the rows as they are, divided by σ^`power`, by name.
+    pub(crate) fn centred_map(
+        &self,
+        n_components: usize,
+        power: f64,
+    ) -> Result<(String, LinearMap)> {
+        let map = self.of_rows().projection_about(&self.mean_of_rows(), n_components, power)?;
+        Ok((Form::Pca(power).name(true, ""), map))
+    }
+
+    /// The principal components of the rows as they are, but for their scale where all are as long as
+    /// each other.
+    fn of_rows(&self) -> &Pca {
+        let own = self.other_lengths.as_ref().filter(|_| self.are_units);
+        own.map_or(&self.pca, |own| &own.pca)
+    }
+
+    /// The mean of the rows as they are.
+    pub(crate) fn mean_of_rows(&self) -> Vec<f64> {
+        let are_scaled = self.are_units && self.other_lengths.is_none();
+        let scale = if are_scaled { self.mean_length } else { 1.0 };
+        self.of_rows().mean().iter().map(|m| m * scale).collect()
     }
 
     /// The standard deviation of each output of a map over the rows, (w·Cw)^½, at least what is

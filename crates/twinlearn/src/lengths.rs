@@ -12,7 +12,7 @@ use twinlearn_core::linalg::dot_here;
 use twinlearn_vectors::{Centred, Vectors};
 
 use crate::pca::Moments;
-use crate::trainer::Units;
+use crate::units::Units;
 
 /// Lengths whose standard deviation is less than this, in units of their mean, give the same axes.
 const ALIKE: f64 = 0.01;
@@ -88,7 +88,7 @@ mod tests {
         let lengths = Lengths::of(&ctx, &alike, &moments, true, false).unwrap();
         assert!(lengths.other.is_none() && (lengths.mean - 3.005).abs() < 1e-6);
 
-        // Of rows at length 1 the mean square length is 1, whatever they were.
+        // The mean square length of rows at length 1 is 1, whatever they were.
         let differing = rows(&|i| if i % 100 == 0 { 50.0 } else { 1.0 });
         let moments = Moments::of(&ctx, &differing).unwrap();
         for is_centred in [false, true] {

@@ -54,6 +54,7 @@ mod schedule;
 mod span;
 mod spectral;
 mod trainer;
+mod units;
 
 pub use estimate::Estimate;
 pub use evaluation::{

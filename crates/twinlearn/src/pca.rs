@@ -142,18 +142,19 @@ impl Pca {
     pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
-        let gains = self.gains(n_components, power);
-        LinearMap::along(&self.axes, &self.mean, gains).map(|map| map.padded(n_components))
+        self.projection_about(&self.mean, n_components, power)
     }
 
-    /// What the first `n_components` axes, or those that are known, are multiplied by.
-    pub(crate) fn gains(
+    /// [`projection`](Self::projection) about another origin.
+    pub(crate) fn projection_about(
         &self,
+        origin: &[f64],
         n_components: usize,
         power: f64,
-    ) -> impl ExactSizeIterator<Item = f64> {
+    ) -> Result<LinearMap> {
         let known = n_components.min(self.std.len());
-        self.std[..known].iter().map(move |&std| gain(std, self.rounding, power))
+        let gains = self.std[..known].iter().map(|&std| gain(std, self.rounding, power));
+        LinearMap::along(&self.axes, origin, gains).map(|map| map.padded(n_components))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::pairs::Pairs;
 use crate::pca::{Moments, Pca};
 use crate::span::Span;
 use crate::spectral::SharedAxes;
-use crate::trainer::{Units, of_units};
+use crate::units::{Units, of_units};
 
 /// How many there are at one d, at most.
 pub(crate) const N_BASELINES: usize = 4 + N_PCA;
@@ -29,8 +29,6 @@ pub(crate) struct Baselines {
     dim: usize,
     /// Fitted on rows of length 1 under cosine, as a fit does.
     forms: ClosedForms,
-    /// Those of the rows as they are, where the forms are of others.
-    own: Option<Pca>,
     /// None where rows share nothing with their neighbours.
     shared: Option<SharedAxes>,
     /// In whose coordinates all of these are.
@@ -78,19 +76,9 @@ impl Baselines {
             ClosedForms::new(ctx, &material, wanted)
         };
         let forms = of_units(metric == Metric::Cosine, forms)?;
-        let (forms, are_units) = forms.ok_or_else(Pca::equal_rows)?;
-        let own = match are_units {
-            true => Pca::of(ctx, &Moments::of(ctx, rows)?, Some((most, None)))?,
-            false => None,
-        };
-        let mean = own.as_ref().unwrap_or(forms.pca()).mean();
-        let shared = SharedAxes::of(ctx, rows, &pairs, mean, most)?;
-        Ok(Self { dim, forms, own, shared, span, metric, seed })
-    }
-
-    /// The principal components of the rows as they are.
-    fn pca(&self) -> &Pca {
-        self.own.as_ref().unwrap_or(self.forms.pca())
+        let (forms, _) = forms.ok_or_else(Pca::equal_rows)?;
+        let shared = SharedAxes::of(ctx, rows, &pairs, &forms.mean_of_rows(), most)?;
+        Ok(Self { dim, forms, shared, span, metric, seed })
     }
 
     /// Every baseline at d up to the most wanted, by name.
@@ -99,7 +87,7 @@ impl Baselines {
             ("truncation".to_owned(), LinearMap::truncation(self.dim, d)?),
             ("random projection".to_owned(), LinearMap::random_projection(self.dim, d, self.seed)?),
         ];
-        for (name, map) in self.of_rows(d.min(self.pca().mean().len()))? {
+        for (name, map) in self.of_rows(d.min(self.forms.pca().mean().len()))? {
             let map = match &self.span {
                 Some(span) => span.lift_map(ctx, map, d)?,
                 None => map,
@@ -114,10 +102,10 @@ impl Baselines {
         let mut all = Vec::new();
         let forms = self.forms.maps(d, false)?;
         for power in CENTRED {
-            let name = if power == 0.0 { "PCA".to_owned() } else { format!("PCA γ={power}") };
+            let (name, map) = self.forms.centred_map(d, power)?;
             // Under l2 some of the closed forms are these.
             if forms.iter().all(|(form, _)| *form != name) {
-                all.push((name, self.pca().projection(d, power)?));
+                all.push((name, map));
             }
         }
         all.extend(forms);

@@ -11,9 +11,9 @@ use crate::nn::{NetworkSpec, NormLayer};
 /// The length of the lists of loss KL.
 pub(super) const LIST: usize = 64;
 /// λ of loss BT.
-pub(super) const LAMBDA: f64 = 3.9e-3;
+const LAMBDA: f64 = 3.9e-3;
 /// s of loss BT.
-pub(super) const SCALE: f64 = 1.0 / 32.0;
+const SCALE: f64 = 1.0 / 32.0;
 
 fn default_neighbors(is_listed: bool) -> usize {
     if is_listed { LIST } else { 5 }

@@ -181,82 +181,33 @@ pub(super) trait Given: Sized {
     }
 }
 
-impl Given for usize {
-    const KIND: ValueKind = ValueKind::Whole;
+/// What a value of one kind becomes, by the name of the parameter.
+macro_rules! given {
+    ($($type:ty: $kind:ident, $name:pat, $pattern:pat => $read:expr;)+) => {
+        $(impl Given for $type {
+            const KIND: ValueKind = ValueKind::$kind;
 
-    fn read(_: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Whole(value) => Self::try_from(*value).ok().map(Ok),
-            _ => None,
-        }
-    }
+            fn read($name: &str, value: &Value) -> Option<Result<Self>> {
+                match value {
+                    $pattern => $read,
+                    _ => None,
+                }
+            }
+        })+
+    };
 }
 
-impl Given for u64 {
-    const KIND: ValueKind = ValueKind::Whole;
-
-    fn read(_: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Whole(value) => Some(Ok(*value)),
-            _ => None,
-        }
-    }
-}
-
-impl Given for f64 {
-    const KIND: ValueKind = ValueKind::Real;
-
-    fn read(_: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Real(value) => Some(Ok(*value)),
-            _ => None,
-        }
-    }
-}
-
-impl Given for bool {
-    const KIND: ValueKind = ValueKind::Truth;
-
-    fn read(_: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Truth(value) => Some(Ok(*value)),
-            _ => None,
-        }
-    }
-}
-
-impl Given for Vec<usize> {
-    const KIND: ValueKind = ValueKind::Sizes;
-
-    fn read(_: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Sizes(values) => Some(Ok(values.clone())),
-            _ => None,
-        }
-    }
-}
-
-impl Given for NetworkSpec {
-    const KIND: ValueKind = ValueKind::Network;
-
-    fn read(name: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Text(text) => Some(Self::parse_named(name, text)),
-            _ => None,
-        }
-    }
-}
-
-impl Given for Option<NetworkSpec> {
-    const KIND: ValueKind = ValueKind::NetworkOrNone;
-
-    fn read(name: &str, value: &Value) -> Option<Result<Self>> {
-        match value {
-            Value::Text(text) if text == "none" => Some(Ok(None)),
-            Value::Text(text) => Some(NetworkSpec::parse_named(name, text).map(Some)),
-            _ => None,
-        }
-    }
+given! {
+    usize: Whole, _, Value::Whole(whole) => Self::try_from(*whole).ok().map(Ok);
+    u64: Whole, _, Value::Whole(whole) => Some(Ok(*whole));
+    f64: Real, _, Value::Real(real) => Some(Ok(*real));
+    bool: Truth, _, Value::Truth(truth) => Some(Ok(*truth));
+    Vec<usize>: Sizes, _, Value::Sizes(sizes) => Some(Ok(sizes.clone()));
+    NetworkSpec: Network, name, Value::Text(text) => Some(Self::parse_named(name, text));
+    Option<NetworkSpec>: NetworkOrNone, name, Value::Text(text) => match &text[..] {
+        "none" => Some(Ok(None)),
+        text => Some(NetworkSpec::parse_named(name, text).map(Some)),
+    };
 }
 
 macro_rules! given_by_name {

@@ -21,8 +21,8 @@ use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul};
 use twinlearn_vectors::Vectors;
 
-use super::rows::Units;
 use crate::nn::Network;
+use crate::units::Units;
 
 /// Eigenvalues below this share of the largest are taken for it.
 const FLOOR: f64 = 1e-10;

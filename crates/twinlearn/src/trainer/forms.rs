@@ -8,7 +8,6 @@ use twinlearn_vectors::{Subset, ids_at, spread_ids};
 
 use super::coordinates::Coordinates;
 use super::queries::Queries;
-use super::rows::{Units, of_units};
 use super::setting::{Axes, seen};
 use super::stages::Stages;
 use super::step::Networks;
@@ -18,6 +17,7 @@ use crate::lengths::Lengths;
 use crate::pairs::Pairs;
 use crate::params::{MOST_ANCHORS, Solver};
 use crate::pca::Moments;
+use crate::units::{Units, of_units};
 
 /// The closed forms of the training rows.
 pub(crate) struct Forms {

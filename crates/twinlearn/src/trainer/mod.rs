@@ -34,7 +34,7 @@ pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use forms::SharedForms;
 pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
-pub(crate) use rows::{Units, held_out_rows, of_units};
+pub(crate) use rows::held_out_rows;
 
 use std::fmt;
 use std::ops::ControlFlow;

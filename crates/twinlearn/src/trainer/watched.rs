@@ -16,14 +16,15 @@ const OWN_WATCHED: usize = 500;
 /// Held-out rows, and as many queries, that are looked at among more rows than are all looked at.
 const MOST_ASKED: usize = 2500;
 
-/// The ids of what is watched, and of the rows among which its neighbours are looked for. Of pairs the
+/// The ids of what is watched. Of pairs the
 /// first is what is chosen by, the second what is judged by.
 pub(super) struct Watched<'a> {
     /// What `rows` are ids of.
     source: &'a dyn Vectors,
     rows: [Vec<u32>; 2],
     queries: [Vec<u32>; 2],
-    bases: [Vec<u32>; 2],
+    /// The rows that are chosen among, where not all of the base are.
+    near: Option<Vec<u32>>,
     /// Rows of the base that are watched where none are held out, as places in it and as rows.
     own_places: Vec<u32>,
     own: Vec<u32>,
@@ -53,31 +54,32 @@ impl<'a> Stages<'a> {
         let own_places = spread_ids(base.len(), OWN_WATCHED);
         let own = ids_at(base, &own_places);
         let near = match is_large && !(rows[0].is_empty() && of_queries[0].is_empty()) {
-            true => clock.time(Stage::Evaluate, || {
+            true => Some(clock.time(Stage::Evaluate, || {
                 let rows = Subset::new(source, &rows[0])?;
                 let queries = queries.map(|queries| Subset::new(queries.x, &of_queries[0]));
                 let asking: Vec<_> =
                     [Some(rows), queries.transpose()?].into_iter().flatten().collect();
                 split.near_base(&self.for_truth, self.x, &asking, self.params.metric)
-            })?,
-            false => base.clone(),
+            })?),
+            false => None,
         };
-        let all = if is_large { split.training.clone() } else { base.clone() };
-        Ok(Watched { source, rows, queries: of_queries, bases: [near, all], own_places, own })
+        Ok(Watched { source, rows, queries: of_queries, near, own_places, own })
     }
 
     /// The watch by which moments are chosen and that which judges: each none where it would watch
     /// nothing.
     pub(super) fn watches<'b>(
         &'b self,
-        Prepared { queries, .. }: &'b Prepared<'_>,
+        Prepared { split, queries, base, .. }: &'b Prepared<'_>,
         watched: &'b Watched<'_>,
     ) -> Result<[Option<Watch<'b>>; 2]> {
         let share = queries.as_ref().map_or(0.0, |queries| queries.share);
         let (of_rows, of_queries) = ((Asking::Rows, 1.0 - share), (Asking::Queries, share));
+        // The training rows are the base, where they are not too many.
+        let bases = [watched.near.as_ref().unwrap_or(base), &split.training];
         let watches = [0, 1].map(|i| {
             let truth = &self.for_truth;
-            let mut watch = Watch::new(Subset::new(self.x, &watched.bases[i])?, &self.params);
+            let mut watch = Watch::new(Subset::new(self.x, bases[i])?, &self.params);
             if !watched.rows[0].is_empty() {
                 let rows = Subset::new(watched.source, &watched.rows[i])?;
                 watch = watch.watching(truth, of_rows, rows, None)?;
