@@ -242,8 +242,7 @@ impl ClosedForms {
         for power in POWERS {
             all.push((Form::Pca(power), self.pca_map(n_components, power)?));
         }
-        let nothing = vec![0.0; self.pca.mean().len()];
-        let mean = if self.is_centred { self.pca.mean() } else { &nothing };
+        let mean = self.origin();
         let ones = || std::iter::repeat_n(1.0, n_components);
         let second = self.second.as_ref().filter(|_| !self.is_centred);
         let uncentred = second.map(|(_, axes)| axes);
@@ -253,21 +252,34 @@ impl ClosedForms {
             (Form::Queries, self.queries.as_ref().filter(|_| for_queries)),
         ] {
             if let Some(axes) = axes {
-                all.push((form, LinearMap::along(axes, mean, ones())?));
+                all.push((form, LinearMap::along(axes, &mean, ones())?));
             }
         }
-        if let Some(OtherLengths { pca, second }) = &self.other_lengths {
-            for power in POWERS {
-                let map = pca.projection_about(mean, n_components, power)?;
-                all.push((Form::PcaOfLengths(power), map));
-            }
-            if let Some(axes) = second {
-                all.push((Form::UncentredOfLengths, LinearMap::along(axes, mean, ones())?));
-            }
+        Ok(all.into_iter().map(|(form, map)| (form.name(self.is_centred, ""), map)).collect())
+    }
+
+    /// The maps of rows with other lengths, by name: none where all are about as long.
+    pub(crate) fn maps_of_lengths(&self, n_components: usize) -> Result<Vec<(String, LinearMap)>> {
+        let Some(OtherLengths { pca, second }) = &self.other_lengths else { return Ok(Vec::new()) };
+        let mean = self.origin();
+        let mut all = Vec::new();
+        for power in POWERS {
+            let map = pca.projection_about(&mean, n_components, power)?;
+            all.push((Form::PcaOfLengths(power), map));
+        }
+        if let Some(axes) = second {
+            let ones = std::iter::repeat_n(1.0, n_components);
+            all.push((Form::UncentredOfLengths, LinearMap::along(axes, &mean, ones)?));
         }
         let lengths = if self.are_units { ", own lengths" } else { ", unit lengths" };
         let named = |(form, map): (Form, _)| (form.name(self.is_centred, lengths), map);
         Ok(all.into_iter().map(named).collect())
+    }
+
+    /// What the forms take off rows.
+    fn origin(&self) -> Vec<f64> {
+        let mean = self.pca.mean();
+        if self.is_centred { mean.to_vec() } else { vec![0.0; mean.len()] }
     }
 
     /// The maps that take the mean off where the forms do not, by name: no start for training, which is

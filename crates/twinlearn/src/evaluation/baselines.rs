@@ -100,7 +100,8 @@ impl Baselines {
     /// Those that are made of the rows, in the coordinates in which they are.
     fn of_rows(&self, d: usize) -> Result<Vec<(String, LinearMap)>> {
         let mut all = Vec::new();
-        let forms = self.forms.maps(d, false)?;
+        let mut forms = self.forms.maps(d, false)?;
+        forms.extend(self.forms.maps_of_lengths(d)?);
         for power in CENTRED {
             let (name, map) = self.forms.centred_map(d, power)?;
             // Under l2 some of the closed forms are these.

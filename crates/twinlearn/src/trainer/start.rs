@@ -14,12 +14,13 @@ use crate::model::Model;
 use crate::nn::Network;
 use crate::pairs::Pairs;
 use crate::params::{Init, Loss, Params, Solver};
-use crate::pca::Pca;
 use crate::spectral::SharedAxes;
 
 /// By how much closed forms' recall of one query differs, about twice: on the whole none of them is
 /// ahead of another by much.
 const SPREAD: f64 = 0.2;
+/// The margins by which forms must be ahead that differ from the others by more than that.
+const UNLIKE: f64 = 2.0;
 
 /// The closed form that keeps most held-out neighbours, and how many.
 pub(super) struct BestForm {
@@ -44,41 +45,39 @@ impl BestForms {
 }
 
 /// The best closed forms at d by `watch`; without one, or where several are alike, the first of PCA.
-/// Others must keep more than that by the margin of few watched queries.
+/// Others must keep more than that by the margin of few watched queries; those that few rows may rule,
+/// of rows with other lengths and with the mean off, by [`UNLIKE`] of it.
 pub(super) fn best_forms(
     ctx: &Context,
     forms: &ClosedForms,
     d: usize,
     watch: Option<&Watch<'_>>,
 ) -> Result<BestForms> {
-    let recall = |map: &LinearMap| {
-        let recall = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
-        Result::Ok(watch.zip(recall.transpose()?).map(|(watch, scores)| watch.mean(&scores)))
+    let form = |(name, map): (String, LinearMap)| {
+        let scores = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
+        let recall = watch.zip(scores.transpose()?).map(|(watch, scores)| watch.mean(&scores));
+        Result::Ok(BestForm { name, map, recall })
     };
-    let mut best: Option<BestForm> = None;
-    let mut bar = None;
-    let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
-    for (name, map) in forms.maps(d, for_queries)? {
-        let recall = recall(&map)?;
-        if best.is_none() {
-            bar = watch.zip(recall).map(|(watch, recall)| recall + watch.margin(SPREAD));
-            best = Some(BestForm { name, map, recall });
-        } else if recall > bar {
-            bar = recall;
-            best = Some(BestForm { name, map, recall });
-        }
-    }
-    let start = best.ok_or_else(Pca::equal_rows)?;
-    let mut centred = None;
-    if watch.is_some() {
-        for (name, map) in forms.centred_maps(d)? {
-            let recall = recall(&map)?;
-            if recall > bar {
-                bar = recall;
-                centred = Some(BestForm { name, map, recall });
+    let best_above = |mut bar: Option<f64>, maps: Vec<_>| {
+        let mut best = None;
+        for map in maps {
+            let form = form(map)?;
+            if form.recall > bar {
+                bar = form.recall;
+                best = Some(form);
             }
         }
-    }
+        Result::Ok(best)
+    };
+    let margin = watch.map_or(0.0, |watch| watch.margin(SPREAD));
+    let above = |form: &BestForm, times: f64| form.recall.map(|recall| recall + times * margin);
+    let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
+    let mut maps = forms.maps(d, for_queries)?;
+    let first = form(maps.remove(0))?;
+    let of_rows = best_above(above(&first, 1.0), maps)?.unwrap_or(first);
+    let of_lengths = best_above(above(&of_rows, UNLIKE), forms.maps_of_lengths(d)?)?;
+    let start = of_lengths.unwrap_or(of_rows);
+    let centred = best_above(above(&start, UNLIKE), forms.centred_maps(d)?)?;
     Ok(BestForms { start, centred })
 }
 
