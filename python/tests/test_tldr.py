@@ -332,7 +332,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tau": True}, "tau: expected a number, got True"),
     ({"random_state": -1}, "random_state: expected a whole number from 0, got -1"),
     ({"random_state": 2**64}, r"random_state: expected a whole number below 2\^64, got 1844674"),
-    ({"n_jobs": 0}, "threads: expected a number from 1 to 1024, got 0"),
+    ({"n_jobs": 0}, "n_jobs: expected a number from 1 to 1024, got 0"),
     ({"knn_graph": [[0.5]]}, "knn_graph: expected a 2-D array of whole numbers, got float64"),
     ({"knn_graph": np.zeros((3, 5), int)}, "knn_graph: expected 500 rows"),
     ({"resume": True}, "output_folder: expected that of the run to resume, got None"),

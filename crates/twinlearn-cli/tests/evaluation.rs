@@ -120,19 +120,16 @@ fn wrong_input_is_named_before_the_work() {
     );
     assert_eq!(
         eval(&["--queries", "x.npy", "--reduced-queries", "x.npy", "--qrels", "q.txt"]),
-        "qrels: expected row numbers below 60, got 61"
+        "--qrels: expected row numbers below 60, got 61"
     );
-    assert_eq!(
-        eval(&["-k", "40"]),
-        "n_neighbors: expected a number from 1 to 22 for 60 rows, got 40"
-    );
+    assert_eq!(eval(&["-k", "40"]), "-k: expected a number from 1 to 22 for 60 rows, got 40");
     assert_eq!(
         folder.fails(&["eval", "--original", "x.npy", "--reduced", "z.npy"]),
         "z.npy: expected 60 rows, as the original has, got 59"
     );
     assert_eq!(
         folder.fails(&["advise", "x.npy", "--keep", "1.5"]),
-        "keep: expected a share between 0 and 1, got 1.5"
+        "--keep: expected a share between 0 and 1, got 1.5"
     );
     let fit = ["fit", "x.npy", "-o", "m.safetensors", "--html", "r.html", "--texts", "texts.txt"];
     assert_eq!(folder.fails(&fit), "texts.txt: expected 60, one for each row, got 2");

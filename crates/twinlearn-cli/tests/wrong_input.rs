@@ -35,15 +35,14 @@ fn bad_values_are_named_by_row_and_column() {
     let mut values = small(60);
     values[4 * 17 + 2] = f32::NAN;
     folder.npy("nan.npy", 60, &values);
-    let nan = "X: expected finite numbers, got NaN in row 17, column 2";
+    let nan = "nan.npy: expected finite numbers, got NaN in row 17, column 2";
     assert_eq!(fit(&folder, "nan.npy", &[]), nan);
     assert_eq!(folder.fails(&["knn", "nan.npy", "-o", "k.npy"]), nan);
     assert_eq!(folder.fails(&["transform", "m.safetensors", "nan.npy", "-o", "z.npy"]), nan);
 
     values[4 * 17 + 2] = f32::INFINITY;
     folder.npy("inf.npy", 60, &values);
-    let inf =
-        "X: expected finite numbers in the range of f32 (3.4e38), got inf in row 17, column 2";
+    let inf = "inf.npy: expected finite numbers in the range of f32 (3.4e38), got inf in row 17, column 2";
     assert_eq!(fit(&folder, "inf.npy", &[]), inf);
 
     std::fs::write(folder.path("run.jsonl"), "an older log").unwrap();
@@ -52,7 +51,8 @@ fn bad_values_are_named_by_row_and_column() {
 
     values[4 * 17..4 * 18].fill(0.0);
     folder.npy("zero.npy", 60, &values);
-    let zero = "X: expected rows of non-zero length under metric cosine, got all zeros in row 17";
+    let zero =
+        "zero.npy: expected rows of non-zero length under metric cosine, got all zeros in row 17";
     assert_eq!(fit(&folder, "zero.npy", &[]), zero);
     assert_eq!(folder.fails(&["knn", "zero.npy", "-o", "k.npy"]), zero);
     folder.ok(&["knn", "zero.npy", "-o", "k.npy", "--metric", "l2"]);
@@ -62,7 +62,7 @@ fn bad_values_are_named_by_row_and_column() {
 fn bad_shapes_are_named() {
     let folder = folder();
     folder.npy("one.npy", 1, &small(1));
-    assert_eq!(fit(&folder, "one.npy", &[]), "X: expected at least 2 rows, got 1");
+    assert_eq!(fit(&folder, "one.npy", &[]), "one.npy: expected at least 2 rows, got 1");
     let header = |shape: &str| {
         let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
         let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
@@ -115,7 +115,7 @@ fn a_model_of_another_dimension_is_refused() {
     let x = data("test_x.npy").display().to_string();
     assert_eq!(
         folder.fails(&["transform", "m.safetensors", &x, "-o", "z.npy"]),
-        "X: expected vectors of dimension 4, which the model was fitted to, got 384"
+        format!("{x}: expected vectors of dimension 4, which the model was fitted to, got 384")
     );
 }
 
@@ -199,7 +199,7 @@ fn f16_does_not_make_numbers_infinite() {
     std::fs::write(folder.path("z.npy"), "old").unwrap();
     let transform = ["transform", "m.safetensors", "x.npy", "-o", "z.npy", "--dtype", "f16"];
     let line = folder.fails(&transform);
-    assert!(line.starts_with("dtype: expected numbers within ±65504 for f16"), "{line}");
+    assert!(line.starts_with("--dtype: expected numbers within ±65504 for f16"), "{line}");
     assert!(line.contains(" in row ") && line.contains(", column "), "{line}");
     assert_eq!(folder.read("z.npy"), b"old");
     folder.ok(&[&transform[..], &["--l2-norm"]].concat());
@@ -209,72 +209,74 @@ fn f16_does_not_make_numbers_infinite() {
 fn bad_parameters_are_named() {
     let folder = folder();
     for (extra, want) in [
-        (
-            &["-k", "60"][..],
-            "n_neighbors: expected a number from 1 to 59 (one less than the rows), got 60",
-        ),
-        (&["-k", "0"], "n_neighbors: expected at least 1, got 0"),
+        (&["-k", "60"][..], "-k: expected a number from 1 to 59 (one less than the rows), got 60"),
+        (&["-k", "0"], "-k: expected at least 1, got 0"),
         (
             &["--epochs", "4", "--warmup-epochs", "4"],
-            "warmup_epochs: expected fewer than epochs (4), got 4",
+            "--warmup-epochs: expected fewer than epochs (4), got 4",
         ),
-        (&["--batch-size", "1"], "batch_size: expected at least 2, got 1"),
+        (&["--batch-size", "1"], "--batch-size: expected at least 2, got 1"),
         (
             &["--loss", "MSE", "--projector", "none"],
-            "projector: expected one that gives back the vectors with loss MSE, got none",
+            "--projector: expected one that gives back the vectors with loss MSE, got none",
         ),
-        (&["--gaussian", "--noise", "0"], "noise: expected a finite number above 0, got 0"),
-        (&["--noise", "1"], "noise: expected none with neighbours as pairs, got 1"),
-        (&["--loss", "BT", "--tau", "9"], "tau: expected none with loss BT, got 9"),
+        (&["--gaussian", "--noise", "0"], "--noise: expected a finite number above 0, got 0"),
+        (&["--noise", "1"], "--noise: expected none with neighbours as pairs, got 1"),
+        (&["--loss", "BT", "--tau", "9"], "--tau: expected none with loss BT, got 9"),
         (
             &["--loss", "auto", "--tau", "0.7"],
-            "tau: expected none with loss auto, which chooses it, got 0.7",
+            "--tau: expected none with loss auto, which chooses it, got 0.7",
         ),
         (
             &["--solver", "pca", "--epochs", "3"],
-            "epochs: expected none with solver pca, which does not train, got 3",
+            "--epochs: expected none with solver pca, which does not train, got 3",
         ),
         (
             &["--gaussian", "--save-knn", "g.npy"],
-            "save_knn: expected no graph to save with gaussian pairs, got g.npy",
+            "--save-knn: expected no graph to save with gaussian pairs, got g.npy",
         ),
         (
             &["--solver", "pca", "--save-knn", "g.npy"],
-            "save_knn: expected no graph to save with solver pca, which looks for no neighbours, got \
+            "--save-knn: expected no graph to save with solver pca, which looks for no neighbours, got \
              g.npy",
         ),
         (
             &["--solver", "pca", "--log", "l.jsonl"],
-            "log: expected none with solver pca, which does not train, got l.jsonl",
+            "--log: expected none with solver pca, which does not train, got l.jsonl",
         ),
         (
             &["--solver", "spectral", "--output-folder", "run", "--snapshot-every", "5"],
-            "snapshot_every: expected none with solver spectral, which does not train, got 5",
+            "--snapshot-every: expected none with solver spectral, which does not train, got 5",
         ),
         (
             &["--knn", "g.npy", "--knn-method", "pq"],
-            "knn_method: expected none beside --knn, a graph that is there, got pq",
+            "--knn-method: expected none beside --knn, a graph that is there, got pq",
         ),
-        (&["--whiten", "9"], "whiten: expected a number from 0 to 4, got 9"),
+        (&["--whiten", "9"], "--whiten: expected a number from 0 to 4, got 9"),
         (
             &["--loss", "KL", "--projector", "mlp-1-8"],
-            "projector: expected none with loss KL, got mlp-1-8",
+            "--projector: expected none with loss KL, got mlp-1-8",
         ),
-        (&["--threads", "0"], "threads: expected a number from 1 to 1024, got 0"),
+        (&["--threads", "0"], "--threads: expected a number from 1 to 1024, got 0"),
     ] {
         assert_eq!(fit(&folder, "x.npy", extra), want);
     }
     for (d, want) in [
-        ("0", "n_components: expected at least 1, got 0"),
-        ("1000000000000", "n_components: expected at most 1048576, got 1000000000000"),
-        ("5", "n_components: expected at most 4, the dimension of X, got 5"),
+        ("0", "-d: expected at least 1, got 0"),
+        ("1000000000000", "-d: expected at most 1048576, got 1000000000000"),
+        ("5", "-d: expected at most 4, the dimension of X, got 5"),
     ] {
         let args = ["fit", "x.npy", "-o", "new.safetensors", "-d", d];
         assert_eq!(folder.fails(&args), want);
     }
     assert_eq!(
         folder.fails(&["knn", "x.npy", "-k", "60", "-o", "k.npy"]),
-        "n_neighbors: expected a number from 1 to 59 (one less than the rows), got 60"
+        "-k: expected a number from 1 to 59 (one less than the rows), got 60"
+    );
+    // As it was typed.
+    assert_eq!(
+        folder.fails(&["knn", "x.npy", "--n-neighbors=0", "-o", "k.npy"]),
+        "--n-neighbors: expected a number from 1 to 59 (one less than the rows), got 0"
     );
 }
 
@@ -288,20 +290,20 @@ fn bad_queries_of_a_fit_are_named() {
     for (extra, want) in [
         (
             &["--queries", "wide.npy"][..],
-            "queries: expected at least 1 row of dimension 4, as X, got 30 of dimension 8",
+            "--queries: expected at least 1 row of dimension 4, as X, got 30 of dimension 8",
         ),
         (
             &["--queries", "nan.npy"],
-            "queries: expected finite numbers, got NaN in row 17, column 2",
+            "--queries: expected finite numbers, got NaN in row 17, column 2",
         ),
         (
             &["--queries", "x.npy", "--solver", "pca"],
-            "queries: expected none but with loss KL, solver sgd and neighbours as pairs, got queries \
+            "--queries: expected none but with loss KL, solver sgd and neighbours as pairs, got queries \
              with loss KL, solver pca",
         ),
         (
             &["--queries", "x.npy", "--query-share", "1"],
-            "query_share: expected a share between 0 and 1, got 1",
+            "--query-share: expected a share between 0 and 1, got 1",
         ),
     ] {
         assert_eq!(fit(&folder, "x.npy", extra), want);
@@ -324,7 +326,7 @@ fn models_of_several_metrics_are_judged_by_one_that_is_said() {
         ["eval", "--original", "x.npy", "--model", "ip.safetensors", "--model", "l2.safetensors"];
     assert_eq!(
         folder.fails(&both),
-        "metric: expected one to judge by (--metric), as the models have several, got ip and l2"
+        "--metric: expected one to judge by, as the models have several, got ip and l2"
     );
     let (out, _) = folder.ok(&[&both[..], &["--metric", "l2"]].concat());
     assert!(out.contains("Neighbours by l2 of "), "{out}");
@@ -354,23 +356,23 @@ fn nested_sizes_are_cut_or_refused() {
     let (whole, first) = (floats("z.npy"), floats("z2.npy"));
     assert!(whole.chunks_exact(3).zip(first.chunks_exact(2)).all(|(a, b)| a[..2] == *b));
     for (dim, model, want) in [
-        ("4", "n", "n_components: expected one of 1, 2, 3 (what the model was fitted for), got 4"),
-        ("1", "m", "n_components: expected 2 (a model fitted with nested sizes has others), got 1"),
+        ("4", "n", "--dim: expected one of 1, 2, 3 (what the model was fitted for), got 4"),
+        ("1", "m", "--dim: expected 2 (a model fitted with nested sizes has others), got 1"),
     ] {
         let model = format!("{model}.safetensors");
         let args = ["transform", &model, "x.npy", "-o", "z3.npy", "--dim", dim];
         assert_eq!(folder.fails(&args), want);
     }
     let line = folder.fails(&[&fit[..2], &["-o", "o.safetensors"], &fit[4..], &["2,1"]].concat());
-    assert_eq!(line, "nested: expected sizes from 1 to 2, rising, got 2, 1");
+    assert_eq!(line, "--nested: expected sizes from 1 to 2, rising, got 2, 1");
     let line = folder.fails(&[&fit[..2], &["-o", "o.safetensors"], &fit[4..], &["3"]].concat());
-    assert_eq!(line, "nested: expected sizes from 1 to 2, rising, got 3");
+    assert_eq!(line, "--nested: expected sizes from 1 to 2, rising, got 3");
     let transform = ["transform", "m.safetensors", "x.npy", "-o", "z4.npy"];
     for (extra, want) in [
-        (&["--column", "a"][..], "column: expected none but for a table, not z4.npy, got a"),
+        (&["--column", "a"][..], "--column: expected none but for a table, not z4.npy, got a"),
         (
             &["--keep-original"],
-            "keep_original: expected none but for a table, not z4.npy, got true",
+            "--keep-original: expected none but for a table, not z4.npy, got true",
         ),
     ] {
         assert_eq!(folder.fails(&[&transform[..], extra].concat()), want);
@@ -384,22 +386,19 @@ fn bad_searches_are_named() {
     for (extra, want) in [
         (
             &["--method", "exact", "--approximation", "low"][..],
-            "knn_approximation: expected none with knn_method exact (it is for pq and auto), got low",
+            "--approximation: expected none with knn_method exact (it is for pq and auto), got low",
         ),
         (
             &["--queries", "x.npy", "--method", "descent"],
-            "knn_method: expected auto or exact for a search of queries, got descent",
+            "--method: expected auto or exact for a search of queries, got descent",
         ),
-        (&["--queries", "wide.npy"], "queries: expected vectors of dimension 4, got 8"),
-        (
-            &["--queries", "x.npy", "-k", "61"],
-            "n_neighbors: expected a number from 1 to 60, got 61",
-        ),
+        (&["--queries", "wide.npy"], "--queries: expected vectors of dimension 4, got 8"),
+        (&["--queries", "x.npy", "-k", "61"], "-k: expected a number from 1 to 60, got 61"),
     ] {
         assert_eq!(folder.fails(&[&["knn", "x.npy", "-o", "k.npy"], extra].concat()), want);
     }
     let line = folder.fails(&["knn", "x.npy", "-o", "k.npy", "--memory", "1K"]);
-    assert!(line.starts_with("memory: expected at least "), "{line}");
+    assert!(line.starts_with("--memory: expected at least "), "{line}");
 }
 
 #[test]
@@ -417,12 +416,12 @@ fn bad_graphs_are_named() {
     folder.integers("out.npy", 60, &out);
     assert_eq!(
         fit(&folder, "x.npy", &["--knn", "out.npy"]),
-        "knn_graph: expected indices from 0 to 59, got 60 in row 2"
+        "--knn: expected indices from 0 to 59, got 60 in row 2"
     );
     folder.integers("narrow.npy", 60, &ring(60)[..120]);
     assert_eq!(
         fit(&folder, "x.npy", &["--knn", "narrow.npy", "-k", "5"]),
-        "knn_graph: expected at least n_neighbors (5) columns, got 2"
+        "--knn: expected at least n_neighbors (5) columns, got 2"
     );
     assert_eq!(
         fit(&folder, "x.npy", &["--knn", "x.npy"]),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A parameter or an array is not usable.
-    #[error("{name}: expected {}, got {}", OneLine(expected), OneLine(actual))]
+    #[error("{}: expected {}, got {}", OneLine(name), OneLine(expected), OneLine(actual))]
     Invalid {
         /// The parameter or array, by the name all three faces share, e.g. `n_neighbors`.
         name: String,
@@ -20,7 +20,8 @@ pub enum Error {
     },
     /// A vector holds NaN or an infinity (after rounding to `f32`).
     #[error(
-        "{name}: expected finite numbers{}, got {value} in row {row}, column {column}",
+        "{}: expected finite numbers{}, got {value} in row {row}, column {column}",
+        OneLine(name),
         if value.is_nan() { "" } else { " in the range of f32 (3.4e38)" }
     )]
     NonFinite {
@@ -35,7 +36,8 @@ pub enum Error {
     },
     /// A row of zeros has no direction, so it has no cosine.
     #[error(
-        "{name}: expected rows of non-zero length under metric cosine, got all zeros in row {row}"
+        "{}: expected rows of non-zero length under metric cosine, got all zeros in row {row}",
+        OneLine(name)
     )]
     ZeroRow {
         /// The array.
@@ -124,5 +126,7 @@ mod tests {
         assert_eq!(said, "a\\nb.parquet: expected a column, got x\\u{1b}[31m, y\\r, \\u{202e}z, é");
         let wrong = Error::invalid("column", "a name", "a\tb").to_string();
         assert_eq!(wrong, "column: expected a name, got a\\tb");
+        let wrong = Error::ZeroRow { name: "a\nb.npy".to_owned(), row: 3 }.to_string();
+        assert!(wrong.starts_with("a\\nb.npy: expected rows of non-zero length"), "{wrong}");
     }
 }

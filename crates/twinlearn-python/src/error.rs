@@ -11,9 +11,12 @@ pyo3::create_exception!(
     "A parameter, an array or a file that is not usable; the message says what was expected."
 );
 
-/// What is raised for an error.
+/// What is raised for an error, with the names of Python's parameters.
 pub(crate) fn raised(error: Error) -> PyErr {
     match error {
+        Error::Invalid { name, expected, actual } if name == "threads" => {
+            raised(Error::Invalid { name: "n_jobs".to_owned(), expected, actual })
+        }
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::Io { path, action, source } => match source.raw_os_error() {
             // With number and name Python finds the class, e.g. FileNotFoundError.

@@ -26,7 +26,7 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
             Some(other) => {
                 return Err(Error::Invalid {
                     name: "metric".to_owned(),
-                    expected: "one to judge by (--metric), as the models have several".to_owned(),
+                    expected: "one to judge by, as the models have several".to_owned(),
                     actual: format!("{first} and {other}"),
                 });
             }

@@ -100,8 +100,8 @@ pub(super) fn networks(
         (Init::Pca, Some(pca)) => Some(about(params, pca.projection(d, params.pca_power)?)),
         (Init::Spectral, Some(pca)) => {
             let axes = SharedAxes::of(ctx, x, pairs, pca.mean(), d)?.ok_or_else(|| {
-                let expected = "rows that vary together with their neighbours";
-                Error::invalid("init spectral", expected, "none that do")
+                let expected = "rows that vary together with their neighbours, as spectral needs";
+                Error::invalid("init", expected, "none that do")
             })?;
             if axes.n_shared() < d {
                 ctx.warn(&format!(
