@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from program import BINARY, ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # Not those that build and install.
@@ -36,7 +36,7 @@ def test_examples_of_the_readme(number: int, monkeypatch: Any, tmp_path: Path) -
 def test_commands_of_the_readme(number: int, tmp_path: Path) -> None:
     for name, source in {"X": "train_x", "Q": "test_x"}.items():
         (tmp_path / f"{name}.npy").symlink_to(ROOT / "data" / f"{source}.npy")
-    folder = Path(os.environ["TWINLEARN"]).resolve().parent
+    folder = BINARY.parent
     env = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     script = f"set -eu\n{COMMANDS[number]}"
     subprocess.run(["sh", "-c", script], check=True, capture_output=True, cwd=tmp_path, env=env)

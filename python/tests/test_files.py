@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from program import ROOT, run
 from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-ROOT = Path(__file__).parents[2]
-BINARY = Path(os.environ["TWINLEARN"]).resolve()
 TRAIN = ROOT / "data" / "train_x.npy"
 TEST = ROOT / "data" / "test_x.npy"
-
-
-def run(*args: object) -> None:
-    subprocess.run([BINARY, *map(str, args)], check=True, capture_output=True)
 
 
 def arrays(path: Path) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from program import ROOT, run
 from twinlearn import TLDR, advise, evaluate
 
-ROOT = Path(__file__).parents[2]
-BINARY = Path(os.environ["TWINLEARN"]).resolve()
 DATA = ROOT / "data"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -35,10 +33,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def run(*args: object) -> None:
-    subprocess.run([BINARY, *map(str, args)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import pickle
 import re
 import subprocess
 import warnings
@@ -15,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import twinlearn
+from program import BINARY
 from sklearn.decomposition import PCA
-from sklearn.exceptions import DataDimensionalityWarning, NotFittedError
+from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.neighbors import NearestNeighbors
 from twinlearn import TLDR, TwinlearnError, _twinlearn
 from twinlearn._twinlearn import resolve
@@ -114,22 +113,11 @@ def test_as_many_neighbours_are_kept_as_by_pca_or_more(loss: str | None, ahead: 
 
 
 def test_a_fit_is_the_command_lines_byte_for_byte(tmp_path: Path) -> None:
-    binary = os.environ["TWINLEARN"]
     x = np.load(DATA / "test_x.npy")
     TLDR().fit(x).save(tmp_path / "python.safetensors")
     ours = tmp_path / "command.safetensors"
-    subprocess.run([binary, "fit", DATA / "test_x.npy", "-o", ours], check=True)
+    subprocess.run([BINARY, "fit", DATA / "test_x.npy", "-o", ours], check=True)
     assert ours.read_bytes() == (tmp_path / "python.safetensors").read_bytes()
-
-
-def test_a_loaded_model_is_gone_on_from_with_its_own_settings(x: Any, tmp_path: Path) -> None:
-    first = TLDR(n_components=6, tau=0.07, centre_target=True, whiten=0.25, metric="ip", epochs=1)
-    first.fit(x).save(tmp_path / "m")
-    second = TLDR(init="model", epochs=1).load(tmp_path / "m").fit(x)
-    second.save(tmp_path / "n")
-    made = json.loads(_twinlearn.Model.load(tmp_path / "n").params())
-    assert (made["n_components"], made["tau"], made["metric"]) == (6, 0.07, "ip")
-    assert (made["centre_target"], made["whiten"], made["init"]) == (True, 0.25, "model")
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
@@ -192,24 +180,6 @@ def test_lists_of_any_length_are_pairs(x: Any) -> None:
     assert tldr.get_knn() is None and tldr.transform(x).shape == (500, 4)
 
 
-def test_files(fitted: TLDR, x: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    fitted.save(path)
-    other = TLDR(n_components=4).load(path)
-    assert (other.transform(x) == fitted.transform(x)).all()
-    assert other.n_steps_ == fitted.n_steps_ and other.n_features_in_ == 384
-    with pytest.raises(TwinlearnError, match=r"n_components: expected 32 \(or init=True\), got 4"):
-        TLDR(n_components=32).load(path)
-    assert (TLDR().load(path).transform(x) == fitted.transform(x)).all()
-    with pytest.raises(FileNotFoundError, match=r"cannot read.*absent"):
-        TLDR().load(tmp_path / "absent")
-    (tmp_path / "other").write_bytes(b"pickle")
-    with pytest.raises(TwinlearnError, match="expected a twinlearn model"):
-        TLDR().load(tmp_path / "other")
-    with pytest.raises(NotFittedError):
-        TLDR().save(tmp_path / "unfitted")
-
-
 def test_projectors_are_kept_where_asked(x: Any) -> None:
     tldr = TLDR(n_components=4, projector="mlp-1-16", epochs=2, batch_size=64)
     tldr.fit(x, retain_projector=True)
@@ -220,15 +190,6 @@ def test_projectors_are_kept_where_asked(x: Any) -> None:
     tldr.remove_projector()
     assert not any(name.startswith("projector") for name in tldr.parameters())
     assert (tldr.transform(x) == z).all()
-
-
-def test_going_on_from_a_model(x: Any, fitted: TLDR, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "m")
-    tldr = TLDR(**SMALL, learning_rate=1e-9, init="model").load(tmp_path / "m")
-    tldr.fit(x)
-    np.testing.assert_allclose(tldr.transform(x), fitted.transform(x), atol=1e-4)
-    with pytest.raises(TwinlearnError, match="init: expected a model to start from"):
-        TLDR(**SMALL, init="model").fit(x)
 
 
 def test_rows_to_watch(x: Any) -> None:
@@ -268,21 +229,6 @@ def test_a_failing_callback_is_raised(x: Any) -> None:
         tldr.fit(x)
     tldr.callbacks = None
     assert tldr.fit(x).transform(x).shape == (500, 4)
-
-
-def test_a_broken_run_goes_on_with_the_same_bits(x: Any, fitted: TLDR, tmp_path: Path) -> None:
-    def fail(report: dict[str, Any]) -> None:
-        if report["step"] == 10:
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        TLDR(**SMALL, output_folder=tmp_path, callbacks=[fail]).fit(x)
-    tldr = TLDR(**SMALL, output_folder=tmp_path, resume=True, n_jobs=1).fit(x)
-    assert (tldr.transform(x) == fitted.transform(x)).all()
-    assert (
-        TLDR(n_components=4).load(tmp_path / "final.safetensors").transform(x)
-        == fitted.transform(x)
-    ).all()
 
 
 def test_verbose(x: Any, capfd: Any) -> None:
@@ -432,8 +378,7 @@ def test_fit_for_queries(x: Any, tmp_path: Path) -> None:
     # As the command line does.
     for name, rows in [("x", x), ("q", queries)]:
         np.save(tmp_path / f"{name}.npy", rows)
-    binary = str(Path(os.environ["TWINLEARN"]).resolve())
-    command = [binary, "fit", "x.npy", "-o", "m.safetensors", "-d", "4"]
+    command = [str(BINARY), "fit", "x.npy", "-o", "m.safetensors", "-d", "4"]
     command += ["--epochs", "2", "--queries", "q.npy"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     tldr.save(tmp_path / "own.safetensors")
@@ -456,50 +401,10 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was() -> None:
     assert (tldr.transform(x[:3]) == before).all()
 
 
-def test_pickles_hold_the_model_but_not_the_graph_of_its_rows() -> None:
-    x = np.random.default_rng(0).standard_normal((1000, 8)).astype("f4")
-    tldr = TLDR(n_components=2, epochs=1).fit(x)
-    dumped = pickle.dumps(tldr)
-    assert len(dumped) < 50_000
-    assert (pickle.loads(dumped).transform(x) == tldr.transform(x)).all()
-    # One that was computed for the next fit goes along.
-    ahead = TLDR(n_neighbors=3).compute_knn(x)
-    assert (pickle.loads(pickle.dumps(ahead)).get_knn() == ahead.get_knn()).all()
-
-
-@pytest.mark.parametrize("name", ["m.pkl", "m.npy", "m.PT"])
-def test_the_name_of_a_model_says_what_it_is(name: str, tmp_path: Path) -> None:
-    x = np.random.default_rng(0).standard_normal((120, 8)).astype("f4")
-    tldr = TLDR(n_components=2, epochs=1).fit(x)
-    with pytest.raises(TwinlearnError, match=r"a name that ends in \.safetensors"):
-        tldr.save(tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_the_originals_scripts_say() -> None:
     x = np.random.default_rng(0).standard_normal((200, 8)).astype("f4")
     z = TLDR(n_components=2, epochs=1).fit_transform(x, l2_norm=True)
     assert np.allclose(np.linalg.norm(z, axis=1), 1)
-
-
-def test_a_model_is_saved_into_a_folder_that_is_made_and_loaded(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).standard_normal((200, 8)).astype("f4")
-    tldr = TLDR(n_components=2, encoder="mlp-1-8", epochs=1).fit(x)
-    path = tmp_path / "models" / "new" / "m.safetensors"
-    tldr.save(path)
-    loaded = twinlearn.load(path)
-    assert (loaded.transform(x) == tldr.transform(x)).all()
-    assert loaded.n_components == 2
-
-
-def test_a_model_is_loaded_by_the_class_too(x: Any, fitted: TLDR, tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    fitted.save(path)
-    loaded = TLDR.load(path)
-    assert type(loaded) is TLDR
-    assert (loaded.transform(x) == fitted.transform(x)).all()
-    with pytest.raises(TwinlearnError, match="n_components: expected 3"):
-        TLDR(n_components=3).load(path)
 
 
 def test_a_warning_made_an_error_does_not_lose_the_fit(x: Any) -> None:
