@@ -18,12 +18,12 @@ const LARS: LarsConfig = LarsConfig { momentum: 0.9, eta: 0.05, weight_decay: 1e
 const LEARNING_RATE: f64 = 8.0;
 const TOLERANCE: f64 = 1e-4;
 
-fn numbers<T: bytemuck::AnyBitPattern>(file: &SafeTensors<'_>, name: &str) -> Vec<T> {
+pub(super) fn numbers<T: bytemuck::AnyBitPattern>(file: &SafeTensors<'_>, name: &str) -> Vec<T> {
     let data = file.tensor(name).unwrap().data().to_vec();
     data.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }
 
-fn norm(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|v| v * v).sum::<f64>().sqrt()
 }
 

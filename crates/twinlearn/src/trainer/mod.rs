@@ -28,6 +28,8 @@ mod watched;
 
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod kl_golden_tests;
 
 pub use checkpoint::Checkpoints;
 pub use fit::{Fit, FitReport, StageTime};
