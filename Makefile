@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart check test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart check test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -109,6 +109,10 @@ bench-wide: $(VENV)/.dev ## Rows of many numbers, beside scikit-learn's PCA
 bench-train: .venv-bench/.train ## A training step beside PyTorch's
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/train.py $(BINARY) benchmarks/results
+
+# Kept in target/criterion: SAVE=before saves one, BASELINE=before compares with it.
+bench-kernels: ## Kernels, beside a saved baseline
+	$(CARGO) bench --locked -p twinlearn-bench -- $(if $(SAVE),--save-baseline $(SAVE),$(if $(BASELINE),--baseline $(BASELINE)))
 
 bench-quality: $(VENV)/.dev ## What reduced vectors keep, beside closed forms; QUICK=--quick for d = 64 alone
 	$(CARGO) build --release --locked
