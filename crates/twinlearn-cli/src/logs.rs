@@ -12,7 +12,7 @@ use twinlearn::{EpochReport, Error, OutputFile, Result, StepReport};
 
 use crate::args::is_stdout;
 use crate::events::EventFile;
-use crate::ui::{lock, tell};
+use crate::terminal::{lock, tell};
 
 /// The logs that are wanted.
 #[derive(Clone, Copy, Debug, Default)]

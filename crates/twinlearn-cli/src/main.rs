@@ -9,6 +9,7 @@ mod events;
 mod heap;
 mod hyperparameters;
 mod logs;
+mod terminal;
 mod typed;
 mod ui;
 
@@ -21,8 +22,9 @@ use std::sync::{Arc, Mutex};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
+use crate::terminal::{fail, lock};
 use crate::typed::Typed;
-use crate::ui::{Screen, Ui, lock};
+use crate::ui::{Screen, Ui};
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = env::args_os().collect();
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(move |info| *lock(&kept) = info.to_string().replace('\n', " ")));
     match panic::catch_unwind(AssertUnwindSafe(|| run(cli, &typed))) {
         Ok(code) => code,
-        Err(_) => ui::fail(&format_args!("internal error, please report it: {}", lock(&last))),
+        Err(_) => fail(&format_args!("internal error, please report it: {}", lock(&last))),
     }
 }
 
@@ -46,7 +48,7 @@ fn run(cli: Cli, typed: &Typed) -> ExitCode {
     let plans = !matches!(cli.command, Command::Demo(_));
     let ui = match Ui::new(Screen { on_stderr: cli.command.fills_stdout(), plans }) {
         Ok(ui) => ui,
-        Err(error) => return ui::fail(&typed.naming(error)),
+        Err(error) => return fail(&typed.naming(error)),
     };
     let result = match cli.command {
         Command::Fit(args) => commands::fit::run(&ui, &args),
@@ -59,6 +61,6 @@ fn run(cli: Cli, typed: &Typed) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ui::fail(&typed.naming(error)),
+        Err(error) => fail(&typed.naming(error)),
     }
 }

@@ -1,11 +1,9 @@
-//! What the user sees: bars and warnings on stderr, results on stdout. With `logs` the only place
-//! that prints.
+//! What the user sees: bars and warnings on stderr, results on stdout.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,31 +11,10 @@ use twinlearn::{CancelToken, Context, Error, Event, Observer, Result};
 
 use crate::args::Resources;
 use crate::logs::{Log, Logs};
+use crate::terminal::{lock, print, tell};
 
 /// As shells tell that a command was ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
-
-/// Prints a line on stderr. Where nobody can read it, it is not missed.
-pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
-/// Prints the one line that says what went wrong.
-pub(crate) fn fail(error: &dyn Display) -> ExitCode {
-    tell(&format!("error: {error}"));
-    ExitCode::FAILURE
-}
-
-/// Prints a result. A reader that has gone away (`| head`) is no failure.
-pub(crate) fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { path: PathBuf::from("stdout"), action: "write", source: e })
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Seconds as people read them.
 pub(crate) fn seconds(elapsed: Duration) -> String {
@@ -112,11 +89,6 @@ struct Sink {
     bar: Mutex<Option<ProgressBar>>,
     screen: Screen,
     logs: Vec<Box<dyn Log>>,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere must not hide itself behind a second one here.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observer for Sink {

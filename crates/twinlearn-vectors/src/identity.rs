@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use twinlearn_core::error::{Error, Result};
 
-use super::output::folder_of;
-
 /// By what a file is known.
 #[derive(PartialEq, Eq)]
 enum Identity {
@@ -15,6 +13,14 @@ enum Identity {
     Inode((u64, u64)),
     /// One that does not exist yet, or where files have no numbers: folder and name.
     Place(PathBuf, Option<OsString>),
+}
+
+/// The folder a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Device and number of a file, where the system has such.

@@ -9,6 +9,7 @@ mod centred;
 mod check;
 mod dense;
 mod formats;
+mod held;
 mod identity;
 mod integers;
 mod output;

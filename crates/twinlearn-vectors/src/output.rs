@@ -10,6 +10,7 @@ use twinlearn_core::linalg::Matrix;
 use twinlearn_core::names::named;
 
 use super::formats::NpyHeader;
+use super::identity::folder_of;
 
 /// A file under construction: it takes its name only in [`commit`](Self::commit), and is removed
 /// when dropped before. What exists and is no regular file (`/dev/null`, `/dev/stdout`, a FIFO) is
@@ -175,14 +176,6 @@ fn without_path(e: &std::io::Error, folder: &Path) -> std::io::Error {
         }
     };
     std::io::Error::new(e.kind(), text)
-}
-
-/// The folder a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Makes a new name last through a loss of power, where the system can be asked to.

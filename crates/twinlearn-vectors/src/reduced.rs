@@ -151,8 +151,8 @@ mod table {
     use super::super::formats::Rows;
     use super::super::formats::table::{Column, Table, TableWriter};
     use super::super::formats::table::{reduced_array, reduced_field, reduced_schema};
+    use super::super::held::HeldRows;
     use super::super::source::{Part, VectorSource, read_ahead};
-    use super::super::stored::StoredRows;
     use super::{OutputDtype, Reduce, ReducedFile};
     use twinlearn_core::error::{Error, Result};
 
@@ -218,7 +218,7 @@ mod table {
                 read_ahead(read, |batch| {
                     let vectors = batch.column(column.index);
                     let numbers = column.numbers(&table.file, vectors, in_table)?;
-                    let rows = StoredRows::new(numbers.as_bytes(), column.dtype, source.dim());
+                    let rows = HeldRows::new(numbers.as_bytes(), column.dtype, source.dim());
                     let reduced = reduced_array(&reduce(row, &rows)?, dtype, dim);
                     let columns = batch.columns().iter().enumerate();
                     let kept = columns.filter(|(i, _)| keep_original || !column.is_all_of(*i));

@@ -9,7 +9,7 @@ use twinlearn_core::cost::megabytes;
 use twinlearn_core::error::{Error, Result};
 
 use super::formats::{BLOCK, Dtype, Flat, MOST_OPEN, Rows, are_vectors, is_known, open};
-use super::{Vectors, stored::StoredRows};
+use super::{Vectors, held::HeldRows};
 
 /// What parts a file's name from that of the array in it.
 const SEPARATOR: &str = "::";
@@ -191,7 +191,7 @@ impl VectorSource {
                 }
                 Rows::Stream { stream, dim, .. } => read_ahead(
                     |send| {
-                        stream.read(&mut |block| send(StoredRows::new(block, stream.dtype(), *dim)))
+                        stream.read(&mut |block| send(HeldRows::new(block, stream.dtype(), *dim)))
                     },
                     |run| {
                         each(row, &run)?;

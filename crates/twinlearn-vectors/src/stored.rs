@@ -11,6 +11,7 @@ use twinlearn_core::progress::{Event, Stage};
 
 use super::Vectors;
 use super::formats::{DiskFile, Dtype, Flat, Rows};
+use super::held::HeldRows;
 use super::source::{Part, VectorSource};
 
 /// Bytes that a task reads at once.
@@ -18,65 +19,6 @@ const PIECE: usize = 1 << 20;
 
 /// Single rows that a task reads.
 const ROWS: usize = 64;
-
-/// Rows in memory, as their file had them.
-#[derive(Debug)]
-pub(super) struct StoredRows {
-    /// Bytes, in words so that any number type lies even.
-    words: Vec<u64>,
-    dtype: Dtype,
-    n_rows: usize,
-    dim: usize,
-}
-
-impl StoredRows {
-    pub(super) fn new(bytes: &[u8], dtype: Dtype, dim: usize) -> Self {
-        let mut words = vec![0; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        let n_rows = bytes.len() / (dim * dtype.size());
-        Self { words, dtype, n_rows, dim }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.n_rows * self.dim * self.dtype.size()]
-    }
-
-    fn row_bytes(&self) -> usize {
-        self.dim * self.dtype.size()
-    }
-
-    /// The bytes of so many numbers, from row `start` on.
-    fn bytes_from(&self, start: usize, numbers: usize) -> &[u8] {
-        &self.bytes()[start * self.row_bytes()..][..numbers * self.dtype.size()]
-    }
-}
-
-impl Vectors for StoredRows {
-    fn n_rows(&self) -> usize {
-        self.n_rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn read_rows(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        self.dtype.widen(self.bytes_from(start, out.len()), out);
-        Ok(())
-    }
-
-    fn read_rows_from(&self, origin: &[f64], start: usize, out: &mut [f32]) -> Result<()> {
-        self.dtype.widen_from(self.bytes_from(start, out.len()), origin, out);
-        Ok(())
-    }
-
-    fn as_f32(&self) -> Option<&[f32]> {
-        match self.dtype {
-            Dtype::F32 => bytemuck::try_cast_slice(self.bytes()).ok(),
-            _ => None,
-        }
-    }
-}
 
 /// Vectors of files, to be read in any order.
 ///
@@ -101,7 +43,7 @@ pub struct FileVectors {
 
 #[derive(Debug)]
 enum Ready {
-    Held(StoredRows),
+    Held(HeldRows),
     /// The number of each file's first row, and where its rows lie.
     Placed(Vec<(usize, Flat)>),
 }
@@ -269,7 +211,7 @@ fn file_of(files: &[(usize, Flat)], row: usize) -> (usize, &Flat) {
 }
 
 /// All rows, in memory.
-fn hold(ctx: &Context, source: &VectorSource) -> Result<StoredRows> {
+fn hold(ctx: &Context, source: &VectorSource) -> Result<HeldRows> {
     let dtype = source.common_dtype();
     let (n_rows, dim) = (source.n_rows(), source.dim());
     let all = source.held_bytes();
@@ -302,11 +244,11 @@ fn hold(ctx: &Context, source: &VectorSource) -> Result<StoredRows> {
         }
         Ok(())
     })?;
-    Ok(StoredRows { words, dtype, n_rows, dim })
+    Ok(HeldRows { words, dtype, n_rows, dim })
 }
 
 /// The rows named by rising ids, in memory.
-fn hold_rows(ctx: &Context, source: &VectorSource, ids: &[u32]) -> Result<StoredRows> {
+fn hold_rows(ctx: &Context, source: &VectorSource, ids: &[u32]) -> Result<HeldRows> {
     let (dtype, dim) = (source.common_dtype(), source.dim());
     let (n_rows, row_bytes) = (ids.len(), dim * dtype.size());
     let mut words = vec![0_u64; (n_rows * row_bytes).div_ceil(8)];
@@ -345,7 +287,7 @@ fn hold_rows(ctx: &Context, source: &VectorSource, ids: &[u32]) -> Result<Stored
         }
         Ok(())
     })?;
-    Ok(StoredRows { words, dtype, n_rows, dim })
+    Ok(HeldRows { words, dtype, n_rows, dim })
 }
 
 /// Writes numbers of one type as the common one: the same, or `f32`.

@@ -11,7 +11,8 @@ use twinlearn::{
 
 use crate::args::DemoArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print};
+use crate::terminal::print;
+use crate::ui::Ui;
 
 /// Neighbours that are compared.
 const K: usize = 10;

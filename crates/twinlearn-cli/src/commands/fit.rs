@@ -18,7 +18,8 @@ use super::shared::{
 };
 use crate::args::FitArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, lock, seconds};
+use crate::terminal::lock;
+use crate::ui::{Ui, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let model = args.from.as_deref().map(Model::load).transpose()?;

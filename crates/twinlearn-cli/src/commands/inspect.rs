@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use twinlearn::{Model, Result};
 
 use crate::args::InspectArgs;
-use crate::ui::print;
+use crate::terminal::print;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let model = Model::load(&args.model)?;

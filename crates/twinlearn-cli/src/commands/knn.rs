@@ -9,7 +9,8 @@ use twinlearn::{
 use super::shared::{Memory, check_outputs, open};
 use crate::args::KnnArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print, seconds};
+use crate::terminal::print;
+use crate::ui::{Ui, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
     let params = KnnParams::new(args.n_neighbors)

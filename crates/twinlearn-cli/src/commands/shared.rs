@@ -11,7 +11,7 @@ use twinlearn::{
 use twinlearn_report::Report;
 
 use crate::args::{Measuring, Resources, is_stdout};
-use crate::ui::print;
+use crate::terminal::print;
 
 /// Bytes that the program takes of a bound on memory, and each of its threads, whatever they work on:
 /// stacks, the buffers of matrix products, and what the heap has in pieces.

@@ -7,7 +7,8 @@ use twinlearn::{Model, Result, TransformOptions};
 use super::shared::{Memory, open};
 use crate::args::TransformArgs;
 use crate::logs::Logs;
-use crate::ui::{Ui, print, seconds};
+use crate::terminal::print;
+use crate::ui::{Ui, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
     let options = TransformOptions::default()

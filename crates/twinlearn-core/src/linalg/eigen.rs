@@ -7,7 +7,6 @@ use faer::{Mat, MatRef, Par, Spec};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::linalg::Matrix;
-use crate::linalg::leading::fix_sign;
 
 /// Eigenvalues in falling order and, as rows, their unit eigenvectors.
 ///
@@ -56,6 +55,14 @@ fn decompose(a: &Matrix<f64>) -> Result<(Vec<f64>, Matrix<f64>)> {
         fix_sign(&mut rows[(n - 1 - j) * n..]);
     }
     Ok((values, Matrix::new(n, n, rows)?))
+}
+
+/// Makes the largest component of a vector, the first of equals, positive.
+pub(super) fn fix_sign(axis: &mut [f64]) {
+    let larger = |best: usize, i: usize| if axis[i].abs() > axis[best].abs() { i } else { best };
+    if axis[(0..axis.len()).fold(0, larger)] < 0.0 {
+        axis.iter_mut().for_each(|v| *v = -*v);
+    }
 }
 
 #[cfg(test)]

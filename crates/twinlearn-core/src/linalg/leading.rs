@@ -11,7 +11,7 @@
 use rand::Rng;
 
 use super::complement::completed;
-use super::eigen::{eigen_bytes, symmetric_eigen};
+use super::eigen::{eigen_bytes, fix_sign, symmetric_eigen};
 use super::matrix::{MatMut, MatRef, Matrix};
 use super::product::matmul;
 use super::sums::dot_here;
@@ -151,14 +151,6 @@ pub fn eigen_basis(
     let (others, basis) = completed(ctx, &a, axes);
     values.extend(others);
     Ok((values, basis))
-}
-
-/// Makes the largest component of a vector, the first of equals, positive.
-pub(super) fn fix_sign(axis: &mut [f64]) {
-    let larger = |best: usize, i: usize| if axis[i].abs() > axis[best].abs() { i } else { best };
-    if axis[(0..axis.len()).fold(0, larger)] < 0.0 {
-        axis.iter_mut().for_each(|v| *v = -*v);
-    }
 }
 
 /// Makes the rows of q orthonormal, in their order (block Gram–Schmidt, twice). Rows that lie among

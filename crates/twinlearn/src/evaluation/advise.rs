@@ -9,14 +9,14 @@ use twinlearn_knn::{KnnGraph, Metric};
 use twinlearn_vectors::{Subset, Vectors};
 
 use super::baselines::Baselines;
-use super::curves::{Curve, Curves, PART, PCA, TLDR};
+use super::curves::{Curves, PART, PCA, TLDR};
 use super::data::{EvaluationData, Reduction};
-use super::evaluate::Unseen;
 use super::moved::{Moved, with_rows};
-use super::params::EvaluationParams;
+use super::params::{EvaluationParams, tldr};
 use super::plan::AdvicePlan;
+use super::results::Curve;
 use super::sample::Sample;
-use crate::params::Params;
+use super::unseen::Unseen;
 use crate::trainer::{FitData, SharedForms, Trainer};
 
 /// The smallest dimension that is tried.
@@ -150,11 +150,6 @@ pub fn advise(
         ];
         Ok(advice(keep, params, (x.n_rows(), x.dim()), reached, search.curves.finish(), notes))
     })
-}
-
-/// What is fitted at each dimension.
-pub(super) fn tldr(d: usize, metric: Metric, seed: u64) -> Result<Params> {
-    Params::builder().n_components(d).metric(metric).seed(seed).build()
 }
 
 /// Closed forms, at every d up to the most.
@@ -328,7 +323,7 @@ fn advice(
 
 #[cfg(test)]
 mod tests {
-    use super::super::curves::CurvePoint;
+    use super::super::results::CurvePoint;
     use super::*;
     use crate::estimate::Estimate;
     use twinlearn_core::linalg::Matrix;

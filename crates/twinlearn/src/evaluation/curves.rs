@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
 
 use super::baselines::Baselines;
 use super::data::{EvaluationData, Reduction};
+use super::results::{Curve, CurvePoint};
 use super::sample::Sample;
 use crate::closed::sees_more_than_rows;
 use crate::estimate::Estimate;
@@ -21,42 +21,6 @@ pub(super) const PCA: &str = "PCA";
 /// Rows among which the form of PCA is chosen, of more than twice as many: a search among all rows for
 /// each of a dozen forms at each dimension would take minutes.
 pub(super) const PART: usize = 100_000;
-
-/// Recall at one dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// d.
-    pub n_components: usize,
-    /// recall@k of the held-out rows' neighbours.
-    pub recall: Estimate,
-}
-
-/// Recall against dimension.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Curve {
-    /// `TLDR`, `PCA` (the best form of it that solver pca has, at each d), or another baseline.
-    pub name: String,
-    /// By rising d.
-    pub points: Vec<CurvePoint>,
-}
-
-impl Curve {
-    /// The dimension at which `of` its points reaches `share`, by linear interpolation; at D (`dim`)
-    /// all is kept.
-    pub(super) fn reaches(&self, share: f64, dim: usize, of: fn(&Estimate) -> f64) -> usize {
-        let mut before: Option<(usize, f64)> = None;
-        let measured = self.points.iter().map(|point| (point.n_components, of(&point.recall)));
-        for (d, kept) in measured.chain([(dim, 1.0)]) {
-            if kept >= share {
-                let Some((low, below)) = before else { return d };
-                let part = (share - below) / (kept - below);
-                return low + ((d - low) as f64 * part).round() as usize;
-            }
-            before = Some((d, kept));
-        }
-        dim
-    }
-}
 
 /// Curves that grow as dimensions are measured.
 pub(super) struct Curves<'a> {
@@ -158,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::evaluation::EvaluationParams;
-    use crate::evaluation::evaluate::Unseen;
+    use crate::evaluation::unseen::Unseen;
 
     /// The form is chosen among a part of the rows; its recall is measured among all of them.
     #[test]

@@ -5,7 +5,6 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_knn::Metric;
 use twinlearn_vectors::{Subset, Vectors, check_vectors};
 
-use super::plan::keeps_reduced;
 use super::ranking::Qrels;
 use crate::linear_map::LinearMap;
 use crate::model::{Model, ReducedView};
@@ -107,6 +106,15 @@ impl<'a> EvaluationData<'a> {
         let queries = queries.transpose()?;
         Ok(Checksums { rows: check_vectors(ctx, "X", self.x, direction)?, queries })
     }
+}
+
+/// One such share of the memory that is left is for rows once reduced, the others for searches.
+pub(super) const SHARE: usize = 4;
+
+/// Whether reduced rows are kept, in the context that `EvaluationPlan::rest` gives.
+pub(super) fn keeps_reduced(ctx: &Context, n_rows: usize, n_components: usize) -> bool {
+    let bytes = 4 * n_rows * n_components;
+    ctx.memory_limit().is_none_or(|limit| bytes <= limit / (SHARE - 1))
 }
 
 /// By what vectors are known again.

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{Display, Formatter, Result};
 
 use super::advise::{Advice, Verdict};
-use super::evaluate::{Evaluation, MethodEvaluation};
-use super::nested::NestedMethod;
+use super::results::{Evaluation, MethodEvaluation, NestedMethod};
 use crate::estimate::Estimate;
 
 /// A column: heading, value of a method, digits.

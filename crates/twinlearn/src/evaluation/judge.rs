@@ -7,12 +7,13 @@ use twinlearn_knn::search_of_checked;
 use twinlearn_vectors::{Subset, Vectors, copied};
 
 use super::data::{EvaluationData, Reduction};
-use super::evaluate::{MethodEvaluation, MethodKind, Unseen};
 use super::neighbours::accuracy_scores;
 use super::params::EvaluationParams;
 use super::ranking::{DEPTH, RankingScores};
+use super::results::{MethodEvaluation, MethodKind};
 use super::sample::{Draw, Sample};
 use super::structure::{Orders, effective_rank};
+use super::unseen::Unseen;
 use crate::estimate::Estimate;
 
 /// Rows of which every pair is compared, at most.

@@ -15,14 +15,17 @@ mod nested;
 mod params;
 mod plan;
 mod ranking;
+mod results;
 mod sample;
 mod structure;
+mod unseen;
 
 pub use advise::{Advice, Verdict, advise};
-pub use curves::{Curve, CurvePoint};
 pub use data::{EvaluationData, Reduction};
-pub use evaluate::{Evaluation, MethodEvaluation, MethodKind, evaluate};
+pub use evaluate::evaluate;
 pub use neighbours::knn_accuracy;
-pub use nested::{NestedEvaluation, NestedMethod};
 pub use params::EvaluationParams;
 pub use ranking::{Qrels, QrelsNames};
+pub use results::{
+    Curve, CurvePoint, Evaluation, MethodEvaluation, MethodKind, NestedEvaluation, NestedMethod,
+};

@@ -1,38 +1,15 @@
 //! What the first numbers of reduced vectors keep, at every nested size of a model.
 
-use serde::{Deserialize, Serialize};
 use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
 
 use super::baselines::Baselines;
 use super::data::Reduction;
-use super::evaluate::Unseen;
 use super::judge::Judge;
+use super::results::{NestedEvaluation, NestedMethod};
+use super::unseen::Unseen;
 use crate::estimate::Estimate;
 use crate::model::Model;
-
-/// Reductions to one of the nested sizes of the first model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NestedEvaluation {
-    /// The size.
-    pub n_components: usize,
-    /// The first numbers of the first model's reduced vectors; then models of that size, or with that
-    /// nested size, in their order; then the baseline that keeps most, or the one that the fit of the
-    /// first chose by other rows that it held out.
-    pub methods: Vec<NestedMethod>,
-}
-
-/// What one of them keeps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NestedMethod {
-    /// As it was given, or the baseline's.
-    pub name: String,
-    /// recall@k of the original neighbours.
-    pub recall: Estimate,
-    /// The first one's recall minus this one's, query by query; none where the first may have seen the
-    /// queries.
-    pub recall_behind_first: Option<Estimate>,
-}
 
 /// Judges all nested sizes of the first reduction, if it is a model that has some. Nothing is compared
 /// where it may have seen the queries.

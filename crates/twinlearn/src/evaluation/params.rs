@@ -1,6 +1,9 @@
 //! How it is measured.
 
+use twinlearn_core::error::Result;
 use twinlearn_knn::Metric;
+
+use crate::params::Params;
 
 /// k where none is given.
 pub(super) const DEFAULT_NEIGHBORS: usize = 10;
@@ -99,4 +102,9 @@ impl EvaluationParams {
         self.seed = seed;
         self
     }
+}
+
+/// What advice fits at each dimension.
+pub(super) fn tldr(d: usize, metric: Metric, seed: u64) -> Result<Params> {
+    Params::builder().n_components(d).metric(metric).seed(seed).build()
 }

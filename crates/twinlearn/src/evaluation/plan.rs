@@ -7,12 +7,11 @@ use twinlearn_core::cost::{self, beside, in_words, megabytes};
 use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Effort;
 
-use super::advise::tldr;
 use super::baselines::{GRAPH_K, N_BASELINES, N_PCA};
 use super::curves::PART;
-use super::data::EvaluationData;
+use super::data::{EvaluationData, SHARE};
 use super::judge::n_paired;
-use super::params::EvaluationParams;
+use super::params::{EvaluationParams, tldr};
 use super::ranking::DEPTH;
 use super::sample::sizes;
 use crate::closed::{ClosedForms, Wanted};
@@ -20,17 +19,8 @@ use crate::pca::pca_bytes;
 use crate::span::Span;
 use crate::trainer::{FitPlan, FitSizes};
 
-/// One such share of the memory that is left is for rows once reduced, the others for searches.
-const SHARE: usize = 4;
-
 /// How many times longer than in a search it takes to compare rows in `f64` and to sort them.
 const SORTING: f64 = 20.0;
-
-/// Whether reduced rows are kept, in the context that [`EvaluationPlan::rest`] gives.
-pub(super) fn keeps_reduced(ctx: &Context, n_rows: usize, n_components: usize) -> bool {
-    let bytes = 4 * n_rows * n_components;
-    ctx.memory_limit().is_none_or(|limit| bytes <= limit / (SHARE - 1))
-}
 
 /// Seconds of one thread to reduce all rows and look for the queries' neighbours.
 fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64 {

@@ -7,8 +7,8 @@ use twinlearn_knn::{Metric, recall_scores, search_of_checked};
 use twinlearn_vectors::{Subset, Vectors, ids_at};
 
 use super::data::{EvaluationData, Reduction};
-use super::evaluate::Unseen;
 use super::params::{DEFAULT_NEIGHBORS, EvaluationParams};
+use super::unseen::Unseen;
 
 /// What is drawn: rounds of the generator.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::linalg::{dot_here, vectorised};
 
-use super::{CHUNK, Parameter};
+use super::parameter::{CHUNK, Parameter};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;

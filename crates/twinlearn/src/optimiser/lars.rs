@@ -3,7 +3,7 @@
 use twinlearn_core::context::{Context, runs};
 use twinlearn_core::linalg::{LANES, vectorised};
 
-use super::{CHUNK, Parameter};
+use super::parameter::{CHUNK, Parameter};
 
 /// LARS's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,10 @@
 
 mod adamw;
 mod lars;
+mod parameter;
 
 pub(crate) use lars::LarsConfig;
+pub(crate) use parameter::Parameter;
 
 use twinlearn_core::context::Context;
 
@@ -20,17 +22,6 @@ pub(crate) enum OptimiserKind {
         decay: f64,
         by_row: bool,
     },
-}
-
-/// A parameter that is to be changed.
-#[derive(Debug)]
-pub(crate) struct Parameter<'a> {
-    /// Its number, which names its state.
-    pub(crate) index: usize,
-    /// The length of the rows of a matrix; none for biases, norm parameters and what a loss learns.
-    pub(crate) row: Option<usize>,
-    pub(crate) values: &'a mut [f32],
-    pub(crate) gradient: &'a [f32],
 }
 
 /// An optimiser with its state.
@@ -72,6 +63,3 @@ impl Optimiser {
         }
     }
 }
-
-/// Elements a task updates at once.
-const CHUNK: usize = 1 << 15;

@@ -1,7 +1,38 @@
 //! The structs of a Parquet file's footer and page headers, as the format's `parquet.thrift` has them:
 //! number and type of each field. Unions are left open, and so are fields that come to be known later.
 
-use super::thrift::Kind::{self, Binary, Bool, I16, I32, I64, List, Struct};
+use self::Kind::{Binary, Bool, I16, I32, I64, List, Struct};
+
+/// The number of the type of structs.
+pub(super) const STRUCT: u8 = 12;
+
+/// What a value should be.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Bool,
+    I16,
+    I32,
+    I64,
+    Binary,
+    List(&'static Kind),
+    /// Its fields that are known.
+    Struct(&'static Shape),
+}
+
+impl Kind {
+    pub(super) fn is(self, number: u8) -> bool {
+        match self {
+            // In a struct the type of a boolean is its value.
+            Self::Bool => matches!(number, 1 | 2),
+            Self::I16 => number == 4,
+            Self::I32 => number == 5,
+            Self::I64 => number == 6,
+            Self::Binary => number == 8,
+            Self::List(_) => number == 9,
+            Self::Struct(_) => number == STRUCT,
+        }
+    }
+}
 
 /// The fields of a struct.
 pub(super) type Shape = [(i64, Kind)];

@@ -7,41 +7,12 @@
 //! there are more elements than bytes. It goes the decoder's way: that takes a field for what its
 //! number says, so a field of another type is refused.
 
-use super::shapes::{FOOTER, OPEN, PAGE_HEADER, Shape};
+use super::shapes::{FOOTER, Kind, OPEN, PAGE_HEADER, STRUCT, Shape};
 
 /// How deep values may lie in each other: as deep as the decoder goes.
 const DEPTH: u8 = 64;
 /// Bytes that a signature adds to a footer.
 const SIGNATURE: usize = 28;
-const STRUCT: u8 = 12;
-
-/// What a value should be.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Bool,
-    I16,
-    I32,
-    I64,
-    Binary,
-    List(&'static Kind),
-    /// Its fields that are known.
-    Struct(&'static Shape),
-}
-
-impl Kind {
-    fn is(self, number: u8) -> bool {
-        match self {
-            // In a struct the type of a boolean is its value.
-            Self::Bool => matches!(number, 1 | 2),
-            Self::I16 => number == 4,
-            Self::I32 => number == 5,
-            Self::I64 => number == 6,
-            Self::Binary => number == 8,
-            Self::List(_) => number == 9,
-            Self::Struct(_) => number == STRUCT,
-        }
-    }
-}
 
 /// The header of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
