@@ -4,9 +4,9 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
 use twinlearn_vectors::Vectors;
 
-use super::{FitData, queries, start};
+use super::{FitData, start};
 use crate::model::Model;
-use crate::params::{Init, Params};
+use crate::params::{Init, LISTED_ALONE, Params};
 
 pub(super) fn check_sizes(
     params: &Params,
@@ -29,7 +29,7 @@ pub(super) fn check_sizes(
         (true, Some(model)) => start::check_model(params, dim, model)?,
         (false, None) => {}
     }
-    queries::check_sizes(params, dim, *queries)?;
+    check_queries(params, dim, *queries)?;
     if let Some(rows) = validation {
         check_beside("validation_rows", rows, dim)?;
     }
@@ -64,10 +64,30 @@ pub(super) fn check_sizes(
 }
 
 /// Refuses rows beside X that are none, or of another dimension.
-pub(super) fn check_beside(name: &str, rows: &dyn Vectors, dim: usize) -> Result<()> {
+fn check_beside(name: &str, rows: &dyn Vectors, dim: usize) -> Result<()> {
     if rows.n_rows() > 0 && rows.dim() == dim {
         return Ok(());
     }
     let got = format_args!("{} of dimension {}", rows.n_rows(), rows.dim());
     Err(Error::invalid(name, format_args!("at least 1 row of dimension {dim}, as X"), got))
+}
+
+/// Refuses queries that a fit cannot be for, before any is read.
+fn check_queries(params: &Params, dim: usize, queries: Option<&dyn Vectors>) -> Result<()> {
+    let Some(queries) = queries else {
+        return match params.query_share {
+            Some(share) => Err(Error::invalid("query_share", "none without queries", share)),
+            None => Ok(()),
+        };
+    };
+    if !params.is_listed() {
+        let got = format_args!(
+            "queries with loss {}, solver {}{}",
+            params.loss,
+            params.solver,
+            if params.gaussian { " and gaussian pairs" } else { "" }
+        );
+        return Err(Error::invalid("queries", LISTED_ALONE, got));
+    }
+    check_beside("queries", queries, dim)
 }

@@ -19,7 +19,7 @@ use twinlearn_vectors::{
 };
 
 use super::mean::Mean;
-use super::run::{Best, Progress};
+use super::state::{Best, Progress};
 use super::step::Learner;
 use crate::model::Model;
 use crate::params::Hyperparameters;

@@ -6,9 +6,9 @@ use twinlearn_core::error::Result;
 use twinlearn_knn::{KnnGraph, Metric};
 use twinlearn_vectors::{Subset, ids_at, spread_ids};
 
+use super::axes::{Axes, seen};
 use super::coordinates::Coordinates;
 use super::queries::Queries;
-use super::setting::{Axes, seen};
 use super::stages::Stages;
 use super::step::Networks;
 use super::validation::Split;

@@ -2,42 +2,30 @@
 
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::progress::Stage;
-use twinlearn_knn::KnnGraph;
 use twinlearn_vectors::Subset;
 
 use super::Callbacks;
+use super::axes::{Similarity, gap};
 use super::checkpoint::Keeper;
 use super::finish::Finish;
-use super::fit::Clock;
 use super::forms::Forms;
 use super::nest::nested;
-use super::queries::Queries;
-use super::run::{Run, Trained};
-use super::setting::{Setting, Similarity, gap};
+use super::outcome::Clock;
+use super::prepare::Material;
+use super::run::Run;
+use super::setting::Setting;
 use super::stages::Stages;
 use super::start::{self, BestForm, BestForms, best_forms};
+use super::state::Trained;
 use super::step::Networks;
-use super::validation::{Asking, Split, Watch, whitened};
+use super::validation::{Asking, whitened};
 use crate::estimate::Estimate;
 use crate::linear_map::LinearMap;
 use crate::nn::{Network, NetworkSpec};
-use crate::pairs::Pairs;
 use crate::params::{Init, Params, Solver};
 
 /// The share of neighbours that is taken for all.
 const ALL: f64 = 0.999;
-
-/// What an encoder is learned from.
-#[derive(Clone, Copy)]
-pub(super) struct Material<'a> {
-    pub(super) graph: Option<&'a KnnGraph>,
-    pub(super) split: &'a Split,
-    pub(super) pairs: &'a Pairs,
-    pub(super) queries: Option<&'a Queries<'a>>,
-    pub(super) watch: Option<&'a Watch<'a>>,
-    /// The rows among which held-out rows' neighbours are looked for.
-    pub(super) base: &'a [u32],
-}
 
 /// Whom training reports to, and where it is kept.
 #[derive(Clone, Copy, Default)]

@@ -1,9 +1,12 @@
 //! The run: check, hold out, graph, start, train, measure.
 
+mod axes;
 mod check;
 mod checkpoint;
 mod coordinates;
 mod earlier;
+mod ends;
+mod epochs;
 mod feed;
 mod finish;
 mod fit;
@@ -13,6 +16,9 @@ mod lists;
 mod mean;
 mod neighbors;
 mod nest;
+mod order;
+mod outcome;
+mod pace;
 mod plan;
 mod prepare;
 mod queries;
@@ -22,6 +28,7 @@ mod run;
 mod setting;
 mod stages;
 mod start;
+mod state;
 mod step;
 mod validation;
 mod watched;
@@ -32,8 +39,8 @@ mod golden_tests;
 mod kl_golden_tests;
 
 pub use checkpoint::Checkpoints;
-pub use fit::{Fit, FitReport, StageTime};
 pub(crate) use forms::SharedForms;
+pub use outcome::{Fit, FitReport, StageTime};
 pub(crate) use plan::{FitPlan, FitSizes};
 pub(crate) use queries::judged_queries;
 pub(crate) use rows::held_out_rows;

@@ -10,8 +10,9 @@ use twinlearn_core::error::Result;
 use twinlearn_core::progress::Stage;
 use twinlearn_vectors::Subset;
 
-use super::run::{Run, Trained};
+use super::run::Run;
 use super::setting::Setting;
+use super::state::Trained;
 use super::step::Networks;
 use super::validation::turned_to_axes;
 

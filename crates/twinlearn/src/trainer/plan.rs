@@ -9,8 +9,8 @@ use twinlearn_core::memory::available_memory;
 use twinlearn_knn::check_search_memory;
 
 use super::lists::PARTNERS;
+use super::pace::{LOOKS, Length};
 use super::queries::MOST_QUERIES;
-use super::run::{LOOKS, Length};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::{ClosedForms, Wanted};
 use crate::nn::NetworkSpec;

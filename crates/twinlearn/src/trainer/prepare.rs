@@ -10,10 +10,9 @@ use twinlearn_knn::{KnnGraph, graph_of_checked};
 use twinlearn_vectors::{Vectors, ids_at};
 
 use super::checkpoint::Keeper;
-use super::fit::Clock;
 use super::forms::Forms;
-use super::learn::Material;
 use super::neighbors;
+use super::outcome::Clock;
 use super::queries::Queries;
 use super::stages::Stages;
 use super::validation::{Split, Watch};
@@ -33,6 +32,18 @@ pub(super) struct Prepared<'a> {
     pub(super) forms: Option<Arc<Forms>>,
     /// The training rows, or an even sample of many, among which neighbours are looked for.
     pub(super) base: Vec<u32>,
+}
+
+/// What an encoder is learned from.
+#[derive(Clone, Copy)]
+pub(super) struct Material<'a> {
+    pub(super) graph: Option<&'a KnnGraph>,
+    pub(super) split: &'a Split,
+    pub(super) pairs: &'a Pairs,
+    pub(super) queries: Option<&'a Queries<'a>>,
+    pub(super) watch: Option<&'a Watch<'a>>,
+    /// The rows among which held-out rows' neighbours are looked for.
+    pub(super) base: &'a [u32],
 }
 
 impl Prepared<'_> {

@@ -7,47 +7,22 @@
 //! together with held-out rows, half to judge it by.
 
 use twinlearn_core::context::Context;
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_knn::Metric;
 use twinlearn_vectors::Vectors;
 
-use super::check::check_beside;
+use super::axes::{Axes, Similarity, gap};
 use super::neighbors;
-use super::setting::{Axes, Similarity, gap};
 use super::validation::Split;
 use crate::model::{HeldOut, Model, QueryRecord};
 use crate::pairs::Pairs;
-use crate::params::{LISTED_ALONE, Params};
+use crate::params::Params;
 
 /// Queries that are looked at, at most: of more, a sample drawn by the seed.
 pub(super) const MOST_QUERIES: usize = 100_000;
 /// The share of anchors that are queries, where none is given.
 const SHARE: f64 = 0.5;
-
-/// Refuses queries that a fit cannot be for, before any is read.
-pub(super) fn check_sizes(
-    params: &Params,
-    dim: usize,
-    queries: Option<&dyn Vectors>,
-) -> Result<()> {
-    let Some(queries) = queries else {
-        return match params.query_share {
-            Some(share) => Err(Error::invalid("query_share", "none without queries", share)),
-            None => Ok(()),
-        };
-    };
-    if !params.is_listed() {
-        let got = format_args!(
-            "queries with loss {}, solver {}{}",
-            params.loss,
-            params.solver,
-            if params.gaussian { " and gaussian pairs" } else { "" }
-        );
-        return Err(Error::invalid("queries", LISTED_ALONE, got));
-    }
-    check_beside("queries", queries, dim)
-}
 
 /// Which queries of so many are looked at; all, where they are not too many.
 pub(super) fn sample_of(seed: u64, n_queries: usize) -> Option<Vec<u32>> {

@@ -3,14 +3,14 @@
 //! The lower τ is, the longer it takes to learn and the more is kept at the end: of first steps that
 //! keep about as much, those with the lowest τ are the better beginning.
 
-use serde::{Deserialize, Serialize};
 use twinlearn_core::error::Result;
 use twinlearn_core::progress::{Event, Stage};
 
 use super::feed::Source;
-use super::run::{Length, Run, schedule};
+use super::pace::{Length, rate, schedule};
+use super::run::Run;
+use super::state::Choice;
 use super::step::Networks;
-use crate::params::Params;
 
 /// Steps of each that takes part, as a share of the run's and at most.
 const SHARE: usize = 10;
@@ -21,25 +21,6 @@ const LEAST: usize = 50;
 const TAUS: [f64; 5] = [0.1, 0.07, 0.05, 0.035, 0.025];
 /// How much recall a lower τ may lack, times r(1 − r) where r is the best.
 const TOLERANCE: f64 = 0.02;
-
-/// The learning rate that is taken for reductions to `d` dimensions where none is given.
-pub(super) fn rate(d: usize) -> f64 {
-    (5.0 / d as f64).min(0.1)
-}
-
-/// What a run goes on with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Choice {
-    tau: f64,
-    learning_rate: f64,
-}
-
-impl Choice {
-    pub(super) fn taken(&self, params: &Params) -> Params {
-        let Self { tau, learning_rate } = *self;
-        params.changed(|p| (p.tau, p.learning_rate) = (Some(tau), Some(learning_rate)))
-    }
-}
 
 impl Run<'_> {
     /// What is not given, chosen; none where a loss needs no choice. Every one that takes part makes

@@ -1,27 +1,14 @@
-//! The stages of a fit, in order: prepare, watch, learn, judge, make the model.
+//! What the stages of a fit work with.
 
 use twinlearn_core::context::Context;
-use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Matrix;
-use twinlearn_core::progress::Stage;
-use twinlearn_knn::KnnGraph;
-use twinlearn_vectors::{Subset, Vectors};
+use twinlearn_vectors::Vectors;
 
 use super::Trainer;
-use super::checkpoint::Keeper;
 use super::earlier::{Known, SeenBefore};
-use super::finish::{Finish, Judged, Rivals, judged};
-use super::fit::{Clock, Fit, FitReport};
-use super::forms::Forms;
-use super::learn::{Learned, Reporting};
-use super::prepare::Prepared;
 use super::queries::Queries;
-use super::run::Trained;
-use super::start::{BestForm, BestForms, best_forms};
-use super::step::Networks;
-use super::validation::{Asking, Split, Watch, whitened};
+use super::validation::Split;
 use crate::model::{HeldOut, TrainingRecord};
-use crate::nn::Network;
 use crate::params::Params;
 use crate::span::Span;
 
@@ -55,101 +42,6 @@ pub(super) struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    pub(super) fn run(
-        &self,
-        mut keeper: Option<Keeper<'_>>,
-        graph: Option<KnnGraph>,
-        held_out: usize,
-        mut clock: Clock,
-    ) -> Result<Fit> {
-        let prepared = self.prepare(&mut keeper, graph, held_out, &mut clock)?;
-        let watched = self.watched(&prepared, &mut clock)?;
-        let watches = clock.time(Stage::Evaluate, || self.watches(&prepared, &watched));
-        let [watch, judge] = watches?;
-        let forms = prepared.forms.as_deref();
-        let material = prepared.material(watch.as_ref());
-        let callbacks = Some(&self.trainer.callbacks);
-        let reporting = Reporting { callbacks, keeper: keeper.as_ref() };
-        let Learned { best, begins, mut trained } =
-            self.learn(&material, forms, reporting, &mut clock)?;
-        let rows_alone = match &judge {
-            Some(judge) if judge.n_queries(Asking::Queries) > 0 => {
-                Some(clock.time(Stage::Compare, || self.rows_alone(&material, forms))?)
-            }
-            _ => None,
-        };
-        if trained.params.whiten > 0.0 {
-            let (rows, power) = (Subset::new(self.x, &prepared.base)?, trained.params.whiten);
-            let encoder = trained.networks.encoder;
-            let encoder = clock.time(Stage::Whiten, || whitened(&self.ctx, &rows, encoder, power));
-            trained.networks.encoder = encoder?;
-        }
-        let judged = match &judge {
-            Some(judge) => clock.time(Stage::Evaluate, || {
-                let nested = self.nested_rivals(forms, watch.as_ref())?;
-                let rivals = Rivals { start: begins, best, nested, rows_alone };
-                self.judged(judge, &trained.networks.encoder, &rivals)
-            })?,
-            None => Judged::default(),
-        };
-        self.finish(prepared, trained, judged, keeper.as_ref(), clock)
-    }
-
-    /// What the encoder keeps beside its rivals; without a verdict where an earlier model may have
-    /// seen those it is judged by.
-    fn judged(&self, judge: &Watch<'_>, encoder: &Network<f32>, rivals: &Rivals) -> Result<Judged> {
-        let Judged { rows, queries } = judged(&self.ctx, judge, self.params.seed, encoder, rivals)?;
-        let seen = self.seen_before;
-        Ok(Judged {
-            rows: rows.map(|report| match seen.rows || seen.validation {
-                true => report.without_verdict(),
-                false => report,
-            }),
-            queries: queries.map(|report| match seen.queries {
-                true => report.without_verdict(),
-                false => report,
-            }),
-        })
-    }
-
-    /// The model, kept where the fit is, and the report.
-    fn finish(
-        &self,
-        prepared: Prepared<'_>,
-        trained: Trained,
-        judged: Judged,
-        keeper: Option<&Keeper<'_>>,
-        clock: Clock,
-    ) -> Result<Fit> {
-        let Trained { params, networks: Networks { encoder, projector }, mut record } = trained;
-        record.validation = judged.rows;
-        if let Some(record) = &mut record.queries {
-            record.validation = judged.queries;
-        }
-        let projector = projector.filter(|_| params.retain_projector);
-        let report = FitReport {
-            n_rows: self.x.n_rows(),
-            n_features: self.searched.dim(),
-            n_components: params.n_components,
-            stages: clock.stages,
-            validation: record.validation.clone(),
-            training: record.clone(),
-        };
-        let Self { x, span, origin, .. } = *self;
-        let finish = Finish { x, span, origin, base: &prepared.base };
-        let model = finish.model(&self.ctx, params, encoder, projector, record)?;
-        if let Some(keeper) = keeper {
-            if model.params().encoder != self.params.encoder || report.training.steps == 0 {
-                // Another took the place of what was watched, or nothing was.
-                keeper.save_model("best.safetensors", &model)?;
-            }
-            keeper.save_model("final.safetensors", &model)?;
-        }
-        let Prepared { split: Split { held_out, judged, .. }, graph, is_of_anchors, .. } = prepared;
-        let graph = graph.filter(|_| !is_of_anchors);
-        Ok(Fit { model, graph, report, held_out, judged })
-    }
-
     /// A record of what later tells by which rows and queries a model of this fit can be judged.
     pub(super) fn record(&self, split: &Split, queries: Option<&Queries<'_>>) -> TrainingRecord {
         let SeenBefore { rows, validation, queries: seen, earlier_queries } = self.seen_before;
@@ -162,20 +54,6 @@ impl Stages<'_> {
             earlier_queries: earlier_queries.clone(),
             ..TrainingRecord::default()
         }
-    }
-
-    /// The best closed form at every nested size.
-    fn nested_rivals(
-        &self,
-        forms: Option<&Forms>,
-        watch: Option<&Watch<'_>>,
-    ) -> Result<Vec<(usize, Option<BestForm>)>> {
-        let best = |&size: &usize| {
-            let forms = forms.filter(|_| size <= self.x.dim());
-            let best = forms.map(|forms| best_forms(&self.ctx, &forms.forms, size, watch));
-            Ok((size, best.transpose()?.map(BestForms::best)))
-        };
-        self.params.nested.iter().map(best).collect()
     }
 
     /// Whether nothing is trained.

@@ -5,7 +5,7 @@ use twinlearn_core::error::Result;
 use twinlearn_core::progress::Stage;
 use twinlearn_vectors::{Subset, Vectors, ids_at, spread_ids};
 
-use super::fit::Clock;
+use super::outcome::Clock;
 use super::prepare::Prepared;
 use super::stages::Stages;
 use super::validation::{Asking, Watch, halves};
