@@ -7,8 +7,12 @@ use twinlearn_core::error::{Error, Result};
 
 use super::super::Dtype;
 use super::super::disk::DiskFile;
-use super::pieces::Pieces;
-use super::{BATCH, Place, Table, dtype, item};
+use super::batches::Table;
+use super::guard::damaged;
+use super::places::{Place, dtype, item};
+
+/// Bytes of vectors in a batch that is read, about.
+const BATCH: usize = 4 << 20;
 
 /// A column of numbers, or of lists of so many numbers.
 #[derive(Clone, Debug)]
@@ -19,7 +23,8 @@ pub(crate) struct Column {
     name: String,
     pub(crate) dtype: Dtype,
     /// The length of each list; none for plain numbers.
-    dim: Option<usize>,
+    pub(super) dim: Option<usize>,
+    is_ragged: bool,
 }
 
 /// The numbers of a batch.
@@ -37,27 +42,27 @@ impl Numbers {
 }
 
 impl Column {
-    /// A column of a table, and its numbers where they are read piece by piece.
-    pub(super) fn of(table: &Table, place: Place) -> Result<(Self, Option<Pieces>)> {
+    /// The one at this place; the length of its lists is not known yet, where the type leaves it open.
+    pub(super) fn at(file: &DiskFile, place: Place) -> Result<Self> {
         let Place { index, path, name, of } = place;
-        let of = &of;
-        let Some(dtype) = dtype(item(of).unwrap_or(of)) else {
+        let Some(dtype) = dtype(item(&of).unwrap_or(&of)) else {
             let expected = format!("numbers or lists of numbers in column {name}");
-            return Err(table.file.wrong(expected, of));
+            return Err(file.wrong(expected, of));
         };
-        let mut column = Self { index, path, name, dtype, dim: None };
-        if let DataType::FixedSizeList(_, len) = of {
-            let dim = usize::try_from(*len);
-            column.dim = Some(dim.map_err(|_| table.file.wrong("lists from length 0", len))?);
-        }
-        let pieces = table.pieces(&column)?;
-        if column.dim.is_none() && item(of).is_some() {
-            column.dim = Some(match &pieces {
-                Some(pieces) => pieces.first_len(dtype.size())?.unwrap_or(0),
-                None => column.first_len(table)?,
-            });
-        }
-        Ok((column, pieces))
+        let dim = match &of {
+            DataType::FixedSizeList(_, len) => {
+                let dim = usize::try_from(*len);
+                Some(dim.map_err(|_| file.wrong("lists from length 0", len))?)
+            }
+            _ => None,
+        };
+        let is_ragged = dim.is_none() && item(&of).is_some();
+        Ok(Self { index, path, name, dtype, dim, is_ragged })
+    }
+
+    /// Whether lists may have any length.
+    pub(super) fn is_ragged(&self) -> bool {
+        self.is_ragged
     }
 
     pub(super) fn is_list(&self) -> bool {
@@ -84,7 +89,7 @@ impl Column {
             && let DataType::ListView(item) | DataType::LargeListView(item) = last.data_type()
         {
             let lists = DataType::LargeList(item.clone());
-            *last = cast(last, &lists).map_err(|e| super::damaged(file, e))?;
+            *last = cast(last, &lists).map_err(|e| damaged(file, e))?;
         }
         Ok(all)
     }
@@ -114,7 +119,7 @@ impl Column {
     }
 
     /// The length of the first list, which all others must have.
-    fn first_len(&self, table: &Table) -> Result<usize> {
+    pub(super) fn first_len(&self, table: &Table) -> Result<usize> {
         let mut batches = table.batches(Some(&[self.index]), 1)?;
         while let Some(batch) = batches.next()? {
             if batch.num_rows() == 0 {

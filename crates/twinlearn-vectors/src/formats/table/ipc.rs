@@ -16,7 +16,7 @@ use arrow::ipc::{root_as_footer, root_as_message};
 use twinlearn_core::error::Result;
 
 use super::super::disk::DiskFile;
-use super::{NextBatch, damaged};
+use super::guard::{NextBatch, damaged};
 
 const MAGIC: &[u8] = b"ARROW1";
 /// What stands before a message's length since version 0.15 of the format.

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use twinlearn_core::error::Result;
 
 use super::super::disk::{Cursor, DiskFile};
+use super::guard::{NextBatch, damaged};
 use super::thrift::{PageHeader, is_footer, page_header};
-use super::{NextBatch, damaged};
 
 /// A file as the decoder wants it.
 struct Source(Arc<DiskFile>);

@@ -9,10 +9,13 @@ use arrow::datatypes::{DataType, FieldRef, Fields};
 use arrow::ipc::RecordBatch;
 use twinlearn_core::error::Result;
 
+use super::super::Sink;
 use super::super::disk::DiskFile;
+use super::batches::Table;
 use super::column::Column;
+use super::guard::{damaged, guarded};
 use super::ipc::Layout;
-use super::{Sink, item};
+use super::places::item;
 
 /// The numbers of one batch.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +36,14 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    /// The numbers of a column of an Arrow file, where they lie in it as they are.
+    pub(super) fn of(table: &Table, column: &Column) -> Result<Option<Self>> {
+        let Some(layout) = table.layout() else { return Ok(None) };
+        guarded(&table.file, || Self::within(&table.file, layout, column))
+    }
+
     /// None where something is compressed, null or laid out in another way: it takes a decoder.
-    pub(super) fn of(
-        file: &Arc<DiskFile>,
-        layout: &Layout,
-        column: &Column,
-    ) -> Result<Option<Self>> {
+    fn within(file: &Arc<DiskFile>, layout: &Layout, column: &Column) -> Result<Option<Self>> {
         let mut pieces = Vec::with_capacity(layout.n_batches());
         for at in 0..layout.n_batches() {
             let found = layout.batch(file, at, |batch, body| {
@@ -61,7 +66,7 @@ impl Pieces {
         let len = end.checked_sub(first).and_then(|len| u64::try_from(len).ok());
         match len.filter(|&len| len <= most) {
             Some(len) => Ok(usize::try_from(len).ok()),
-            None => Err(super::damaged(&self.file, "numbers outside their buffer")),
+            None => Err(damaged(&self.file, "numbers outside their buffer")),
         }
     }
 
@@ -82,7 +87,7 @@ impl Pieces {
                 let at = first.and_then(|first| first.checked_mul(column.dtype.size() as u64));
                 let end = at.and_then(|at| at.checked_add((n * row_bytes) as u64));
                 let (Some(at), true) = (at, end.is_some_and(|end| end <= piece.len)) else {
-                    return Err(super::damaged(&self.file, "numbers outside their buffer"));
+                    return Err(damaged(&self.file, "numbers outside their buffer"));
                 };
                 bytes.resize(n * row_bytes, 0);
                 self.file.read_exact_at(&mut bytes, piece.values + at)?;
