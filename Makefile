@@ -42,6 +42,7 @@ installed: wheel ## The package that was built, for the tests
 lint: lint-rust lint-python lint-deps ## Formatting, lints, docs, types; warnings are errors
 
 lint-rust:
+	$(PYTHON) scripts/check_circles.py crates
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --package twinlearn --no-default-features --locked -- -D warnings
