@@ -175,7 +175,7 @@ fn demo_measures_what_it_prints() {
     let knn = twinlearn::KnnParams::new(10);
     let truth = twinlearn::knn_search(&ctx, &test, &train, &knn).unwrap();
     let found = twinlearn::knn_search(&ctx, &b, &a, &knn).unwrap();
-    let recall = recall_at_k(&truth, &found, 10).unwrap();
+    let recall = recall_at_k(truth.ids(), found.ids(), 10).unwrap();
     assert!((recall - column("PCA", 1)).abs() < 6e-4, "{recall}");
     assert!(out.contains("not among the 10 nearest"), "{out}");
 }
@@ -222,7 +222,7 @@ fn knn_of_queries_is_the_librarys() {
     let [x, q] = [x, q].map(|path| FileVectors::open(path).unwrap());
     let params = twinlearn::KnnParams::new(3).metric(twinlearn::Metric::L2);
     let want = twinlearn::knn_search(&ctx, &q, &x, &params).unwrap();
-    assert!(found.into_iter().eq(want.into_iter().map(i64::from)));
+    assert_eq!(found, want.to_indices());
 }
 
 #[test]

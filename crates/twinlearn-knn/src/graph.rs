@@ -2,7 +2,7 @@
 
 use twinlearn_core::error::{Error, Result};
 
-/// For each row its neighbours, best first: `k` each, or lists of any lengths.
+/// For each row, or each query of a search, its neighbours, best first: `k` each, or lists of any lengths.
 ///
 /// ```
 /// let graph = twinlearn_knn::KnnGraph::from_indices(3, &[1, 2, 0, 2, 1, 0])?;

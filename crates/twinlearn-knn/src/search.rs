@@ -205,8 +205,8 @@ fn automatic(
     GraphSearch::new(ctx, x, k, metric)?.run(k)
 }
 
-/// The `n_neighbors` nearest rows of `base` to each row of `queries`, row after row, best first;
-/// exact.
+/// The `n_neighbors` nearest rows of `base` to each row of `queries`; exact. The rows of the graph are
+/// the queries, its indices are rows of the base.
 ///
 /// # Errors
 /// When the dimensions differ, `n_neighbors` is 0 or above the number of base rows, the method is
@@ -219,7 +219,7 @@ fn automatic(
 /// let queries = Matrix::new(2, 1, vec![8.0, 2.0])?;
 /// let params = KnnParams::new(2).metric(Metric::L2);
 /// let found = knn_search(&Context::new()?, &queries, &base, &params)?;
-/// assert_eq!(found, [2, 1, 0, 1]);
+/// assert_eq!([found.neighbors(0), found.neighbors(1)], [[2, 1], [0, 1]]);
 /// # Ok::<(), twinlearn_knn::Error>(())
 /// ```
 pub fn knn_search(
@@ -227,7 +227,7 @@ pub fn knn_search(
     queries: &dyn Vectors,
     base: &dyn Vectors,
     params: &KnnParams,
-) -> Result<Vec<u32>> {
+) -> Result<KnnGraph> {
     let &KnnParams { n_neighbors: k, metric, method, approximation, .. } = params;
     if queries.dim() != base.dim() {
         return Err(Error::invalid(
@@ -246,10 +246,11 @@ pub fn knn_search(
     }
     check_vectors(ctx, "queries", queries, metric == Metric::Cosine)?;
     check_vectors(ctx, "base", base, metric == Metric::Cosine)?;
-    search_of_checked(ctx, queries, base, k, metric)
+    let ids = search_of_checked(ctx, queries, base, k, metric)?;
+    Ok(KnnGraph::new(queries.n_rows(), ids))
 }
 
-/// [`knn_search`] of finite vectors of one dimension. Rows of zeros are taken under every metric:
+/// The indices of [`knn_search`], row after row, for finite vectors of one dimension. Rows of zeros are taken under every metric:
 /// what an encoder gives may hold some.
 pub fn search_of_checked(
     ctx: &Context,

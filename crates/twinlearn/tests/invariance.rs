@@ -62,7 +62,7 @@ fn kept(original: &[f64], metric: Metric, fit: &Fit, x: &dyn Vectors) -> f64 {
     let z = fit.model.transform(&ctx(), x, false).unwrap();
     let search = KnnParams::new(11).metric(metric);
     let near = |x: &Matrix| knn_search(&ctx(), x, x, &search).unwrap();
-    recall_at_k(&near(&original), &near(&z), 11).unwrap()
+    recall_at_k(near(&original).ids(), near(&z).ids(), 11).unwrap()
 }
 
 proptest! {
@@ -131,7 +131,7 @@ fn under_l2_neighbours_do_not_depend_on_the_origin() {
     }
     let params = KnnParams::new(8).metric(Metric::L2);
     let [a, b] = [&near, &far].map(|x| knn_search(&ctx(), x, x, &params).unwrap());
-    assert!(recall_at_k(&a, &b, 8).unwrap() > 0.999);
+    assert!(recall_at_k(a.ids(), b.ids(), 8).unwrap() > 0.999);
 }
 
 /// What is kept is measured as it is where the origin is near, and judged by the rows that were held out.

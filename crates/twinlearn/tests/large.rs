@@ -72,7 +72,7 @@ fn held_out_rows_are_judged_among_all_rows_and_a_run_resumes_with_its_lists() {
         let [queries, base] =
             [queries, &base].map(|x| first.model.transform(&ctx, x, false).unwrap());
         let found = knn_search(&ctx, &queries, &base, &knn).unwrap();
-        recall_at_k(&truth, &found, 10).unwrap()
+        recall_at_k(truth.ids(), found.ids(), 10).unwrap()
     };
     let report = first.report.validation.as_ref().unwrap();
     assert_eq!(report.n_rows, 1000);

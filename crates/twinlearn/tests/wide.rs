@@ -91,7 +91,8 @@ fn held_out_recall(ctx: &Context, x: &Matrix, fit: &Fit) -> f64 {
         let (base, asked) = (of(&base, dim, from), of(&fit.judged, dim, from));
         twinlearn::knn_search(ctx, &asked, &base, &params).unwrap()
     };
-    twinlearn::recall_at_k(&search(x.cols(), x), &search(z.cols(), &z), 10).unwrap()
+    let [truth, found] = [search(x.cols(), x), search(z.cols(), &z)];
+    twinlearn::recall_at_k(truth.ids(), found.ids(), 10).unwrap()
 }
 
 #[test]

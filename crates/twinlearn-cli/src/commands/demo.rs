@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use twinlearn::{
-    Context, Error, Estimate, FileVectors, KnnParams, LinearMap, Matrix, Params, ParamsBuilder,
-    Pca, Result, Solver, Trainer, Vectors, knn_accuracy, knn_search, read_integers, recall_at_k,
+    Context, Error, Estimate, FileVectors, KnnGraph, KnnParams, LinearMap, Matrix, Params,
+    ParamsBuilder, Pca, Result, Solver, Trainer, Vectors, knn_accuracy, knn_search, read_integers,
+    recall_at_k,
 };
 
 use crate::args::DemoArgs;
@@ -82,7 +83,7 @@ struct Outcome {
     recall: f64,
     accuracy: f64,
     /// The neighbours of every test row.
-    found: Vec<u32>,
+    found: KnnGraph,
 }
 
 pub(crate) fn run(ui: &Ui, args: &DemoArgs) -> Result<()> {
@@ -156,15 +157,15 @@ fn outcome(
     name: &'static str,
     dim: usize,
     elapsed: Option<Duration>,
-    truth: &[u32],
-    found: Vec<u32>,
+    truth: &KnnGraph,
+    found: KnnGraph,
 ) -> Result<Outcome> {
     Ok(Outcome {
         name,
         dim,
         elapsed,
-        recall: recall_at_k(truth, &found, K)?,
-        accuracy: knn_accuracy(&found, K, &data.train_labels, &data.test_labels)?,
+        recall: recall_at_k(truth.ids(), found.ids(), K)?,
+        accuracy: knn_accuracy(found.ids(), K, &data.train_labels, &data.test_labels)?,
         found,
     })
 }
@@ -196,11 +197,11 @@ fn table(outcomes: &[Outcome]) -> String {
 }
 
 /// The last method beside the one before it, by the neighbours of the same test rows.
-fn verdict(outcomes: &[Outcome], truth: &[u32], seed: u64) -> Result<String> {
+fn verdict(outcomes: &[Outcome], truth: &KnnGraph, seed: u64) -> Result<String> {
     let [.., other, ours] = outcomes else { return Ok(String::new()) };
     let of_each = |outcome: &Outcome| -> Result<Vec<f64>> {
-        let rows = truth.chunks(K).zip(outcome.found.chunks(K));
-        rows.map(|(truth, found)| recall_at_k(truth, found, K)).collect()
+        let recall = |i| recall_at_k(truth.neighbors(i), outcome.found.neighbors(i), K);
+        (0..truth.n_rows()).map(recall).collect()
     };
     let estimate = Estimate::paired(&of_each(ours)?, &of_each(other)?, seed)?;
     Ok(format!("Recall of {}: {}.\n", ours.name, estimate.beside(other.name)))
@@ -213,9 +214,9 @@ fn neighbours(data: &Data, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     for &row in SHOWN_ROWS.iter().filter(|&&row| row < data.test_texts.len()) {
         let _ = writeln!(text, "{}", data.test_texts[row]);
-        let truth = &before.found[row * K..(row + 1) * K];
+        let truth = before.found.neighbors(row);
         for outcome in [before, after] {
-            for (i, id) in outcome.found[row * K..][..SHOWN_NEIGHBOURS].iter().enumerate() {
+            for (i, id) in outcome.found.neighbors(row)[..SHOWN_NEIGHBOURS].iter().enumerate() {
                 let label = if i == 0 { format!("{} dims", outcome.dim) } else { String::new() };
                 let mark = if truth.contains(id) { ' ' } else { '*' };
                 let _ = writeln!(text, "  {label:>8} {mark} {}", data.train_texts[*id as usize]);

@@ -28,15 +28,13 @@ pub(crate) fn run(ui: &Ui, args: &KnnArgs) -> Result<()> {
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);
     let start = Instant::now();
-    let (n_rows, ids) = match &queries {
-        None => (x.n_rows(), knn_graph(&ctx, &x, &params)?.to_indices()),
-        Some(queries) => {
-            let found = knn_search(&ctx, queries, &x, &params)?;
-            (queries.n_rows(), found.into_iter().map(i64::from).collect())
-        }
+    let graph = match &queries {
+        None => knn_graph(&ctx, &x, &params)?,
+        Some(queries) => knn_search(&ctx, queries, &x, &params)?,
     };
+    let n_rows = graph.n_rows();
     let elapsed = start.elapsed();
-    write_npy_integers(output, n_rows, &ids)?;
+    write_npy_integers(output, n_rows, &graph.to_indices())?;
     print(&format!(
         "{}: {} nearest neighbours of {n_rows} rows of dimension {} ({}) in {}",
         args.output.display(),
