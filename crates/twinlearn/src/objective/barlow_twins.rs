@@ -10,7 +10,7 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::linalg::{Matrix, Real, column_sums, dot, gram, matmul, vectorised};
 
-use super::LossParts;
+use super::{Input, Loss, LossParts};
 use crate::nn::{standardise, standardise_backward};
 
 /// How the loss is computed; the result is the same.
@@ -52,7 +52,7 @@ impl<T: Real> BarlowTwins<T> {
     }
 
     /// The loss of `z`, the two views (B rows each) stacked; `z` is replaced by its gradient.
-    pub(crate) fn loss_and_gradient(&mut self, ctx: &Context, z: &mut Matrix<T>) -> LossParts {
+    fn of_views(&mut self, ctx: &Context, z: &mut Matrix<T>) -> LossParts {
         let stats = standardise(ctx, z, 2, &mut self.hat);
         let diagonal = self.diagonal(ctx);
         let squares: f64 = diagonal.iter().map(|c| c * c).sum();
@@ -144,6 +144,18 @@ impl<T: Real> BarlowTwins<T> {
     }
 }
 
+impl Loss for BarlowTwins<f32> {
+    fn loss_and_gradient(
+        &mut self,
+        ctx: &Context,
+        _: Input<'_>,
+        z: &mut Matrix,
+        _: &mut [f32],
+    ) -> LossParts {
+        self.of_views(ctx, z)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +172,7 @@ mod tests {
         let batch = z.rows() / 2;
         let mut loss = BarlowTwins::new(3.9e-3, 1.0 / 32.0, batch, z.cols(), form);
         let mut grad = z.clone();
-        (loss.loss_and_gradient(&ctx, &mut grad), grad)
+        (loss.of_views(&ctx, &mut grad), grad)
     }
 
     /// The loss by its definition.

@@ -21,7 +21,7 @@ use twinlearn_core::linalg::{
 };
 use twinlearn_knn::Metric;
 
-use super::LossParts;
+use super::{Input, Loss, LossParts};
 
 /// Anchors a task looks at.
 const ROWS: usize = 8;
@@ -56,7 +56,7 @@ pub(crate) struct Prefix {
 impl Neighbourhoods {
     /// Where the logarithms of a start, one for each kind of each prefix: 1/τ' = 1/τ, in units of
     /// the similarities.
-    pub(crate) fn initial_log_scales(&self) -> Vec<f32> {
+    pub(super) fn initial_log_scales(&self) -> Vec<f32> {
         let kinds = |prefix: &Prefix| {
             let size = prefix.size;
             self.kinds.iter().map(move |&(_, tau)| -(tau * size).ln() as f32)
@@ -66,7 +66,7 @@ impl Neighbourhoods {
 }
 
 /// The loss with its buffers, for batches of one size.
-pub(crate) struct NeighbourhoodKl<T> {
+pub(super) struct NeighbourhoodKl<T> {
     of: Neighbourhoods,
     factors: Vec<T>,
     centre: Vec<T>,
@@ -88,7 +88,7 @@ pub(crate) struct NeighbourhoodKl<T> {
 
 impl<T: Real> NeighbourhoodKl<T> {
     /// For inputs of dimension `dim`.
-    pub(crate) fn new(of: Neighbourhoods, dim: usize) -> Self {
+    pub(super) fn new(of: Neighbourhoods, dim: usize) -> Self {
         let anchors = of.kinds.iter().map(|kind| kind.0).sum();
         let widest = of.prefixes.iter().map(|prefix| prefix.width).max().unwrap_or(0);
         let wide = |values: &[f32]| values.iter().map(|&v| T::from_f64(v.into())).collect();
@@ -114,7 +114,7 @@ impl<T: Real> NeighbourhoodKl<T> {
 
     /// The loss of reduced rows `z` of the input rows `x`, with the weights ω (B × R; by default 1,
     /// and 0 for the anchor itself); `z` is replaced by its gradient. Writes the gradients by the logarithms of a to `slopes`.
-    pub(crate) fn loss_and_gradient(
+    pub(super) fn loss_and_gradient(
         &mut self,
         ctx: &Context,
         x: &Matrix<T>,
@@ -223,6 +223,36 @@ impl<T: Real> NeighbourhoodKl<T> {
             });
         }
         LossParts { total, on_diagonal: 0.0, off_diagonal: 0.0 }
+    }
+}
+
+/// The loss in training, with the logarithms of a.
+pub(super) struct Kl {
+    loss: NeighbourhoodKl<f32>,
+    log_scales: Vec<f32>,
+}
+
+impl Kl {
+    /// For inputs of dimension `dim`.
+    pub(super) fn new(of: Neighbourhoods, dim: usize) -> Self {
+        let log_scales = of.initial_log_scales();
+        Self { loss: NeighbourhoodKl::new(of, dim), log_scales }
+    }
+}
+
+impl Loss for Kl {
+    fn loss_and_gradient(
+        &mut self,
+        ctx: &Context,
+        Input { rows, weights }: Input<'_>,
+        z: &mut Matrix,
+        slopes: &mut [f32],
+    ) -> LossParts {
+        self.loss.loss_and_gradient(ctx, rows, weights, z, &self.log_scales, slopes)
+    }
+
+    fn parameters_mut(&mut self) -> &mut [f32] {
+        &mut self.log_scales
     }
 }
 

@@ -7,14 +7,25 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::linalg::{Matrix, Real};
 
-use super::LossParts;
+use super::{Input, Loss, LossParts};
+
+/// The loss.
+pub(super) struct Reconstruction;
+
+impl Loss for Reconstruction {
+    fn loss_and_gradient(
+        &mut self,
+        ctx: &Context,
+        input: Input<'_>,
+        z: &mut Matrix,
+        _: &mut [f32],
+    ) -> LossParts {
+        reconstruction(ctx, input.rows, z)
+    }
+}
 
 /// The loss of outputs `z` for the rows `x`; `z` is replaced by its gradient.
-pub(crate) fn reconstruction<T: Real>(
-    ctx: &Context,
-    x: &Matrix<T>,
-    z: &mut Matrix<T>,
-) -> LossParts {
+fn reconstruction<T: Real>(ctx: &Context, x: &Matrix<T>, z: &mut Matrix<T>) -> LossParts {
     let (rows, width) = (z.rows(), z.cols());
     let share = 1.0 / rows as f64;
     let gain = T::from_f64(2.0 * share);

@@ -1,13 +1,12 @@
 //! One training step: encode, project, loss, back, update.
 
 use twinlearn_core::context::Context;
-use twinlearn_core::linalg::Matrix;
 use twinlearn_vectors::Named;
 
 use super::coordinates::Coordinates;
 use super::feed::Batch;
 use crate::nn::{InputFrame, Network, Tape};
-use crate::objective::{BarlowTwins, Form, LossParts, NeighbourhoodKl, Objective, reconstruction};
+use crate::objective::{Input, Loss, LossParts, Objective};
 use crate::optimiser::{Optimiser, OptimiserKind, Parameter};
 
 /// The learning rate of what a loss learns itself, as a share of the networks'.
@@ -134,7 +133,7 @@ impl Networks {
 /// The networks in training, with every buffer that a step needs, for batches of one size.
 pub(super) struct Learner {
     networks: Networks,
-    loss: Loss,
+    loss: Box<dyn Loss>,
     optimiser: Optimiser,
     space: Space,
     /// Views that a batch is stacked of.
@@ -143,14 +142,6 @@ pub(super) struct Learner {
     projector_tape: Option<Tape<f32>>,
     /// One gradient for each parameter: the encoder's, the projector's, the loss's own.
     gradients: Vec<Vec<f32>>,
-}
-
-/// A loss with its buffers and what it learns itself.
-enum Loss {
-    BarlowTwins(BarlowTwins<f32>),
-    /// With the logarithms of a.
-    Kl(Box<NeighbourhoodKl<f32>>, Vec<f32>),
-    Reconstruction,
 }
 
 impl Learner {
@@ -168,25 +159,15 @@ impl Learner {
         let width = projector.as_ref().unwrap_or(encoder).out_width();
         let mut sizes: Vec<usize> = encoder.parameters().iter().map(|p| p.2.len()).collect();
         sizes.extend(projector.iter().flat_map(Network::parameters).map(|p| p.2.len()));
-        let mut views = 2;
-        let loss = match objective {
-            Objective::BarlowTwins { lambda, scale } => {
-                let form = Form::cheaper(rows / 2, width);
-                Loss::BarlowTwins(BarlowTwins::new(lambda, scale, rows / 2, width, form))
-            }
-            Objective::Kl(of) => {
-                views = if matches!(space, Space::Axes(_)) { 1 } else { 2 };
-                let starts = of.initial_log_scales();
-                sizes.push(starts.len());
-                Loss::Kl(Box::new(NeighbourhoodKl::new(of, encoder.in_width())), starts)
-            }
-            Objective::Reconstruction => Loss::Reconstruction,
-        };
+        let is_of_lists = matches!((&objective, &space), (Objective::Kl(_), Space::Axes(_)));
+        let mut loss = objective.loss(rows, encoder.in_width(), width);
+        sizes.extend(Some(loss.parameters_mut().len()).filter(|&n| n > 0));
         Self {
             loss,
             optimiser: Optimiser::new(optimiser, &sizes),
             space,
-            views,
+            // Lists come as one batch, pairs as two views.
+            views: if is_of_lists { 1 } else { 2 },
             encoder_tape: encoder.tape(rows),
             projector_tape: projector.as_ref().map(|p| p.tape(rows)),
             gradients: sizes.into_iter().map(|n| vec![0.0; n]).collect(),
@@ -229,8 +210,9 @@ impl Learner {
     /// arrays in a fixed order.
     pub(super) fn state_mut(&mut self) -> (Option<&mut u32>, Vec<Named<&mut [f32]>>) {
         let mut arrays = self.networks.arrays_mut("training");
-        for (i, values) in self.loss.parameters_mut().enumerate() {
-            arrays.push((format!("loss.{i}"), vec![values.len()], values));
+        let own = self.loss.parameters_mut();
+        if !own.is_empty() {
+            arrays.push(("loss.0".to_owned(), vec![own.len()], own));
         }
         let (count, moments) = self.optimiser.state_mut();
         for (i, values) in moments.into_iter().enumerate() {
@@ -249,9 +231,12 @@ impl Learner {
     fn gradients(&mut self, ctx: &Context, batch: &Batch) -> LossParts {
         let (input, views) = (batch.rows.view(), self.views);
         let Networks { encoder, projector } = &mut self.networks;
-        let n_networks = self.gradients.len() - self.loss.n_parameters();
-        let (of_networks, of_loss) = self.gradients.split_at_mut(n_networks);
-        let (of_encoder, of_projector) = of_networks.split_at_mut(encoder.parameters().len());
+        let n_projector = projector.as_ref().map_or(0, |projector| projector.parameters().len());
+        let (of_encoder, others) = self.gradients.split_at_mut(encoder.parameters().len());
+        let (of_projector, of_loss) = others.split_at_mut(n_projector);
+        let slopes = of_loss.first_mut().map_or(&mut [][..], Vec::as_mut_slice);
+        let weights = Some(&batch.weights).filter(|weights| weights.rows() > 0);
+        let seen = Input { rows: &batch.rows, weights };
         let turned = self.space.turning().map(|coordinates| {
             let weight = encoder.first_weight_mut().as_mut_slice();
             let own = weight.to_vec();
@@ -263,13 +248,13 @@ impl Learner {
             (Some(projector), Some(tape)) => {
                 let z = self.encoder_tape.out();
                 projector.forward(ctx, z.view(), views, tape);
-                let loss = self.loss.gradient(ctx, batch, tape.out(), of_loss);
+                let loss = self.loss.loss_and_gradient(ctx, seen, tape.out(), slopes);
                 projector.backward(ctx, z.view(), tape, of_projector);
                 // From here the buffer of the codes holds the gradient by them.
                 projector.input_gradient(ctx, tape, z);
                 loss
             }
-            _ => self.loss.gradient(ctx, batch, self.encoder_tape.out(), of_loss),
+            _ => self.loss.loss_and_gradient(ctx, seen, self.encoder_tape.out(), slopes),
         };
         encoder.backward(ctx, input, &mut self.encoder_tape, of_encoder);
         if let Some((coordinates, own)) = turned {
@@ -291,47 +276,12 @@ impl Learner {
         rows.resize(gradients.len(), None);
         let Networks { encoder, projector } = networks;
         let all = [Some(encoder), projector.as_mut()].into_iter().flatten();
-        let parameters = all.flat_map(Network::parameters_mut).chain(loss.parameters_mut());
+        let own = Some(loss.parameters_mut()).filter(|own| !own.is_empty());
+        let parameters = all.flat_map(Network::parameters_mut).chain(own);
         for (index, (values, gradient)) in parameters.zip(gradients).enumerate() {
             let parameter = Parameter { index, row: rows[index], values, gradient };
             let rate = if index < n_networks { 1.0 } else { OWN_RATE } * learning_rate;
             optimiser.step(ctx, parameter, rate);
         }
-    }
-}
-
-impl Loss {
-    /// The loss; `z`, the rows it looks at, becomes its gradient.
-    fn gradient(
-        &mut self,
-        ctx: &Context,
-        batch: &Batch,
-        z: &mut Matrix,
-        own: &mut [Vec<f32>],
-    ) -> LossParts {
-        match self {
-            Self::BarlowTwins(loss) => loss.loss_and_gradient(ctx, z),
-            Self::Kl(loss, log_scales) => loss.loss_and_gradient(
-                ctx,
-                &batch.rows,
-                Some(&batch.weights).filter(|weights| weights.rows() > 0),
-                z,
-                log_scales,
-                &mut own[0],
-            ),
-            Self::Reconstruction => reconstruction(ctx, &batch.rows, z),
-        }
-    }
-
-    fn n_parameters(&self) -> usize {
-        usize::from(matches!(self, Self::Kl(..)))
-    }
-
-    fn parameters_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        let log_scales = match self {
-            Self::BarlowTwins(_) | Self::Reconstruction => None,
-            Self::Kl(_, log_scales) => Some(&mut log_scales[..]),
-        };
-        log_scales.into_iter()
     }
 }
