@@ -16,6 +16,9 @@ const OTHER_NAMES: [(&str, &str); 6] = [
     ("knn_approximation", "approximation"),
 ];
 
+/// Flags that bound what the machine has, whose names stand for that where they are not given.
+const BOUNDS: [&str; 2] = ["memory", "threads"];
+
 /// What stands for each of a command's arguments in a message.
 pub(crate) struct Typed(Vec<(String, String)>);
 
@@ -26,8 +29,12 @@ impl Typed {
             command.find_subcommand(name).map(|command| (command, matches))
         });
         let Some((command, matches)) = given else { return Self(Vec::new()) };
+        let is_of_machine = |arg: &&Arg| {
+            let id = arg.get_id().as_str();
+            BOUNDS.contains(&id) && matches.get_raw(id).is_none()
+        };
         let shown = |arg: &Arg| (arg.get_id().to_string(), shown(arg, matches, line));
-        Self(command.get_arguments().map(shown).collect())
+        Self(command.get_arguments().filter(|arg| !is_of_machine(arg)).map(shown).collect())
     }
 
     /// The error with the name that was typed.
