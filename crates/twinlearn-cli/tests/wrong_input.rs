@@ -274,7 +274,7 @@ fn bad_parameters_are_named() {
         "-k: expected a number from 1 to 59 (one less than the rows), got 60"
     );
     // What the machine has, where no bound was given.
-    let line = fit(&folder, "x.npy", &["--encoder", "mlp-2-1000000"]);
+    let line = fit(&folder, "x.npy", &["--encoder", "mlp-2-262144"]);
     assert!(line.starts_with("memory: expected at least "), "{line}");
     // As it was typed.
     assert_eq!(
