@@ -21,6 +21,8 @@ use crate::span::Span;
 /// Copies of all weights while training: themselves, gradients, two moments, those of the best
 /// moment, folded ones, and what is in the making.
 const COPIES: usize = 8;
+/// The same where nothing is trained.
+const KEPT: usize = 4;
 /// Bytes of copies of rows, at most; half of what there is is the other bound. Others are read batch
 /// by batch. Rows of which a copy is larger are not moved to the coordinates of training: that
 /// depends on nothing but their number and dimension, so that the same fit gives the same bits.
@@ -112,7 +114,9 @@ impl FitPlan {
         // Where rows are not copied a step turns its first weights, and their gradient.
         let first = if listed { params.encoder.hidden().first().unwrap_or(&d) * dim } else { 0 };
         let step = match steps {
-            0 => 0,
+            // The networks are made, folded and kept, though nothing is trained.
+            0 if params.encoder.hidden().is_empty() => 0,
+            0 => weights * KEPT,
             _ => weights * COPIES + 2 * first + in_batch * (4 * dim + TAPES * widths + 3 * batch),
         };
         // The ranges of the output are of the same rows.
