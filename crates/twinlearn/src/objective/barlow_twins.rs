@@ -10,7 +10,7 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::linalg::{Matrix, Real, column_sums, dot, gram, matmul, vectorised};
 
-use super::{Input, Loss, LossParts};
+use super::loss::{Input, Loss, LossParts};
 use crate::nn::{standardise, standardise_backward};
 
 /// How the loss is computed; the result is the same.

@@ -21,7 +21,7 @@ use twinlearn_core::linalg::{
 };
 use twinlearn_knn::Metric;
 
-use super::{Input, Loss, LossParts};
+use super::loss::{Input, Loss, LossParts};
 
 /// Anchors a task looks at.
 const ROWS: usize = 8;

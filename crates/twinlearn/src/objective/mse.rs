@@ -7,7 +7,7 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::linalg::{Matrix, Real};
 
-use super::{Input, Loss, LossParts};
+use super::loss::{Input, Loss, LossParts};
 
 /// The loss.
 pub(super) struct Reconstruction;
