@@ -49,7 +49,7 @@ CASES = [
 
 
 def similarities(rows: torch.Tensor, metric: str) -> torch.Tensor:
-    """Of the anchors with all rows."""
+    """Similarities of the anchors with all rows."""
     if metric == "cosine":
         rows = rows / rows.norm(dim=1, keepdim=True)
     products = rows[:ANCHORS] @ rows.T

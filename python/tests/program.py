@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 BINARY = Path(os.environ["TWINLEARN"]).resolve()
-# Of data/test_x.npy.
+# How many rows of data/test_x.npy the tests of files take.
 ROWS = 700
 
 Array = NDArray[Any]

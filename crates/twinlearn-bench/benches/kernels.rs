@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use twinlearn::{
-    Context, FitData, KnnMethod, KnnParams, LinearMap, Matrix, Metric, Params, Pca, Trainer,
-    knn_graph, knn_search,
+    Context, FitData, KnnMethod, KnnParams, LinearMap, Matrix, Metric, Params, Pca, Solver,
+    Trainer, knn_graph, knn_search,
 };
 use twinlearn_core::linalg::{Effort, gram, leading_eigen, matmul};
 
@@ -29,11 +29,11 @@ fn rows(n: usize, seed: u64) -> Matrix {
         let row = centre.iter().enumerate();
         data.extend(row.map(|(j, c)| (c + uniform()) / (1.0 + j as f32).sqrt()));
     }
-    Matrix::new(n, DIM, data).unwrap_or_else(|error| panic!("{error}"))
+    Matrix::new(n, DIM, data).unwrap()
 }
 
 fn context() -> Context {
-    Context::with_threads(2).unwrap_or_else(|error| panic!("{error}"))
+    Context::with_threads(2).unwrap()
 }
 
 fn products(c: &mut Criterion) {
@@ -46,7 +46,7 @@ fn products(c: &mut Criterion) {
         b.iter(|| matmul(&ctx, 1.0, x.view(), w.view().t(), 0.0, out.view_mut()));
     });
     let wide: Vec<f64> = x.as_slice().iter().map(|&v| v.into()).collect();
-    let wide = Matrix::new(4096, DIM, wide).unwrap_or_else(|error| panic!("{error}"));
+    let wide = Matrix::new(4096, DIM, wide).unwrap();
     let mut moments = Matrix::<f64>::zeros(DIM, DIM);
     group.throughput(Throughput::Elements((4096 * DIM * DIM / 2) as u64));
     group.bench_function("f64 gram of 4096 x 384", |b| {
@@ -82,20 +82,20 @@ fn searches(c: &mut Criterion) {
 fn reductions(c: &mut Criterion) {
     let ctx = context();
     let x = rows(6000, 5);
-    let map = LinearMap::random_projection(DIM, 64, 0).unwrap_or_else(|error| panic!("{error}"));
+    let map = LinearMap::random_projection(DIM, 64, 0).unwrap();
     let one = rows(1, 6);
     c.bench_function("6000 rows 384 -> 64", |b| b.iter(|| black_box(map.transform(&ctx, &x))));
     c.bench_function("one row 384 -> 64", |b| b.iter(|| black_box(map.transform(&ctx, &one))));
     let mut group = c.benchmark_group("fits of 6000 x 384");
     group.sample_size(10);
     group.bench_function("PCA", |b| b.iter(|| black_box(Pca::fit(&ctx, &x))));
-    let graph = knn_graph(&ctx, &x, &KnnParams::new(64)).unwrap_or_else(|error| panic!("{error}"));
+    let graph = knn_graph(&ctx, &x, &KnnParams::new(64)).unwrap();
     for (name, params) in [
         ("loss KL, one epoch, graph given", Params::builder().epochs(1).tau(0.1)),
-        ("solver pca", Params::builder().solver(twinlearn::Solver::Pca)),
+        ("solver pca", Params::builder().solver(Solver::Pca)),
     ] {
-        let params = params.n_components(64).build().unwrap_or_else(|error| panic!("{error}"));
-        let has_graph = params.solver != twinlearn::Solver::Pca;
+        let params = params.n_components(64).build().unwrap();
+        let has_graph = params.solver != Solver::Pca;
         let trainer = Trainer::new(params);
         group.bench_function(name, |b| {
             b.iter(|| {

@@ -33,7 +33,7 @@ impl Typed {
             let id = arg.get_id().as_str();
             BOUNDS.contains(&id) && matches.get_raw(id).is_none()
         };
-        let shown = |arg: &Arg| (arg.get_id().to_string(), shown(arg, matches, line));
+        let shown = |arg: &Arg| (arg.get_id().to_string(), as_typed(arg, matches, line));
         Self(command.get_arguments().filter(|arg| !is_of_machine(arg)).map(shown).collect())
     }
 
@@ -55,7 +55,7 @@ impl Typed {
 }
 
 /// A flag as it was typed, its short form where none was; the value of an argument without one.
-fn shown(arg: &Arg, matches: &ArgMatches, line: &[OsString]) -> String {
+fn as_typed(arg: &Arg, matches: &ArgMatches, line: &[OsString]) -> String {
     let id = arg.get_id().as_str();
     let long = arg.get_long().map(|long| format!("--{long}"));
     let is_long = |long: &String| {

@@ -53,10 +53,16 @@ pub(super) fn best_forms(
     d: usize,
     watch: Option<&Watch<'_>>,
 ) -> Result<BestForms> {
+    let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
+    let mut maps = forms.maps(d, for_queries)?;
+    let (name, map) = maps.remove(0);
+    let Some(watch) = watch else {
+        let start = BestForm { name, map, recall: None };
+        return Ok(BestForms { start, centred: None });
+    };
     let form = |(name, map): (String, LinearMap)| {
-        let scores = watch.map(|watch| watch.scores(ctx, &|ctx, x| map.transform(ctx, x)));
-        let recall = watch.zip(scores.transpose()?).map(|(watch, scores)| watch.mean(&scores));
-        Result::Ok(BestForm { name, map, recall })
+        let scores = watch.scores(ctx, &|ctx, x| map.transform(ctx, x))?;
+        Result::Ok(BestForm { name, map, recall: Some(watch.mean(&scores)) })
     };
     let best_above = |mut bar: Option<f64>, maps: Vec<_>| {
         let mut best = None;
@@ -69,11 +75,9 @@ pub(super) fn best_forms(
         }
         Result::Ok(best)
     };
-    let margin = watch.map_or(0.0, |watch| watch.margin(SPREAD));
+    let margin = watch.margin(SPREAD);
     let above = |form: &BestForm, times: f64| form.recall.map(|recall| recall + times * margin);
-    let for_queries = watch.is_some_and(|watch| watch.n_queries(Asking::Queries) > 0);
-    let mut maps = forms.maps(d, for_queries)?;
-    let first = form(maps.remove(0))?;
+    let first = form((name, map))?;
     let of_rows = best_above(above(&first, 1.0), maps)?.unwrap_or(first);
     let of_lengths = best_above(above(&of_rows, UNLIKE), forms.maps_of_lengths(d)?)?;
     let start = of_lengths.unwrap_or(of_rows);

@@ -24,7 +24,6 @@ pub(crate) struct Column {
     pub(crate) dtype: Dtype,
     /// The length of each list; none for plain numbers.
     pub(super) dim: Option<usize>,
-    is_ragged: bool,
 }
 
 /// The numbers of a batch.
@@ -56,13 +55,7 @@ impl Column {
             }
             _ => None,
         };
-        let is_ragged = dim.is_none() && item(&of).is_some();
-        Ok(Self { index, path, name, dtype, dim, is_ragged })
-    }
-
-    /// Whether lists may have any length.
-    pub(super) fn is_ragged(&self) -> bool {
-        self.is_ragged
+        Ok(Self { index, path, name, dtype, dim })
     }
 
     pub(super) fn is_list(&self) -> bool {

@@ -9,7 +9,7 @@ use super::super::{Array, BLOCK, Dtype, Rows, Sink, Stream};
 use super::batches::Table;
 use super::column::Column;
 use super::pieces::Pieces;
-use super::places::Place;
+use super::places::{Place, item};
 
 pub(in crate::formats) fn open(file: &Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
     let table = Table::open(file)?;
@@ -89,9 +89,10 @@ impl Stream for ColumnStream {
 
 /// A column of a table, and its numbers where they are read piece by piece.
 fn column_of(table: &Table, place: Place) -> Result<(Column, Option<Pieces>)> {
+    let are_lists = item(&place.of).is_some();
     let mut column = Column::at(&table.file, place)?;
     let pieces = Pieces::of(table, &column)?;
-    if column.is_ragged() {
+    if column.dim.is_none() && are_lists {
         column.dim = Some(match &pieces {
             Some(pieces) => pieces.first_len(column.dtype.size())?.unwrap_or(0),
             None => column.first_len(table)?,
