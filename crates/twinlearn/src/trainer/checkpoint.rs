@@ -22,9 +22,9 @@ use super::mean::Mean;
 use super::state::{Best, Progress};
 use super::step::Learner;
 use crate::model::Model;
-use crate::params::Hyperparameters;
+use crate::params::{Hyperparameters, Params};
 
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 
 /// What is read here.
 const CHECKPOINT: &str = "a checkpoint of twinlearn";
@@ -100,6 +100,8 @@ struct Version {
 #[derive(Serialize, Deserialize)]
 struct State {
     identity: Identity,
+    /// Those of the run, with what was chosen before it began.
+    hyperparameters: Hyperparameters,
     progress: Progress,
     /// The optimiser's count of steps.
     count: Option<u32>,
@@ -300,6 +302,7 @@ impl<'a> Keeper<'a> {
     /// Writes `latest`.
     pub(super) fn save(
         &self,
+        params: &Params,
         progress: &Progress,
         learner: &mut Learner,
         mean: &mut Mean,
@@ -320,6 +323,7 @@ impl<'a> Keeper<'a> {
             arrays.into_iter().map(|(name, shape, values)| (name, shape, &*values)).collect();
         let state = State {
             identity: self.identity.clone(),
+            hyperparameters: Hyperparameters::clone(params),
             progress: progress.clone(),
             count,
             best: record,
@@ -341,6 +345,13 @@ impl<'a> Keeper<'a> {
     /// Writes a model.
     pub(super) fn save_model(&self, name: &str, model: &Model) -> Result<()> {
         model.save(self.path(name))
+    }
+
+    /// The parameters of the resumed run, with what was chosen before it began.
+    pub(super) fn params(&self, asked: &Params) -> Option<Params> {
+        let (state, _) = self.latest.as_ref()?;
+        let epochs = asked.epochs;
+        Some(asked.changed(|p| *p = Hyperparameters { epochs, ..state.hyperparameters.clone() }))
     }
 
     /// Where the resumed run had stopped.

@@ -40,7 +40,7 @@ impl Run<'_> {
             if recall > best.recall {
                 let (step, epoch) = (progress.steps, best.epoch);
                 *best = Best { networks, recall, step, epoch };
-                self.keep_best(self.params, progress, best, best.recall)?;
+                self.keep_best(progress, best, best.recall)?;
             }
         }
         Ok(())

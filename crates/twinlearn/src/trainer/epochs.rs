@@ -57,21 +57,13 @@ impl Run<'_> {
                 Progress { ended: false, peak_epoch: progress.epoch, ..progress }
             }
             Some(progress) => progress,
-            None => Progress {
-                choice: self.race(&source, &start, length)?,
-                peak: start_recall.unwrap_or_default(),
-                ..Progress::default()
-            },
-        };
-        let params = match &progress.choice {
-            Some(choice) => choice.taken(params),
-            None => Params::clone(params),
+            None => Progress { peak: start_recall.unwrap_or_default(), ..Progress::default() },
         };
         let begins = Networks::clone(&start);
         if let (Some(best), false) = (&best, restores) {
-            self.keep_best(&params, &progress, best, best.recall - margin)?;
+            self.keep_best(&progress, best, best.recall - margin)?;
         }
-        let mut learner = self.setting.learner(&params, start, &source)?;
+        let mut learner = self.setting.learner(params, start, &source)?;
         let mut mean = Mean::new(&learner, length.steps() / 2);
         if let (true, Some(keeper)) = (restores, self.keeper)
             && let Some(kept) = keeper.restore(ctx, &mut learner, &mut mean)?
@@ -82,7 +74,7 @@ impl Run<'_> {
             if progress.ended {
                 return Ok(());
             }
-            let at = Epochs { run: self, params: &params, length, source: &source };
+            let at = Epochs { run: self, length, source: &source };
             at.run(&mut learner, &mut mean, &mut progress, &mut best)
         })?;
         if let Some(best) = &mut best {
@@ -94,14 +86,13 @@ impl Run<'_> {
             None => (learner.into_networks(ctx), progress.steps),
         };
         let record = self.record(batch, &progress, step);
-        Ok(Trained { params, networks, record })
+        Ok(Trained { params: Params::clone(params), networks, record })
     }
 }
 
 /// The epochs of a run.
 struct Epochs<'a> {
     run: &'a Run<'a>,
-    params: &'a Params,
     length: Length,
     source: &'a Source<'a>,
 }
@@ -128,7 +119,7 @@ impl Epochs<'_> {
     }
 
     fn schedule(&self) -> Schedule {
-        schedule(self.params, self.source.batch, self.length.warmup, self.length.steps())
+        schedule(self.run.params, self.source.batch, self.length.warmup, self.length.steps())
     }
 
     fn steps(
@@ -190,7 +181,7 @@ impl Epochs<'_> {
         let looks = flow.is_break() || epoch == epochs || epoch.is_multiple_of(looks);
         // The reference recipe is not watched while it trains.
         if let Some(best) = best.as_mut().filter(|_| looks) {
-            let networks = learner.networks(run.ctx, self.params.retain_projector);
+            let networks = learner.networks(run.ctx, run.params.retain_projector);
             recall = run.recall(&networks.encoder)?;
             let found = recall.unwrap_or_default();
             // Before the rate is low nothing is held against a run.
@@ -201,7 +192,7 @@ impl Epochs<'_> {
             if found > best.recall {
                 is_best = true;
                 *best = Best { networks, recall: found, step: progress.steps, epoch };
-                run.keep_best(self.params, progress, best, found)?;
+                run.keep_best(progress, best, found)?;
             }
         }
         let broken_off = flow.is_break();
@@ -224,7 +215,7 @@ impl Epochs<'_> {
             && !broken_off
             && (progress.ended || stops || keeper.is_due(epoch))
         {
-            keeper.save(progress, learner, mean, best.as_mut())?;
+            keeper.save(run.params, progress, learner, mean, best.as_mut())?;
         }
         Ok(stops || progress.ended)
     }

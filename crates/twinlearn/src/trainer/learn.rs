@@ -18,6 +18,7 @@ use super::stages::Stages;
 use super::start::{self, BestForm, BestForms, best_forms};
 use super::state::Trained;
 use super::step::Networks;
+use super::tuner::tuned;
 use super::validation::{Asking, whitened};
 use crate::estimate::Estimate;
 use crate::linear_map::LinearMap;
@@ -103,7 +104,13 @@ impl Stages<'_> {
         };
         let begins = networks.encoder.clone();
         let trained = match trains {
-            true => clock.time(Stage::Train, || run.train(networks, start_recall))?,
+            true => clock.time(Stage::Train, || {
+                let params = match reporting.keeper.and_then(|keeper| keeper.params(params)) {
+                    Some(params) => params,
+                    None => tuned(&run, &networks)?,
+                };
+                Run { params: &params, ..run }.train(networks, start_recall)
+            })?,
             false => run.start(networks),
         };
         let trained = match params.nested.is_empty() {

@@ -22,7 +22,6 @@ mod pace;
 mod plan;
 mod prepare;
 mod queries;
-mod race;
 mod rows;
 mod run;
 mod setting;
@@ -30,6 +29,7 @@ mod stages;
 mod start;
 mod state;
 mod step;
+mod tuner;
 mod validation;
 mod watched;
 

@@ -14,6 +14,7 @@ use super::run::Run;
 use super::setting::Setting;
 use super::state::Trained;
 use super::step::Networks;
+use super::tuner::tuned;
 use super::validation::turned_to_axes;
 
 /// What held-out recall at d may lose.
@@ -23,19 +24,21 @@ const TOLERANCE: f64 = 0.0035;
 pub(super) fn nested(run: &Run<'_>, trained: Trained) -> Result<Trained> {
     let ctx = &run.ctx.quiet();
     run.ctx.stage(Stage::Nest, 1, || {
-        let Trained { params, networks, record } = trained;
+        let Trained { params: before, networks, record } = trained;
         let rows = Subset::new(run.finish.x, run.finish.base)?;
         let encoder = turned_to_axes(ctx, &rows, networks.encoder)?;
         let kept = run.watch.map(|watch| watch.recall_of(ctx, &encoder)).transpose()?;
         let least = kept.unwrap_or_default() - TOLERANCE;
-        let watch = run.watch.map(|watch| watch.nested(&params.nested, least));
-        let setting = Setting { ctx, nested: &params.nested, ..*run.setting };
+        let watch = run.watch.map(|watch| watch.nested(&before.nested, least));
+        let setting = Setting { ctx, nested: &before.nested, ..*run.setting };
         let (callbacks, keeper) = (None, None);
         let setting = &setting;
-        let run =
-            Run { params: &params, ctx, setting, watch: watch.as_ref(), callbacks, keeper, ..*run };
+        let params = &before;
+        let run = Run { params, ctx, setting, watch: watch.as_ref(), callbacks, keeper, ..*run };
         let recall = run.recall(&encoder)?;
-        let networks = run.train(Networks { encoder, projector: None }, recall)?.networks;
-        Ok(Trained { networks, record, params: params.clone() })
+        let start = Networks { encoder, projector: None };
+        let params = tuned(&run, &start)?;
+        let networks = Run { params: &params, ..run }.train(start, recall)?.networks;
+        Ok(Trained { params: before.clone(), networks, record })
     })
 }

@@ -110,19 +110,13 @@ impl Run<'_> {
     }
 
     /// Writes the model of the best moment, of this recall.
-    pub(super) fn keep_best(
-        &self,
-        params: &Params,
-        progress: &Progress,
-        best: &Best,
-        recall: f64,
-    ) -> Result<()> {
+    pub(super) fn keep_best(&self, progress: &Progress, best: &Best, recall: f64) -> Result<()> {
         let (Some(keeper), Some(watch)) = (self.keeper, self.watch) else { return Ok(()) };
         let mut record = self.record(self.batch(), progress, best.step);
         record.validation = Some(watch.report(recall));
         let Networks { encoder, projector } = best.networks.clone();
         let encoder = watch.whitened(self.ctx, encoder)?;
-        let model = self.finish.model(self.ctx, params.clone(), encoder, projector, record)?;
+        let model = self.finish.model(self.ctx, self.params.clone(), encoder, projector, record)?;
         keeper.save_model("best.safetensors", &model)
     }
 }

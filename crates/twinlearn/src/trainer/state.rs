@@ -6,20 +6,6 @@ use super::step::Networks;
 use crate::model::TrainingRecord;
 use crate::params::Params;
 
-/// What a run goes on with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Choice {
-    pub(super) tau: f64,
-    pub(super) learning_rate: f64,
-}
-
-impl Choice {
-    pub(super) fn taken(&self, params: &Params) -> Params {
-        let Self { tau, learning_rate } = *self;
-        params.changed(|p| (p.tau, p.learning_rate) = (Some(tau), Some(learning_rate)))
-    }
-}
-
 /// The best moment so far; of the start, what another must keep more than.
 #[derive(Clone, Debug)]
 pub(super) struct Best {
@@ -32,8 +18,6 @@ pub(super) struct Best {
 /// How far a run is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// What was chosen before it began.
-    pub(super) choice: Option<Choice>,
     /// Epochs that are done.
     pub(super) epoch: usize,
     /// Whether it needs no more.
