@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +14,7 @@ from ._arrays import rows
 from ._job import job, whole
 from ._page import Page, Report, words
 from ._tldr import TLDR
-from ._twinlearn import TwinlearnError
+from ._twinlearn import Advised, Found, TwinlearnError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from ._twinlearn import Model
 
 
+Engine = TypeVar("Engine", Found, Advised)
+
+
 class Estimate(NamedTuple):
     """A mean and its 95 % bootstrap interval."""
 
@@ -34,28 +36,34 @@ class Estimate(NamedTuple):
     high: float
 
 
-def _decoded(found: dict[str, Any]) -> Any:
-    """Estimates as such."""
-    return Estimate(**found) if found.keys() == {"value", "low", "high"} else found
+def _with_estimates(value: Any) -> Any:
+    """`value` with its estimates as such."""
+    if isinstance(value, list):
+        return [_with_estimates(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"value", "low", "high"}:
+        return Estimate(**value)
+    return {name: _with_estimates(item) for name, item in value.items()}
 
 
-class _Found:
-    """What the engine found: its JSON, and the text that it prints."""
+class _Result(Generic[Engine]):
+    """What the engine found."""
 
-    def __init__(self, text: str, shown: str) -> None:
-        self._json, self._shown = text, shown
-        for name, value in json.loads(text, object_hook=_decoded).items():
-            setattr(self, name, value)
+    def __init__(self, found: Engine) -> None:
+        self._found = found
+        for name, value in found.values().items():
+            setattr(self, name, _with_estimates(value))
 
     def __repr__(self) -> str:
-        return self._shown
+        return str(self._found)
 
     def to_json(self) -> str:
         """Everything, as JSON."""
-        return self._json
+        return self._found.to_json()
 
 
-class Evaluation(_Found):
+class Evaluation(_Result[Found]):
     """What reductions keep. Printed, it is a table.
 
     Attributes
@@ -100,10 +108,10 @@ class Evaluation(_Found):
 
     def report(self, title: str = "What is kept") -> Report:
         """A page about it."""
-        return Page(title, evaluation=self._json).report()
+        return Page(title, evaluation=self._found).report()
 
 
-class Advice(_Found):
+class Advice(_Result[Advised]):
     """Which dimension to take. Printed, it is the curves and the verdict.
 
     Attributes
@@ -146,7 +154,7 @@ class Advice(_Found):
 
     def report(self, title: str = "Which dimension") -> Report:
         """A page about it."""
-        return Page(title, advice=self._json).report()
+        return Page(title, advice=self._found).report()
 
 
 @dataclass
@@ -287,7 +295,7 @@ def evaluate(
             models.append(None)
     if metric is None:
         fitted = [model for model in models if model is not None]
-        metric = json.loads(fitted[0].params())["metric"] if fitted else "cosine"
+        metric = fitted[0].params()["metric"] if fitted else "cosine"
     array = rows(X)
     numbered = _numbered(labels, query_labels)
     judged = Judged(
@@ -313,7 +321,7 @@ def evaluate(
         curves=bool(curves),
         seed=whole("random_state", random_state),
     )
-    return Evaluation(*_twinlearn.evaluate(array, judged, job(n_jobs)))
+    return Evaluation(_twinlearn.evaluate(array, judged, job(n_jobs)))
 
 
 def advise(
@@ -367,7 +375,7 @@ def advise(
     8
     """
     return Advice(
-        *_twinlearn.advise(
+        _twinlearn.advise(
             rows(X),
             float(keep),
             metric,
@@ -390,7 +398,7 @@ def report(
 ) -> Report:
     """The page of `TLDR.report`."""
     check_is_fitted(tldr, "_model")
-    params = json.loads(tldr._model.params())
+    params = tldr._model.params()
     title = f"TLDR: {tldr._model.n_features} → {tldr._model.n_components}"
     history = getattr(tldr, "_history", [])
     page = Page(title, model=tldr._model, seed=int(params["seed"]))
@@ -399,7 +407,7 @@ def report(
     if X is not None:
         array = rows(X)
         found = evaluate(array, {"TLDR": tldr}, queries=queries, curves=True, n_jobs=tldr.n_jobs)
-        page.evaluation = found.to_json()
+        page.evaluation = found._found
         page.reduced = tldr._model.transform(array, params["metric"] == "cosine", job(tldr.n_jobs))
         page.labels, page.texts = words(labels), words(texts)
     return page.report(tldr.n_jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +32,7 @@ class WithModel(WithGraph):
         """Makes a model this estimator's."""
         self._model = model
         self.n_features_in_ = model.n_features
-        training = json.loads(model.training())
+        training = model.training()
         self.n_steps_ = training["steps"]
         self.validation_ = training["validation"]
         self.queries_ = training.get("queries")
@@ -107,7 +106,7 @@ class WithModel(WithGraph):
         twinlearn.load : the same with ``init=True``, and an example.
         """
         model = _twinlearn.Model.load(Path(path))
-        stored = json.loads(model.params())
+        stored = model.params()
         if init:
             for name in ("n_components", "encoder", "norm_layer", "loss", "projector"):
                 setattr(self, name, None if name == "norm_layer" else stored[name])

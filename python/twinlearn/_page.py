@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ._twinlearn import Model
+    from ._twinlearn import Advised, Found, Model
 
 
 class Report:
@@ -55,8 +55,8 @@ class Page:
     model: Model | None = None
     losses: list[tuple[int, float]] = field(default_factory=list)
     recalls: list[tuple[int, float]] = field(default_factory=list)
-    evaluation: str | None = None
-    advice: str | None = None
+    evaluation: Found | None = None
+    advice: Advised | None = None
     reduced: NDArray[Any] | None = None
     labels: list[str] | None = None
     texts: list[str] | None = None

@@ -6,7 +6,6 @@ They are described where users look: at the class `TLDR`.
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -171,14 +170,13 @@ class Parameters(BaseEstimator):
     @staticmethod
     def _resolved(own: dict[str, Any]) -> dict[str, Any]:
         """All parameters, those that are None by the recipe."""
-        params: dict[str, Any] = json.loads(_twinlearn.resolve(own))
-        return params
+        return _twinlearn.resolve(own)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         first: str = super().__repr__(N_CHAR_MAX)
         try:
             model = getattr(self, "_model", None)
-            params = self._resolved(self._own()) if model is None else json.loads(model.params())
+            params = self._resolved(self._own()) if model is None else model.params()
             lines = describe(params, getattr(self, "n_features_in_", "D"))
         except TwinlearnError:
             # What is wrong with the parameters is for `fit` to say.

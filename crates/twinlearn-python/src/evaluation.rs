@@ -1,8 +1,7 @@
-//! What reductions keep, which dimension to take, and the page about it. Results cross as JSON.
+//! What reductions keep, which dimension to take, and the page about it.
 
 use pyo3::prelude::*;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use pyo3::types::PyType;
 use twinlearn::{EvaluationData, EvaluationParams, Qrels, Reduction};
 use twinlearn_report::Report;
 
@@ -11,6 +10,7 @@ use crate::error::{TwinlearnError, raised};
 use crate::model::Model;
 use crate::params::named;
 use crate::run::Job;
+use crate::values::{from_json, to_json, to_python};
 
 /// What is judged, and how: an object with these attributes.
 #[derive(FromPyObject)]
@@ -36,14 +36,57 @@ pub(crate) struct Judged<'py> {
     seed: u64,
 }
 
-/// What reductions of `x` keep, as JSON and as text.
+/// What `evaluate` found.
+#[pyclass(frozen, module = "twinlearn._twinlearn")]
+pub(crate) struct Found(twinlearn::Evaluation);
+
+/// What `advise` found.
+#[pyclass(frozen, module = "twinlearn._twinlearn")]
+pub(crate) struct Advised(twinlearn::Advice);
+
+/// The methods of a result.
+macro_rules! result_methods {
+    ($class:ident) => {
+        #[pymethods]
+        impl $class {
+            /// Everything, by name.
+            fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                to_python(py, &self.0)
+            }
+
+            /// Everything, as JSON.
+            fn to_json(&self) -> PyResult<String> {
+                to_json(&self.0)
+            }
+
+            /// From that.
+            #[classmethod]
+            fn from_json(_: &Bound<'_, PyType>, text: &str) -> PyResult<Self> {
+                from_json(text).map(Self)
+            }
+
+            fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+                Ok((py.get_type::<Self>().getattr("from_json")?, (self.to_json()?,)))
+            }
+
+            fn __str__(&self) -> String {
+                self.0.to_string()
+            }
+        }
+    };
+}
+
+result_methods!(Found);
+result_methods!(Advised);
+
+/// What reductions of `x` keep.
 #[pyfunction]
 pub(crate) fn evaluate(
     py: Python<'_>,
     x: &Bound<'_, PyAny>,
     judged: Judged<'_>,
     job: Job,
-) -> PyResult<(String, String)> {
+) -> PyResult<Found> {
     let params = EvaluationParams::default()
         .metric(named(&judged.metric)?)
         .n_neighbors(judged.n_neighbors)
@@ -56,7 +99,7 @@ pub(crate) fn evaluate(
     arrays.extend(judged.reduced);
     arrays.extend(judged.reduced_queries);
     let mut job = Some(job);
-    let found = with_all(&arrays, &[], &mut |vectors| {
+    with_all(&arrays, &[], &mut |vectors| {
         let (first, reduced) = vectors.split_at(2);
         let (reduced, reduced_queries) = reduced.split_at(judged.names.len());
         let &[Some(x), queries] = first else { unreachable!("x is always given") };
@@ -99,11 +142,11 @@ pub(crate) fn evaluate(
             .collect();
         let job = job.take().ok_or_else(|| TwinlearnError::new_err("evaluate: called twice"))?;
         job.run(py, |ctx| twinlearn::evaluate(ctx, &data, &given, &params))
-    })?;
-    Ok((json(&found)?, found.to_string()))
+    })
+    .map(Found)
 }
 
-/// The smallest dimension that keeps enough, as JSON and as text.
+/// The smallest dimension that keeps enough.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
 pub(crate) fn advise(
@@ -117,7 +160,7 @@ pub(crate) fn advise(
     fit_rows: usize,
     seed: u64,
     job: Job,
-) -> PyResult<(String, String)> {
+) -> PyResult<Advised> {
     let params = EvaluationParams::default()
         .metric(named(metric)?)
         .n_neighbors(n_neighbors)
@@ -125,8 +168,7 @@ pub(crate) fn advise(
         .max_rows(max_rows)
         .fit_rows(fit_rows)
         .seed(seed);
-    let found = with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, keep, &params)))?;
-    Ok((json(&found)?, found.to_string()))
+    with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, keep, &params))).map(Advised)
 }
 
 /// What a page is about: an object with these attributes.
@@ -138,8 +180,8 @@ pub(crate) struct Page<'py> {
     losses: Vec<(usize, f64)>,
     recalls: Vec<(usize, f64)>,
     /// What `evaluate` and `advise` returned.
-    evaluation: Option<String>,
-    advice: Option<String>,
+    evaluation: Option<Py<Found>>,
+    advice: Option<Py<Advised>>,
     /// Reduced rows for the map, a label and a text for each.
     reduced: Option<Bound<'py, PyAny>>,
     labels: Option<Vec<String>>,
@@ -156,11 +198,11 @@ pub(crate) fn report(py: Python<'_>, page: Page<'_>, job: Job) -> PyResult<Strin
         let (labels, texts) = (page.labels.as_deref(), page.texts.as_deref());
         report = with_rows(z, |z| job.run(py, |ctx| report.map(ctx, z, labels, texts, page.seed)))?;
     }
-    if let Some(text) = &page.evaluation {
-        report = report.evaluation(parsed(text)?);
+    if let Some(found) = &page.evaluation {
+        report = report.evaluation(found.get().0.clone());
     }
-    if let Some(text) = &page.advice {
-        report = report.advice(parsed(text)?);
+    if let Some(advised) = &page.advice {
+        report = report.advice(advised.get().0.clone());
     }
     if let Some(model) = &page.model {
         report = report.model(&model.get().0);
@@ -171,12 +213,4 @@ pub(crate) fn report(py: Python<'_>, page: Page<'_>, job: Job) -> PyResult<Strin
         report = report.facts("Measurement", &facts);
     }
     Ok(report.to_html())
-}
-
-fn json(value: &impl Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|e| TwinlearnError::new_err(e.to_string()))
-}
-
-fn parsed<T: DeserializeOwned>(text: &str) -> PyResult<T> {
-    serde_json::from_str(text).map_err(|e| TwinlearnError::new_err(e.to_string()))
 }

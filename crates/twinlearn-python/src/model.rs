@@ -6,8 +6,9 @@ use pyo3::types::{PyBytes, PyDict};
 use twinlearn::Matrix;
 
 use crate::arrays::{to_numpy, with_rows};
-use crate::error::{TwinlearnError, raised};
+use crate::error::raised;
 use crate::run::Job;
+use crate::values::to_python;
 
 /// Below this many multiply-adds a transform takes less than a thread's start.
 const SMALL: usize = 1 << 22;
@@ -84,14 +85,14 @@ impl Model {
         Ok(Some((to_numpy(py, map.weight().clone())?, bias)))
     }
 
-    /// The hyper-parameters it was trained with, as JSON.
-    fn params(&self) -> PyResult<String> {
-        json(self.0.params())
+    /// The hyper-parameters that it was trained with, by name.
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, self.0.params())
     }
 
-    /// What its training did, as JSON.
-    fn training(&self) -> PyResult<String> {
-        json(self.0.training())
+    /// What its training did, by name.
+    fn training<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, self.0.training())
     }
 
     /// The same model without its projector.
@@ -113,8 +114,4 @@ impl Model {
     fn n_components(&self) -> usize {
         self.0.n_components()
     }
-}
-
-fn json(value: &impl serde::Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|e| TwinlearnError::new_err(e.to_string()))
 }

@@ -7,6 +7,7 @@ use pyo3::types::{PyBool, PyDict};
 use twinlearn::{Hyperparameters, Model, Params, Value, ValueKind};
 
 use crate::error::{TwinlearnError, raised};
+use crate::values::to_python;
 
 /// What is given; what is `None` comes from the recipe, or from the model to go on from.
 pub(crate) fn params(given: &Bound<'_, PyDict>, model: Option<&Model>) -> PyResult<Params> {
@@ -55,10 +56,10 @@ pub(crate) fn named<T: FromStr<Err = twinlearn::Error>>(value: &Bound<'_, PyAny>
     value.str()?.to_str()?.parse().map_err(raised)
 }
 
-/// All parameters, those not given by their defaults, as JSON; raises what is wrong with them.
+/// All parameters by name, those not given by their defaults; raises what is wrong with them.
 #[pyfunction]
-pub(crate) fn resolve(given: &Bound<'_, PyDict>) -> PyResult<String> {
-    serde_json::to_string(&params(given, None)?).map_err(|e| TwinlearnError::new_err(e.to_string()))
+pub(crate) fn resolve<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    to_python(given.py(), &params(given, None)?)
 }
 
 /// The hyper-parameters: the name, what it is, and the default in words of each.
