@@ -145,8 +145,8 @@ impl ReducedWriter<'_> {
 mod table {
     use std::sync::Arc;
 
-    use arrow::array::RecordBatch;
-    use arrow::datatypes::Field;
+    use arrow_array::RecordBatch;
+    use arrow_schema::Field;
 
     use super::super::formats::Rows;
     use super::super::formats::table::{Column, Table, TableWriter};

@@ -1,8 +1,15 @@
 //! A column as numbers, row after row.
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, GenericListViewArray, LargeListArray, OffsetSizeTrait, make_array,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_data::ArrayData;
+use arrow_data::transform::MutableArrayData;
+use arrow_schema::DataType;
 use twinlearn_core::error::{Error, Result};
 
 use super::super::Dtype;
@@ -78,11 +85,12 @@ impl Column {
             };
             all.push(ArrayRef::clone(column.column(member)));
         }
-        if let Some(last) = all.last_mut()
-            && let DataType::ListView(item) | DataType::LargeListView(item) = last.data_type()
-        {
-            let lists = DataType::LargeList(item.clone());
-            *last = cast(last, &lists).map_err(|e| damaged(file, e))?;
+        if let Some(last) = all.last_mut() {
+            if let Some(views) = last.as_list_view_opt::<i32>() {
+                *last = in_order(file, views)?;
+            } else if let Some(views) = last.as_list_view_opt::<i64>() {
+                *last = in_order(file, views)?;
+            }
         }
         Ok(all)
     }
@@ -183,4 +191,33 @@ impl Column {
         let size = self.dtype.size();
         Ok(Numbers { start: data.offset() * size, len: data.len() * size, data })
     }
+}
+
+/// Lists that may lie anywhere among their values, as lists whose values follow each other.
+fn in_order<O: OffsetSizeTrait>(
+    file: &DiskFile,
+    views: &GenericListViewArray<O>,
+) -> Result<ArrayRef> {
+    let outside = "a list beyond the values";
+    let values = views.values().to_data();
+    let mut ordered = MutableArrayData::new(vec![&values], false, values.len());
+    let mut ends = vec![0_i64];
+    for (row, (at, len)) in views.value_offsets().iter().zip(views.value_sizes()).enumerate() {
+        let (at, len) = (at.as_usize(), len.as_usize());
+        let len = if views.is_null(row) { 0 } else { len };
+        if len > 0 {
+            if at.checked_add(len).is_none_or(|end| end > values.len()) {
+                return Err(damaged(file, outside));
+            }
+            ordered.try_extend(0, at, at + len).map_err(|e| damaged(file, e))?;
+        }
+        ends.push(ends[row] + len as i64);
+    }
+    let (DataType::ListView(item) | DataType::LargeListView(item)) = views.data_type() else {
+        return Err(damaged(file, outside));
+    };
+    let values = make_array(ordered.freeze());
+    let ends = OffsetBuffer::new(ends.into());
+    let lists = LargeListArray::try_new(item.clone(), ends, values, views.nulls().cloned());
+    Ok(Arc::new(lists.map_err(|e| damaged(file, e))?))
 }

@@ -84,7 +84,7 @@ mod tests {
     use ::parquet::arrow::ArrowWriter;
     use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use ::parquet::basic::ColumnOrder;
-    use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
+    use arrow_array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use twinlearn_core::error::{Error, Result};
 
 use super::super::disk::DiskFile;

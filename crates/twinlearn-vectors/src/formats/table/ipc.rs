@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use arrow::buffer::Buffer;
-use arrow::datatypes::{Fields, SchemaRef};
-use arrow::ipc::convert::try_fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{
-    self, Block, CompressionType, Endianness, Message, MessageHeader, MetadataVersion, RecordBatch,
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{FileDecoder, read_footer_length};
+use arrow_ipc::{
+    Block, CompressionType, Endianness, Message, MessageHeader, MetadataVersion, RecordBatch,
+    Schema,
 };
-use arrow::ipc::{root_as_footer, root_as_message};
+use arrow_ipc::{root_as_footer, root_as_message};
+use arrow_schema::{Fields, SchemaRef};
 use twinlearn_core::error::Result;
 
 use super::super::disk::DiskFile;
@@ -164,7 +165,7 @@ fn of_stream(file: &Arc<DiskFile>) -> Result<Layout> {
     Ok(Layout { schema, version, is_stream: true, dictionaries, batches, largest: 0 })
 }
 
-fn schema_of(file: &DiskFile, schema: Option<ipc::Schema<'_>>) -> Result<SchemaRef> {
+fn schema_of(file: &DiskFile, schema: Option<Schema<'_>>) -> Result<SchemaRef> {
     let schema = schema.ok_or_else(|| damaged(file, "no schema"))?;
     if schema.endianness() != Endianness::Little {
         return Err(

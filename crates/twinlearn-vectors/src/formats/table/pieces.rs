@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Fields};
-use arrow::ipc::RecordBatch;
+use arrow_ipc::RecordBatch;
+use arrow_schema::{DataType, FieldRef, Fields};
 use twinlearn_core::error::Result;
 
 use super::super::Sink;

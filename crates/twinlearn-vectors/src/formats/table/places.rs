@@ -1,6 +1,6 @@
 //! Where the numbers of a column are, and of which type they are.
 
-use arrow::datatypes::{DataType, Field};
+use arrow_schema::{DataType, Field};
 
 use super::super::Dtype;
 

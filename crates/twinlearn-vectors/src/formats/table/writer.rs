@@ -8,11 +8,11 @@ use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::schema::types::ColumnPath;
-use arrow::array::{
+use arrow_array::{
     ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, RecordBatch,
 };
-use arrow::datatypes::{DataType, Field, Metadata, Schema, SchemaRef};
-use arrow::ipc::writer::FileWriter;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
 use twinlearn_core::error::{Error, Result};
 
 use super::footer::Footed;
