@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart check test cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart check test test-slow cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -24,8 +24,16 @@ check: ## What a change should pass before it is tested whole
 
 test: test-rust test-python ## Every test
 
+# With nextest, where it is installed, a test that hangs is ended and named (.config/nextest.toml).
 test-rust:
-	$(CARGO) test --locked
+	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
+	  set -x; $(CARGO) nextest run --locked && $(CARGO) test --locked --doc; \
+	else \
+	  set -x; $(CARGO) test --locked; \
+	fi
+
+test-slow: ## Ten times as many damaged files of each kind as `make test` tries
+	TWINLEARN_DAMAGES=500 $(CARGO) test --locked --package twinlearn-cli --test faults -- damaged
 
 test-python: installed
 	$(CARGO) build --release --locked

@@ -253,8 +253,11 @@ fn a_reader_that_has_gone_away_is_no_failure() {
     }
 }
 
-/// Places at which each kind of file is damaged.
-const PLACES: usize = 500;
+/// Places at which each kind of file is damaged; `make test-slow` asks for more.
+fn n_damages() -> usize {
+    let asked = std::env::var("TWINLEARN_DAMAGES").ok();
+    asked.map_or(50, |asked| asked.parse().expect("TWINLEARN_DAMAGES: a whole number"))
+}
 
 /// A damaged copy: cut off, or with one bit flipped.
 fn damaged(whole: &[u8], place: usize, draws: &mut Draws) -> (String, Vec<u8>) {
@@ -283,7 +286,7 @@ fn try_damage(
                 let folder = Folder::new();
                 folder.npy("small.npy", 60, &small(60));
                 let mut draws = Draws(seed + half);
-                for place in 0..PLACES / 2 {
+                for place in 0..n_damages() / 2 {
                     let (what, bytes) = damaged(whole, place, &mut draws);
                     std::fs::write(folder.path(name), &bytes).unwrap();
                     let output = folder.run(args);
