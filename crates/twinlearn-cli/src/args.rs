@@ -330,6 +330,9 @@ pub(crate) struct Resources {
     /// they are [default: half of what is free for the vectors, no bound for the rest].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<usize>,
+    /// Tell in detail how the work will be done.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// The name of a file of something that is no text.

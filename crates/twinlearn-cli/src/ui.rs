@@ -79,7 +79,8 @@ impl Ui {
             None => Context::new(),
         }?;
         let logs = logs.open()?;
-        let sink = Sink { bar: Mutex::default(), screen: self.screen, logs };
+        let details = resources.verbose;
+        let sink = Sink { bar: Mutex::default(), screen: self.screen, details, logs };
         Ok(context.observer(Arc::new(sink)).cancel_token(self.cancel.clone()))
     }
 }
@@ -88,7 +89,19 @@ impl Ui {
 struct Sink {
     bar: Mutex<Option<ProgressBar>>,
     screen: Screen,
+    /// Whether plans are shown with their details.
+    details: bool,
     logs: Vec<Box<dyn Log>>,
+}
+
+impl Sink {
+    /// Shows a line above the bar. A reader that has gone away is noticed when the result is printed.
+    fn show(&self, line: &str) {
+        let _ = match &*lock(&self.bar) {
+            Some(bar) => bar.suspend(|| self.screen.show(line)),
+            None => self.screen.show(line),
+        };
+    }
 }
 
 impl Observer for Sink {
@@ -118,13 +131,11 @@ impl Observer for Sink {
                 self.logs.iter().for_each(|log| log.step(report));
             }
             Event::Epoch(report) => self.logs.iter().for_each(|log| log.epoch(report)),
-            Event::Plan(line) if self.screen.plans => {
-                // A reader that has gone away is noticed when the result is printed.
-                let _ = match &*lock(&self.bar) {
-                    Some(bar) => bar.suspend(|| self.screen.show(line)),
-                    None => self.screen.show(line),
-                };
-            }
+            Event::Plan(plan) if self.screen.plans || self.details => self.show(&match self.details {
+                true => format!("{plan:#}"),
+                false => plan.to_string(),
+            }),
+            Event::Note(line) if self.screen.plans || self.details => self.show(line),
             Event::Warning(message) => match &*lock(&self.bar) {
                 Some(bar) => bar.suspend(|| tell(&format!("warning: {message}"))),
                 None => tell(&format!("warning: {message}")),

@@ -196,11 +196,13 @@ fn knn_by_every_method() {
     };
     // The plan is printed before the work: method, cost, memory.
     let (plan, exact) = knn("exact.npy", &["--method", "exact", "--memory", "64M"]);
-    assert!(plan.starts_with("exact search of 4000 rows among 4000 of dimension 384"), "{plan}");
-    assert!(plan.ends_with(" MB of working memory, about a second"), "{plan}");
+    assert!(plan.starts_with("exact neighbours of 4000 rows, about 1 s, "), "{plan}");
+    assert!(plan.ends_with(" MB"), "{plan}");
+    let (detailed, _) = knn("exact.npy", &["--method", "exact", "--memory", "64M", "-v"]);
+    assert!(detailed.starts_with(&format!("{plan} (384 dimensions, ")), "{detailed}");
     assert_eq!(knn("auto.npy", &[]).1, exact);
     for (extra, begins, least) in [
-        (&["--method", "descent"][..], "NN-descent of 4000 rows", 0.97),
+        (&["--method", "descent"][..], "neighbours of 4000 rows by NN-descent, about ", 0.97),
         (&["--method", "pq"], "product quantisation of 4000 rows", 0.4),
         (&["--approximation", "low", "--seed", "3"], "product quantisation of 4000 rows", 0.6),
     ] {
@@ -237,11 +239,11 @@ fn fit_takes_the_method_of_its_graph_and_graphs_of_any_integers() {
     let more = data("train_x.npy").display().to_string();
     let args = quick_fit(&more, "more.safetensors");
     let (out, _) = folder.ok(&[&args[..], &["--knn-method", "descent"]].concat());
-    assert!(out.contains("\nNN-descent of 4000 rows"), "{out}");
+    assert!(out.contains("\nneighbours of 4000 rows by NN-descent, "), "{out}");
     assert!(out.contains("\nNN-descent found "), "{out}");
     // Few rows are compared one with another.
     let (out, _) = fit(&["--knn-method", "descent"]);
-    assert!(out.contains("\nexact search of 1000 rows"), "{out}");
+    assert!(out.contains("\nexact neighbours of 1000 rows"), "{out}");
     let (out, _) = fit(&["--knn-approximation", "low", "--save-knn", "knn.npy"]);
     assert!(out.contains("\nproduct quantisation of 1000 rows"), "{out}");
     let (json, _) = folder.ok(&["inspect", "m.safetensors", "--json"]);

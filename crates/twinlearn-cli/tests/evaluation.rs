@@ -155,7 +155,7 @@ fn a_dash_is_standard_output() {
         let (json, reported) = folder.ok(&[args, &["--json", "-"]].concat());
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert!(json[key].is_array(), "{json}");
-        assert!(reported.contains(words) && reported.contains("working memory"), "{reported}");
+        assert!(reported.contains(words) && reported.contains(" MB\n"), "{reported}");
         let (page, reported) = folder.ok(&[args, &["--html", "-"]].concat());
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page:.120}");
         assert!(reported.contains(words), "{reported}");

@@ -57,10 +57,9 @@ pub fn descent(n: usize, width: usize, kept: usize) -> f64 {
 /// An estimate of time.
 pub fn in_words(seconds: f64) -> String {
     match seconds {
-        s if s < 1.5 => "a second".to_owned(),
-        s if s < 100.0 => format!("{s:.0} seconds"),
-        s if s < 6000.0 => format!("{:.0} minutes", s / 60.0),
-        s => format!("{:.0} hours", s / 3600.0),
+        s if s < 100.0 => format!("{:.0} s", s.max(1.0)),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.0} h", s / 3600.0),
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a long operation reports while it runs: stages, steps, plans and warnings.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::cost::{in_words, megabytes};
 
 /// A part of the work that takes long enough to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +96,43 @@ pub struct EpochReport {
     pub is_best: bool,
 }
 
+/// How work will be done, as it is reported before it begins.
+///
+/// ```
+/// use twinlearn_core::progress::Plan;
+/// let plan = Plan {
+///     what: "exact neighbours of 45000 rows".to_owned(),
+///     details: "384 dimensions, bounded by 64 leading axes".to_owned(),
+///     bytes: 119_000_000,
+///     seconds: 3.1,
+/// };
+/// assert_eq!(plan.to_string(), "exact neighbours of 45000 rows, about 3 s, 119 MB");
+/// assert_eq!(
+///     format!("{plan:#}"),
+///     "exact neighbours of 45000 rows, about 3 s, 119 MB (384 dimensions, bounded by 64 leading axes)"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is done, of how many rows.
+    pub what: String,
+    /// By which method and sizes, in how many passes over the rows.
+    pub details: String,
+    /// Bytes of working memory, beside the vectors.
+    pub bytes: usize,
+    /// Estimated seconds.
+    pub seconds: f64,
+}
+
+/// What, how long, how much memory; `{:#}` adds the details.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, details, bytes, seconds } = self;
+        write!(f, "{what}, about {}, {} MB", in_words(*seconds), megabytes(*bytes))?;
+        if f.alternate() { write!(f, " ({details})") } else { Ok(()) }
+    }
+}
+
 /// What a long operation reports while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -122,8 +162,10 @@ pub enum Event<'a> {
     Step(&'a StepReport),
     /// One epoch is done.
     Epoch(&'a EpochReport),
-    /// How the stage that follows will be done, in one line.
-    Plan(&'a str),
+    /// How the work that follows will be done.
+    Plan(&'a Plan),
+    /// Something that was found or decided on the way, in one line.
+    Note(&'a str),
     /// Something the user should know that does not stop the work.
     Warning(&'a str),
 }

@@ -12,10 +12,10 @@
 use std::ops::Range;
 
 use twinlearn_core::context::Context;
-use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here};
-use twinlearn_core::progress::Event;
+use twinlearn_core::progress::{Event, Plan};
 use twinlearn_core::random::{Purpose, below, generator, subset};
 use twinlearn_vectors::Vectors;
 
@@ -51,13 +51,15 @@ pub(super) fn graph(
     exact::check_search_memory(ctx, (n, n, axes), k, bytes)?;
     beside(ctx, frame_bytes(n, dim, axes), "this search")?;
     let seconds = cost::product((n * axes * (dim + CENTRES * (1 + ROUNDS / 10))) as f64);
-    ctx.emit(&Event::Plan(&format!(
-        "product quantisation of {n} rows of dimension {dim}, each read 3 times: {axes} leading axes \
-         as {parts} bytes a row; {} MB of working memory for rows and codes, about {} beside the \
-         search of the codes",
-        megabytes(bytes),
-        in_words(seconds / ctx.n_threads() as f64),
-    )));
+    ctx.emit(&Event::Plan(&Plan {
+        what: format!("product quantisation of {n} rows"),
+        details: format!(
+            "{dim} dimensions, each row read 3 times, {axes} leading axes as {parts} bytes a row; \
+             the search of the codes comes after"
+        ),
+        bytes,
+        seconds: seconds / ctx.n_threads() as f64,
+    }));
     let norms = row_norms(ctx, x)?;
     let largest = norms.iter().copied().fold(0.0, f64::max);
     let frame = Frame::new(ctx, x, &norms, metric, axes, largest)?;

@@ -193,7 +193,7 @@ fn automatic(
         return search.run(k);
     }
     drop(search);
-    ctx.emit(&Event::Plan(&format!(
+    ctx.emit(&Event::Note(&format!(
         "method auto: descent, as exact search would take about {:.0} minutes of one thread",
         cost / 60e9
     )));
@@ -201,7 +201,7 @@ fn automatic(
     if found.is_enough() || cost > MOST * most_exact {
         return Ok(found.reported(ctx));
     }
-    ctx.emit(&Event::Plan("method auto: exact search, as descent found too few"));
+    ctx.emit(&Event::Note("method auto: exact search, as descent found too few"));
     GraphSearch::new(ctx, x, k, metric)?.run(k)
 }
 
@@ -379,8 +379,10 @@ mod tests {
 
     impl Observer for Told {
         fn on_event(&self, event: &Event<'_>) {
-            if let Event::Plan(text) | Event::Warning(text) = event {
-                lock(&self.0).push((*text).to_owned());
+            match event {
+                Event::Plan(plan) => lock(&self.0).push(plan.to_string()),
+                Event::Note(text) | Event::Warning(text) => lock(&self.0).push((*text).to_owned()),
+                _ => {}
             }
         }
     }
@@ -401,7 +403,7 @@ mod tests {
             (ids, lock(&reported.0).join("\n"))
         };
         let (exact, plans) = run(cost);
-        assert!(plans.starts_with("exact search"), "{plans}");
+        assert!(plans.starts_with("exact neighbours of "), "{plans}");
         let (found, plans) = run(cost / 2.0);
         assert_eq!(found, exact);
         assert!(plans.contains("method auto: exact search, as descent found too few"), "{plans}");

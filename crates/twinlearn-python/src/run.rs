@@ -60,13 +60,18 @@ impl Observer for Teller {
             lock(&self.warnings).push((*line).to_owned());
         }
         let Some(tell) = &self.tell else { return };
+        let line;
         let (what, name, number) = match event {
             Event::StageStarted { stage, total } => ("start", stage.name(), *total as f64),
             Event::StageProgress { stage, done } => ("progress", stage.name(), *done as f64),
             Event::StageFinished { stage, elapsed } => {
                 ("finish", stage.name(), elapsed.as_secs_f64())
             }
-            Event::Plan(line) => ("plan", *line, 0.0),
+            Event::Plan(plan) => {
+                line = format!("{plan:#}");
+                ("plan", line.as_str(), 0.0)
+            }
+            Event::Note(line) => ("plan", *line, 0.0),
             _ => return,
         };
         Python::attach(|py| {

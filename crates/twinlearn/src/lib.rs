@@ -78,7 +78,7 @@ pub use twinlearn_core::context::{CancelToken, Context};
 pub use twinlearn_core::error::{Error, Result};
 pub use twinlearn_core::linalg::Matrix;
 pub use twinlearn_core::memory::available_memory;
-pub use twinlearn_core::progress::{EpochReport, Event, Observer, Silent, Stage, StepReport};
+pub use twinlearn_core::progress::{EpochReport, Event, Observer, Plan, Silent, Stage, StepReport};
 pub use twinlearn_core::random::sample_rows;
 pub use twinlearn_knn::{
     KnnApproximation, KnnGraph, KnnMethod, KnnParams, Metric, knn_graph, knn_search, recall_at_k,

@@ -30,7 +30,7 @@ struct Searches(AtomicUsize);
 impl Observer for Searches {
     fn on_event(&self, event: &Event<'_>) {
         if let Event::Plan(plan) = event
-            && plan.starts_with("approximate search of 201000 ")
+            && plan.what.starts_with("approximate neighbours of 201000 ")
         {
             self.0.fetch_add(1, Ordering::Relaxed);
         }

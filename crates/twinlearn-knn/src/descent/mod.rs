@@ -19,9 +19,9 @@ mod probes;
 mod space;
 
 use twinlearn_core::context::Context;
-use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
-use twinlearn_core::progress::{Event, Stage};
+use twinlearn_core::progress::{Event, Plan, Stage};
 use twinlearn_vectors::Vectors;
 
 use self::forest::Leaves;
@@ -92,14 +92,16 @@ pub(super) fn search(
     let plan = |how: &str, width: usize, bytes: usize| {
         let read = if x.as_f32().is_none() { (kept * 4 * n * x.dim()) as f64 } else { 0.0 };
         let work = cost::descent(n, width, kept) + cost::reading(read);
-        ctx.emit(&Event::Plan(&format!(
-            "NN-descent of {n} rows of dimension {} by {width} leading axes{how}: {TREES} trees, at \
-             most {MAX_ROUNDS} rounds of joining, {kept} candidates of each row compared; {} MB of \
-             working memory, about {}",
-            x.dim(),
-            megabytes(bytes),
-            in_words(work / ctx.n_threads() as f64),
-        )));
+        ctx.emit(&Event::Plan(&Plan {
+            what: format!("neighbours of {n} rows by NN-descent"),
+            details: format!(
+                "{} dimensions, compared by {width} leading axes{how}, {TREES} trees, at most \
+                 {MAX_ROUNDS} rounds of joining, {kept} candidates of each row compared exactly",
+                x.dim()
+            ),
+            bytes,
+            seconds: work / ctx.n_threads() as f64,
+        }));
     };
     let (width, bytes) = sizes.width(ctx, Precision::Half)?;
     plan("", width, bytes);
@@ -168,7 +170,7 @@ pub(super) fn search(
     let ids = decide::nearest(ctx, x, &norms, metric, &space.into_ids(), &mut lists, k)?;
     let recall = probes.map(|probes| probes.recall(x, metric, &ids)).transpose()?;
     if let Some(recall) = recall {
-        ctx.emit(&Event::Plan(&format!("NN-descent found {recall}")));
+        ctx.emit(&Event::Note(&format!("NN-descent found {recall}")));
     }
     Ok(Found { ids, recall })
 }

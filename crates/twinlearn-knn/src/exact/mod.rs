@@ -70,7 +70,7 @@ impl<'a> GraphSearch<'a> {
     /// The `k` nearest other rows of every row, row after row, best first.
     pub(super) fn run(self, k: usize) -> Result<Vec<u32>> {
         let Self { ctx, x, norms, frame, plan } = self;
-        ctx.emit(&Event::Plan(&plan.to_string()));
+        ctx.emit(&Event::Plan(&plan.report()));
         let mut set = Set::new(ctx, x, norms, &frame, &plan)?;
         let width = WIDTH.min(set.coordinates.width);
         let clusters = match width {
@@ -155,7 +155,7 @@ impl<'a> Searched<'a> {
 
     /// Every pair.
     fn all(&self, ctx: &Context, k: usize, same_ids: bool) -> Result<Vec<u32>> {
-        ctx.emit(&Event::Plan(&self.plan.to_string()));
+        ctx.emit(&Event::Plan(&self.plan.report()));
         self.all_of(ctx, &self.left, k, same_ids)
     }
 

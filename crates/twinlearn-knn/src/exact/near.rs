@@ -95,13 +95,13 @@ pub(super) fn near(
         return searched.all(ctx, k, false).map(Some);
     }
     if reach.held < ENOUGH {
-        ctx.emit(&Event::Plan(&format!(
+        ctx.emit(&Event::Note(&format!(
             "the clusters that each of {n_queries} rows may look at hold {:.0} % of its neighbours only",
             100.0 * reach.held
         )));
         return Ok(None);
     }
-    ctx.emit(&Event::Plan(&searched.plan.clone().near(reach.share, reach.held).to_string()));
+    ctx.emit(&Event::Plan(&searched.plan.clone().near(reach.share, reach.held).report()));
     visits.run(reach.clusters).map(Some)
 }
 

@@ -1,12 +1,12 @@
 //! How a search will be done: how many leading axes, in how large blocks, in how much memory.
 
-use std::fmt;
 use std::ops::Range;
 
 use twinlearn_core::context::{Context, runs};
-use twinlearn_core::cost::{beside, in_words, megabytes, reading};
+use twinlearn_core::cost::{beside, reading};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here};
+use twinlearn_core::progress;
 use twinlearn_vectors::{Vectors, spread_ids};
 
 use super::super::frame::{Frame, frame_bytes, frame_seconds};
@@ -35,6 +35,8 @@ pub(super) struct Plan {
     threads: usize,
     n_rows: usize,
     n_left: usize,
+    /// Whether rows look among themselves.
+    of_itself: bool,
     dim: usize,
     /// The greatest length of a row.
     pub(super) largest: f64,
@@ -42,37 +44,40 @@ pub(super) struct Plan {
     found: Option<f64>,
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_rows, n_left, dim, .. } = self;
-        f.write_str(if self.found.is_some() { "approximate" } else { "exact" })?;
-        write!(f, " search of {n_left} rows among {n_rows} of dimension {dim}, ")?;
+impl Plan {
+    /// What is told of it.
+    pub(super) fn report(&self) -> progress::Plan {
+        let Self { n_rows, n_left, dim, passes, threads, .. } = *self;
+        let among = if self.of_itself { String::new() } else { format!(" among {n_rows}") };
+        let kind = if self.found.is_some() { "approximate" } else { "exact" };
+        let mut details = format!("{dim} dimensions, ");
         if let Some(found) = self.found {
-            write!(
-                f,
+            details += &format!(
                 "in the clusters nearest to each, which hold {:.0} % of the neighbours of a sample, ",
                 100.0 * found
-            )?;
+            );
         }
-        match self.levels[..] {
-            [p, q] => write!(f, "bounded by {p}, then {q} leading axes")?,
-            [p] if p < self.dim => write!(f, "bounded by {p} leading axes")?,
-            _ => f.write_str("by all coordinates")?,
-        }
-        let full = *n_rows as f64 * *n_left as f64 * cost::scan(*dim);
+        details += &match self.levels[..] {
+            [p, q] => format!("bounded by {p}, then {q} leading axes"),
+            [p] if p < dim => format!("bounded by {p} leading axes"),
+            _ => "by all coordinates".to_owned(),
+        };
+        let full = n_rows as f64 * n_left as f64 * cost::scan(dim);
         let share = 100.0 * (self.cost - self.setup) / full;
-        write!(
-            f,
-            ": {share:.0} % of the work of every pair, in blocks of {} rows",
+        details += &format!(
+            ", {share:.0} % of the work of every pair, in blocks of {} rows",
             self.block_rows
-        )?;
-        if let Some(passes) = self.passes {
-            write!(f, ", each row read {passes} times")?;
+        );
+        if let Some(passes) = passes {
+            details += &format!(", each row read {passes} times");
         }
-        let read = self.passes.unwrap_or(0) as f64 * (4 * n_rows * dim) as f64;
-        let seconds = (self.cost / 1e9 + reading(read)) / self.threads as f64;
-        let megabytes = megabytes(self.bytes);
-        write!(f, "; {megabytes} MB of working memory, about {}", in_words(seconds))
+        let read = passes.unwrap_or(0) as f64 * (4 * n_rows * dim) as f64;
+        progress::Plan {
+            what: format!("{kind} neighbours of {n_left} rows{among}"),
+            details,
+            bytes: self.bytes,
+            seconds: (self.cost / 1e9 + reading(read)) / threads as f64,
+        }
     }
 }
 
@@ -208,6 +213,7 @@ pub(super) fn choose_within(
         levels,
         n_rows: n,
         n_left: budget.n_left,
+        of_itself: queries.is_none(),
         dim,
         largest,
         found: None,

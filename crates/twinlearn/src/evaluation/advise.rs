@@ -115,7 +115,7 @@ pub fn advise(
     let n_tried = doublings + 10;
     let plan = AdvicePlan::new(ctx, &data, params, n_tried)?;
     let quiet = &plan.rest(ctx)?.quiet();
-    ctx.emit(&Event::Plan(&plan.to_string()));
+    ctx.emit(&Event::Plan(&plan.report()));
     data.check_values(ctx, metric)?;
     let moved = Moved::new(x, metric, &[])?;
     let moved = moved.as_ref().map(|moved| moved.rows(x));

@@ -50,7 +50,7 @@ pub fn evaluate(
     let held_out = may_be_held_out(data, reductions);
     let plan = EvaluationPlan::new(ctx, data, params, (&widths, d), held_out)?;
     let rest = plan.rest(ctx)?;
-    ctx.emit(&Event::Plan(&plan.to_string()));
+    ctx.emit(&Event::Plan(&plan.report()));
     let checksums = data.check_values(ctx, params.metric)?;
     for (name, reduction) in reductions {
         reduction.check_values(ctx, name)?;

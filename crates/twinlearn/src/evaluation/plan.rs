@@ -1,11 +1,10 @@
 //! What an evaluation will take, before it begins.
 
-use std::fmt;
-
 use twinlearn_core::context::Context;
-use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Effort;
+use twinlearn_core::progress::Plan;
 
 use super::baselines::{GRAPH_K, N_BASELINES, N_PCA};
 use super::curves::PART;
@@ -140,21 +139,26 @@ impl EvaluationPlan {
     }
 }
 
-impl fmt::Display for EvaluationPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl EvaluationPlan {
+    /// What is told of it.
+    pub(super) fn report(&self) -> Plan {
         let Self { n_base, n_queries, dim, n_judged, n_fitted, .. } = self;
-        write!(
-            f,
-            "evaluation of at most {n_queries} queries among {n_base} rows of dimension {dim}: an exact search \
-             for each of {n_judged} ways to keep them"
-        )?;
+        let mut details =
+            format!("{dim} dimensions, an exact search for each of {n_judged} ways to keep them");
         if *n_fitted > 0 {
-            write!(f, ", baselines fitted on {n_fitted} rows")?;
+            details += &format!(", baselines fitted on {n_fitted} rows");
         }
-        let mb = megabytes(self.bytes());
-        write!(f, "; {mb} MB of working memory beside searches, about {}", in_words(self.seconds))
+        Plan {
+            what: format!("evaluation of at most {n_queries} queries among {n_base} rows"),
+            details: details + BESIDE,
+            bytes: self.bytes(),
+            seconds: self.seconds,
+        }
     }
 }
+
+/// What the bytes of a plan are without.
+const BESIDE: &str = "; searches take memory beside";
 
 /// How dimensions are tried.
 pub(super) struct AdvicePlan {
@@ -207,19 +211,20 @@ impl AdvicePlan {
     }
 }
 
-impl fmt::Display for AdvicePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AdvicePlan {
+    /// What is told of it.
+    pub(super) fn report(&self) -> Plan {
         let Self { common, n_tried, .. } = self;
-        write!(
-            f,
-            "advice on {} rows of dimension {}: at most {n_tried} dimensions tried, each a fit of {} \
-             rows and a search for {} queries; {} MB of working memory beside searches, about {}",
-            common.n_base,
-            common.dim,
-            common.n_fitted,
-            common.n_queries,
-            megabytes(common.bytes()),
-            in_words(self.seconds)
-        )
+        let details = format!(
+            "{} dimensions, of which at most {n_tried} are tried, each by a fit of {} rows and a search for {} \
+             queries",
+            common.dim, common.n_fitted, common.n_queries
+        );
+        Plan {
+            what: format!("advice on {} rows", common.n_base),
+            details: details + BESIDE,
+            bytes: common.bytes(),
+            seconds: self.seconds,
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use half::f16;
 use twinlearn_core::context::Context;
-use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
-use twinlearn_core::progress::{Event, Stage};
+use twinlearn_core::progress::{Event, Plan, Stage};
 use twinlearn_vectors::{OutputDtype, ReducedFile, VectorSource, check_output};
 
 use super::{Model, ScalarQuantiser};
@@ -130,9 +130,9 @@ impl Model {
 }
 
 impl Model {
-    /// How [`transform_file`](Self::transform_file) goes about it, in one line. `held` are bytes of
+    /// How [`transform_file`](Self::transform_file) goes about it. `held` are bytes of
     /// what is read and written.
-    fn transform_plan(&self, ctx: &Context, source: &VectorSource, held: usize) -> Result<String> {
+    fn transform_plan(&self, ctx: &Context, source: &VectorSource, held: usize) -> Result<Plan> {
         let (run, d) = (self.run_rows().min(source.n_rows()), self.n_components());
         let multiplications = source.n_rows() as f64 * self.n_inference_parameters() as f64;
         let computing = cost::product(multiplications) / ctx.n_threads() as f64;
@@ -140,12 +140,9 @@ impl Model {
         // A block as it is and as it is written.
         let bytes = held + 2 * 4 * run * d + ctx.n_threads() * encode_bytes(self.n_features());
         beside(ctx, bytes, "this transform")?;
-        Ok(format!(
-            "{source}: one pass in blocks of {run} rows, to {d} dimensions; {} MB of working memory, \
-             about {}",
-            megabytes(bytes),
-            in_words(seconds)
-        ))
+        let what = format!("{source} to {d} dimensions");
+        let details = format!("one pass, in blocks of {run} rows");
+        Ok(Plan { what, details, bytes, seconds })
     }
 }
 

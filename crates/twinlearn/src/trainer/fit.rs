@@ -41,7 +41,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
     };
     let plan = FitPlan::new(ctx, &params, sizes);
     let [for_truth, for_training] = plan.rest(ctx)?;
-    ctx.emit(&Event::Plan(&plan.to_string()));
+    ctx.emit(&Event::Plan(&plan.report()));
     let mut clock = Clock::default();
     let needs_direction = params.metric == Metric::Cosine;
     let rows = clock.time(Stage::Check, || check_vectors(ctx, "X", x, needs_direction))?;

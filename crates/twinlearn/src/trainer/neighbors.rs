@@ -99,21 +99,21 @@ mod tests {
     const DIM: usize = 48;
     const K: usize = 12;
 
-    /// Searches that were planned.
+    /// What was noted.
     #[derive(Default)]
-    struct Plans(Mutex<Vec<String>>);
+    struct Notes(Mutex<Vec<String>>);
 
-    impl Observer for Plans {
+    impl Observer for Notes {
         fn on_event(&self, event: &Event<'_>) {
-            if let Event::Plan(plan) = event {
-                self.0.lock().unwrap().push((*plan).to_owned());
+            if let Event::Note(note) = event {
+                self.0.lock().unwrap().push((*note).to_owned());
             }
         }
     }
 
-    impl Plans {
+    impl Notes {
         fn count(&self, start: &str) -> usize {
-            self.0.lock().unwrap().iter().filter(|plan| plan.starts_with(start)).count()
+            self.0.lock().unwrap().iter().filter(|note| note.starts_with(start)).count()
         }
     }
 
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn where_clusters_hold_too_little_a_third_of_the_anchors_look_at_all_rows() {
-        let (x, plans) = (rows(), Arc::<Plans>::default());
-        let ctx = Context::with_threads(2).unwrap().observer(plans.clone());
+        let (x, notes) = (rows(), Arc::<Notes>::default());
+        let ctx = Context::with_threads(2).unwrap().observer(notes.clone());
         let anchors: Vec<u32> = (0..300).map(|i| 9 * i + 4).collect();
         let graph = of_rows(&ctx, &params(1), &anchors, &x).unwrap();
-        assert_eq!(plans.count("the clusters that each of 300 rows may look at hold"), 1);
+        assert_eq!(notes.count("the clusters that each of 300 rows may look at hold"), 1);
 
         let knn = KnnParams::new(K + 1).metric(Metric::L2);
         let all = knn_search(&ctx, &x, &x, &knn).unwrap();
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn a_run_of_fewer_anchors_resumes_with_its_lists() {
-        let (x, plans) = (rows(), Arc::<Plans>::default());
+        let (x, notes) = (rows(), Arc::<Notes>::default());
         let fit = |threads, folder: &std::path::Path, resume| {
-            let ctx = Context::with_threads(threads).unwrap().observer(plans.clone());
+            let ctx = Context::with_threads(threads).unwrap().observer(notes.clone());
             let checkpoints = Checkpoints::new(folder).resume(resume);
             Trainer::new(params(2)).checkpoints(checkpoints).fit(&ctx, &x).unwrap()
         };
         let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let searches = || plans.count("the clusters that each of 300 rows may look at hold");
+        let searches = || notes.count("the clusters that each of 300 rows may look at hold");
         let first = fit(2, folders[0].path(), false);
         assert_eq!((first.report.training.n_anchors, searches()), (100, 1));
 

@@ -1,11 +1,10 @@
 //! What a run will take, before it begins: passes, steps, memory and time.
 
-use std::fmt;
-
 use twinlearn_core::context::Context;
-use twinlearn_core::cost::{self, beside, in_words, megabytes};
+use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
 use twinlearn_core::memory::available_memory;
+use twinlearn_core::progress::Plan;
 use twinlearn_knn::check_search_memory;
 
 use super::lists::PARTNERS;
@@ -232,26 +231,33 @@ impl FitPlan {
     }
 }
 
-impl fmt::Display for FitPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl FitPlan {
+    /// What is told of it.
+    pub(super) fn report(&self) -> Plan {
         let Self { n_rows, dim, n_components, epochs, steps, batch, .. } = self;
-        write!(f, "fit of {n_rows} rows, {dim} → {n_components} dimensions: ")?;
+        let mut details = String::new();
         if self.n_anchors + self.n_held_out < *n_rows {
-            write!(f, "by the lists of {} of them, ", self.n_anchors)?;
+            details += &format!("by the lists of {} of the rows, ", self.n_anchors);
         }
         match self.n_queries {
             0 => {}
-            n if n > MOST_QUERIES => write!(f, "for {MOST_QUERIES} of {n} queries, ")?,
-            n => write!(f, "for {n} queries, ")?,
+            n if n > MOST_QUERIES => {
+                details += &format!("for {MOST_QUERIES} of {n} queries, ");
+            }
+            n => details += &format!("for {n} queries, "),
         }
-        match epochs {
-            0 => f.write_str("a closed form")?,
-            1 => write!(f, "one epoch, {steps} steps of {batch} anchors")?,
-            _ => write!(f, "at most {epochs} epochs, {steps} steps of {batch} anchors")?,
+        details += &match epochs {
+            0 => "a closed form".to_owned(),
+            1 => format!("one epoch, {steps} steps of {batch} anchors"),
+            _ => format!("at most {epochs} epochs, {steps} steps of {batch} anchors"),
+        };
+        details += "; the search for neighbours takes time and memory beside";
+        Plan {
+            what: format!("fit of {n_rows} rows, {dim} → {n_components} dimensions"),
+            details,
+            bytes: self.bytes + self.copied(),
+            seconds: self.seconds,
         }
-        let mb = megabytes(self.bytes + self.copied());
-        write!(f, "; {mb} MB of working memory, about {}", in_words(self.seconds))?;
-        f.write_str(" beside the search for neighbours")
     }
 }
 
