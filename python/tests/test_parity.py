@@ -71,6 +71,4 @@ def test_results_are_the_programs(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "eval.json").read_text()) == json.loads(found.to_json())
 
     run("advise", given, "--json", tmp_path / "advise.json")
-    assert json.loads((tmp_path / "advise.json").read_text()) == json.loads(
-        advise(base).to_json()
-    )
+    assert json.loads((tmp_path / "advise.json").read_text()) == json.loads(advise(base).to_json())

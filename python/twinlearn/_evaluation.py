@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._twinlearn import Model
 
 
-Engine = TypeVar("Engine", Found, Advised)
+Engine = TypeVar("Engine", bound="Found | Advised")
 
 
 class Estimate(NamedTuple):

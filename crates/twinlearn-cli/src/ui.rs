@@ -131,10 +131,10 @@ impl Observer for Sink {
                 self.logs.iter().for_each(|log| log.step(report));
             }
             Event::Epoch(report) => self.logs.iter().for_each(|log| log.epoch(report)),
-            Event::Plan(plan) if self.screen.plans || self.details => self.show(&match self.details {
-                true => format!("{plan:#}"),
-                false => plan.to_string(),
-            }),
+            Event::Plan(plan) if self.screen.plans || self.details => {
+                let line = if self.details { format!("{plan:#}") } else { plan.to_string() };
+                self.show(&line);
+            }
             Event::Note(line) if self.screen.plans || self.details => self.show(line),
             Event::Warning(message) => match &*lock(&self.bar) {
                 Some(bar) => bar.suspend(|| tell(&format!("warning: {message}"))),

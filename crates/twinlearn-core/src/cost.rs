@@ -7,7 +7,7 @@ use std::fmt::Display;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::linalg::{Effort, leading_work};
-use crate::memory::available_memory;
+use crate::memory::{available_memory, megabytes};
 
 /// Multiplications of matrix products in `f32` in a second.
 const MULTIPLICATIONS: f64 = 30e9;
@@ -52,20 +52,6 @@ pub fn search(n_left: usize, n_right: usize, dim: usize) -> f64 {
 /// Seconds of NN-descent, on the leading axes.
 pub fn descent(n: usize, width: usize, kept: usize) -> f64 {
     n as f64 * (width * kept) as f64 * DESCENT
-}
-
-/// An estimate of time.
-pub fn in_words(seconds: f64) -> String {
-    match seconds {
-        s if s < 100.0 => format!("{:.0} s", s.max(1.0)),
-        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.0} h", s / 3600.0),
-    }
-}
-
-/// Memory as plans tell it.
-pub fn megabytes(bytes: usize) -> usize {
-    bytes.div_ceil(1_000_000)
 }
 
 /// What the context's memory leaves beside `bytes`, for searches within the work that takes them.

@@ -17,6 +17,12 @@ pub fn available_memory() -> usize {
     left.chain(address_space()).fold(free, usize::min)
 }
 
+/// Bytes as plans and refusals tell them.
+#[must_use]
+pub fn megabytes(bytes: usize) -> usize {
+    bytes.div_ceil(1_000_000)
+}
+
 /// What the control groups of a process, as `/proc/self/cgroup` names them, leave where they set limits.
 fn left_of_groups(groups: &str, root: &Path) -> impl Iterator<Item = usize> {
     // Version 2 has one line, with nothing between the colons; version 1 has a line for memory.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::cost::{in_words, megabytes};
+use crate::memory::megabytes;
 
 /// A part of the work that takes long enough to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +130,15 @@ impl fmt::Display for Plan {
         let Self { what, details, bytes, seconds } = self;
         write!(f, "{what}, about {}, {} MB", in_words(*seconds), megabytes(*bytes))?;
         if f.alternate() { write!(f, " ({details})") } else { Ok(()) }
+    }
+}
+
+/// An estimate of time.
+fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{:.0} s", s.max(1.0)),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.0} h", s / 3600.0),
     }
 }
 

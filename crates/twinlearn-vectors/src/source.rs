@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use twinlearn_core::cost::megabytes;
 use twinlearn_core::error::{Error, Result};
+use twinlearn_core::memory::megabytes;
 
 use super::formats::{BLOCK, Dtype, Flat, MOST_OPEN, Rows, are_vectors, is_known, open};
 use super::{Vectors, held::HeldRows};
