@@ -142,6 +142,11 @@ def test_pca_keeps_small_axes_beside_a_large_one() -> None:
     assert cosines.min() > 0.999
 
 
+def test_a_graph_of_too_many_neighbours_names_k(x: Any) -> None:
+    with pytest.raises(TwinlearnError, match=r"^k: expected a number from 1 to 499"):
+        twinlearn.knn_graph(x, k=500)
+
+
 def test_the_graph_equals_scikit_learns(x: Any) -> None:
     x = x.astype(np.float64)
     for metric, theirs in [("cosine", "cosine"), ("l2", "euclidean")]:

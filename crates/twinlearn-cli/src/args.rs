@@ -295,7 +295,7 @@ pub(crate) struct Measuring {
     /// Rows whose neighbours are looked at, at most.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) n_queries: usize,
-    /// Rows among which neighbours are looked for, at most (with relevance judgements all). Among fewer
+    /// Rows among which neighbours are looked for, at most (with eval's --qrels all). Among fewer
     /// than all, recall is another.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(crate) max_rows: usize,

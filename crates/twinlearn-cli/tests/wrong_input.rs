@@ -208,6 +208,16 @@ fn f16_does_not_make_numbers_infinite() {
 #[test]
 fn bad_parameters_are_named() {
     let folder = folder();
+    folder.integers("g.npy", 60, &(0..60).map(|i| (i + 1) % 60).collect::<Vec<i64>>());
+    assert_eq!(
+        folder.fails(&["fit", "x.npy", "-o", "m", "-d", "2", "--solver", "pca", "--knn", "g.npy"]),
+        "--knn: expected none with solver pca, which looks for no neighbours, got one"
+    );
+    let line = folder.fails(&["transform", "x.npy", "x.npy", "-o", "z.npy"]);
+    assert_eq!(
+        line,
+        "x.npy: expected a twinlearn model (.safetensors), got a file of another kind"
+    );
     for (extra, want) in [
         (&["-k", "60"][..], "-k: expected a number from 1 to 59 (one less than the rows), got 60"),
         (&["-k", "0"], "-k: expected at least 1, got 0"),

@@ -2,7 +2,7 @@
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use twinlearn::{KnnParams, Pca};
+use twinlearn::{Error, KnnParams, Pca};
 
 use crate::arrays::{graph_to_numpy, to_numpy, with_rows};
 use crate::params::named;
@@ -26,7 +26,8 @@ pub(crate) fn knn_graph<'py>(
         .method(named(method)?)
         .approximation(approximation.map(named).transpose()?)
         .seed(seed);
-    let graph = with_rows(x, |x| job.run(py, |ctx| twinlearn::knn_graph(ctx, x, &params)))?;
+    let work = |ctx: &_, x: &_| twinlearn::knn_graph(ctx, x, &params).map_err(as_k);
+    let graph = with_rows(x, |x| job.run(py, |ctx| work(ctx, x)))?;
     graph_to_numpy(py, &graph)
 }
 
@@ -47,4 +48,14 @@ pub(crate) fn pca<'py>(
         })
     })?;
     Ok((to_numpy(py, weight)?, PyArray1::from_vec(py, bias).into_any()))
+}
+
+/// The error with the name that this function has for the number of neighbours.
+fn as_k(error: Error) -> Error {
+    match error {
+        Error::Invalid { name, expected, actual } if name == "n_neighbors" => {
+            Error::Invalid { name: "k".to_owned(), expected, actual }
+        }
+        error => error,
+    }
 }

@@ -3,7 +3,7 @@
 //! The JSON has a field `checksum` of eight hexadecimal digits: the CRC-32 of the whole file, taken
 //! with eight zeros in their place. So any damage is noticed, wherever it is.
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use twinlearn_core::error::{Error, Result};
 
 /// The key of the metadata entry.
@@ -75,7 +75,11 @@ impl<'a> Tensors<'a> {
     /// `what` should be in the bytes.
     pub fn parse(bytes: &'a [u8], what: &str) -> std::result::Result<Self, Mismatch> {
         let foreign = |e: &dyn std::fmt::Display| (what.to_owned(), e.to_string());
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| foreign(&e))?;
+        // Of what is no such file the first bytes, taken for a length, are what is wrong.
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
+            SafeTensorError::HeaderTooLarge => foreign(&"a file of another kind"),
+            e => foreign(&e),
+        })?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| foreign(&e))?;
         let json = header.metadata().as_ref().and_then(|entries| entries.get(KEY).cloned());
         let json = json.ok_or_else(|| foreign(&"a safetensors file of another kind"))?;

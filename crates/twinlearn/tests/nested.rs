@@ -57,6 +57,22 @@ fn every_prefix_is_near_its_own_model_and_the_whole_loses_nothing() {
 }
 
 #[test]
+fn prefixes_stay_good_where_going_on_betters_none() {
+    let ctx = Context::with_threads(2).unwrap();
+    let x = data("train_x.npy");
+    let model = fit(&ctx, Params::builder().n_components(32).epochs(8).nested(vec![4, 12]));
+    let again = model.fine_tune().epochs(1).learning_rate(1e-9).build().unwrap();
+    let again = Trainer::new(again).warm_start(model.clone()).fit(&ctx, &x).unwrap().model;
+    let kept = |model: &Model| {
+        let validation = model.training().validation.clone().unwrap();
+        validation.nested.iter().map(|nested| nested.recall).collect::<Vec<f64>>()
+    };
+    for (before, after) in kept(&model).into_iter().zip(kept(&again)) {
+        assert!(after > before - 0.002, "{before} {after}");
+    }
+}
+
+#[test]
 fn a_prefix_is_a_model_of_the_first_numbers() {
     let ctx = Context::with_threads(2).unwrap();
     let model = fit(&ctx, Params::builder().n_components(16).nested(vec![4, 8, 16]).epochs(1));

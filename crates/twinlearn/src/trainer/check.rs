@@ -6,7 +6,7 @@ use twinlearn_vectors::Vectors;
 
 use super::{FitData, start};
 use crate::model::Model;
-use crate::params::{Init, LISTED_ALONE, Params};
+use crate::params::{Init, LISTED_ALONE, Params, Solver};
 
 pub(super) fn check_sizes(
     params: &Params,
@@ -35,6 +35,10 @@ pub(super) fn check_sizes(
     }
     if params.gaussian && graph.is_some() {
         return Err(Error::invalid("knn_graph", "none with gaussian pairs", "one"));
+    }
+    if params.solver == Solver::Pca && graph.is_some() {
+        let expected = "none with solver pca, which looks for no neighbours";
+        return Err(Error::invalid("knn_graph", expected, "one"));
     }
     if matches!(params.init, Init::Best | Init::Pca | Init::Spectral) && params.n_components > dim {
         return Err(Error::invalid(

@@ -16,6 +16,7 @@ use super::state::Trained;
 use super::step::Networks;
 use super::tuner::tuned;
 use super::validation::turned_to_axes;
+use crate::params::Init;
 
 /// What held-out recall at d may lose.
 const TOLERANCE: f64 = 0.0035;
@@ -26,10 +27,19 @@ pub(super) fn nested(run: &Run<'_>, trained: Trained) -> Result<Trained> {
     run.ctx.stage(Stage::Nest, 1, || {
         let Trained { params: before, networks, record } = trained;
         let rows = Subset::new(run.finish.x, run.finish.base)?;
-        let encoder = turned_to_axes(ctx, &rows, networks.encoder)?;
-        let kept = run.watch.map(|watch| watch.recall_of(ctx, &encoder)).transpose()?;
+        let turned = turned_to_axes(ctx, &rows, networks.encoder.clone())?;
+        let kept = run.watch.map(|watch| watch.recall_of(ctx, &turned)).transpose()?;
         let least = kept.unwrap_or_default() - TOLERANCE;
         let watch = run.watch.map(|watch| watch.nested(&before.nested, least));
+        // An encoder that is gone on from may have good prefixes as it is.
+        let encoder = match (&watch, before.init) {
+            (Some(watch), Init::Model)
+                if watch.recall_of(ctx, &networks.encoder)? > watch.recall_of(ctx, &turned)? =>
+            {
+                networks.encoder
+            }
+            _ => turned,
+        };
         let setting = Setting { ctx, nested: &before.nested, ..*run.setting };
         let (callbacks, keeper) = (None, None);
         let setting = &setting;
