@@ -26,8 +26,8 @@ pub(crate) fn knn_graph<'py>(
         .method(named(method)?)
         .approximation(approximation.map(named).transpose()?)
         .seed(seed);
-    let work = |ctx: &_, x: &_| twinlearn::knn_graph(ctx, x, &params).map_err(as_k);
-    let graph = with_rows(x, |x| job.run(py, |ctx| work(ctx, x)))?;
+    let graph =
+        with_rows(x, |x| job.run(py, |ctx| twinlearn::knn_graph(ctx, x, &params).map_err(as_k)))?;
     graph_to_numpy(py, &graph)
 }
 
