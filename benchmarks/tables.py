@@ -104,6 +104,9 @@ FORMS = {
 }
 
 
+MLP = "encoder mlp-1-1024"
+
+
 def best_form(cells: dict[str, Any], prefix: str, key: str) -> float:
     return max(float(cell[key]) for name, cell in cells.items() if name.startswith(prefix))
 
@@ -135,11 +138,24 @@ def quality() -> str:
                 [best_form(cells[d], prefix, key) for d in dimensions] for prefix in FORMS.values()
             ]
             rows += [[cells[d].get(method, {}).get(key) for d in dimensions] for method in others]
+            # The hidden layers' fit is of one seed.
+            runs = [
+                cells[d]["default"].get("runs") if MLP in cells[d] else None for d in dimensions
+            ]
+            rows.append([run[0][key] if run else None for run in runs])
             full = f"{raw[key]:.3f} with the full vectors"
             out.append(f"**{name}, {'recall@10' if key == 'recall' else key}** ({full})\n")
             how = [lambda v: f"{v:.4f}"] * len(dimensions)
             head = ["method", *(f"d = {d}" for d in dimensions)]
-            out.append(compared([*FORMS, *others], head, rows, [False] * len(dimensions), how))
+            out.append(
+                compared(
+                    [*FORMS, *others, f"default of the seed of {MLP}"],
+                    head,
+                    rows,
+                    [False] * len(dimensions),
+                    how,
+                )
+            )
         ranking = record["ranking"][name]
         rows_told = []
         for what, method, key in [

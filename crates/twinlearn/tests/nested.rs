@@ -60,7 +60,7 @@ fn every_prefix_is_near_its_own_model_and_the_whole_loses_nothing() {
 fn prefixes_stay_good_where_going_on_betters_none() {
     let ctx = Context::with_threads(2).unwrap();
     let x = data("train_x.npy");
-    let model = fit(&ctx, Params::builder().n_components(32).epochs(8).nested(vec![4, 12]));
+    let model = fit(&ctx, Params::builder().n_components(48).nested(vec![8, 24]));
     let again = model.fine_tune().epochs(1).learning_rate(1e-9).build().unwrap();
     let again = Trainer::new(again).warm_start(model.clone()).fit(&ctx, &x).unwrap().model;
     let kept = |model: &Model| {
