@@ -67,7 +67,7 @@ def test_results_are_the_programs(tmp_path: Path) -> None:
 
     also = ["--queries", tmp_path / "q.npy", "--json", tmp_path / "eval.json"]
     run("eval", "--original", given, "--model", tmp_path / "m.safetensors", *also)
-    found = evaluate(base, {"m": tldr}, queries=queries)
+    found = evaluate(base, {"m.safetensors": tldr}, queries=queries)
     assert json.loads((tmp_path / "eval.json").read_text()) == json.loads(found.to_json())
 
     run("advise", given, "--json", tmp_path / "advise.json")
