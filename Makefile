@@ -33,7 +33,7 @@ test-rust:
 	fi
 
 test-slow: ## Ten times as many damaged files of each kind as `make test` tries
-	TWINLEARN_DAMAGES=500 $(CARGO) test --locked --package twinlearn-cli --test faults -- damaged
+	TWINLEARN_DAMAGES=500 $(CARGO) test --locked --test faults -- damaged
 
 test-python: installed
 	$(CARGO) build --release --locked

@@ -142,9 +142,11 @@ def test_pca_keeps_small_axes_beside_a_large_one() -> None:
     assert cosines.min() > 0.999
 
 
-def test_a_graph_of_too_many_neighbours_names_k(x: Any) -> None:
+def test_a_graph_of_too_many_neighbours_names_what_was_given(x: Any) -> None:
     with pytest.raises(TwinlearnError, match=r"^k: expected a number from 1 to 499"):
         twinlearn.knn_graph(x, k=500)
+    with pytest.raises(TwinlearnError, match=r"^n_neighbors: expected a number from 1 to 499"):
+        TLDR(n_neighbors=500).compute_knn(x)
 
 
 def test_the_graph_equals_scikit_learns(x: Any) -> None:

@@ -67,7 +67,7 @@ def knn_graph(
     array = rows(X)
     return _twinlearn.knn_graph(
         array,
-        whole("k", k),
+        (whole("k", k), "k"),
         metric,
         method,
         approximation,

@@ -57,14 +57,14 @@ class WithGraph(Parameters):
         array = rows(X)
         with Progress(self.verbose) as progress:
             tell = progress.tell if self.verbose else None
-            params = self._resolved(self._own())
+            params = _twinlearn.resolve(self._own())
             k = params["n_neighbors"]
             if self.n_neighbors is None:
                 # A list that is as long as it is by default is no longer than there are other rows.
                 k = max(1, min(k, array.shape[0] - 1))
             self._knn = _twinlearn.knn_graph(
                 array,
-                k,
+                (k, "n_neighbors"),
                 params["metric"],
                 params["knn_method"],
                 params["knn_approximation"],

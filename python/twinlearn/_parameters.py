@@ -128,7 +128,7 @@ class Parameters(BaseEstimator):
 
     def _n_components(self, own: dict[str, Any], n_features: int) -> int | None:
         """d, where a start from axes of X cannot have more than X has."""
-        params = self._resolved(own)
+        params = _twinlearn.resolve(own)
         d: int = params["n_components"]
         if d <= n_features or params["init"] not in {"best", "pca", "spectral"}:
             return own.get("n_components")
@@ -167,16 +167,11 @@ class Parameters(BaseEstimator):
             own["nested"] = tuple(self.nested)
         return {name: value for name, value in own.items() if value != signature[name].default}
 
-    @staticmethod
-    def _resolved(own: dict[str, Any]) -> dict[str, Any]:
-        """All parameters, those that are None by the recipe."""
-        return _twinlearn.resolve(own)
-
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         first: str = super().__repr__(N_CHAR_MAX)
         try:
             model = getattr(self, "_model", None)
-            params = self._resolved(self._own()) if model is None else model.params()
+            params = _twinlearn.resolve(self._own()) if model is None else model.params()
             lines = describe(params, getattr(self, "n_features_in_", "D"))
         except TwinlearnError:
             # What is wrong with the parameters is for `fit` to say.

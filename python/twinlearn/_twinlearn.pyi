@@ -118,7 +118,7 @@ def fit(
 ) -> tuple[Model, NDArray[np.int64] | None]: ...
 def knn_graph(
     x: NDArray[Any],
-    k: int,
+    k: tuple[int, str],
     metric: object,
     method: object,
     approximation: object | None,

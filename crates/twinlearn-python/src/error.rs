@@ -13,10 +13,7 @@ pyo3::create_exception!(
 
 /// What is raised for an error, with the names of Python's parameters.
 pub(crate) fn raised(error: Error) -> PyErr {
-    match error {
-        Error::Invalid { name, expected, actual } if name == "threads" => {
-            raised(Error::Invalid { name: "n_jobs".to_owned(), expected, actual })
-        }
+    match renamed(error, "threads", "n_jobs") {
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::Io { path, action, source } => match source.raw_os_error() {
             // With number and name Python finds the class, e.g. FileNotFoundError.
@@ -28,5 +25,15 @@ pub(crate) fn raised(error: Error) -> PyErr {
             None => PyOSError::new_err(format!("{}: cannot {action}: {source}", path.display())),
         },
         error => TwinlearnError::new_err(error.to_string()),
+    }
+}
+
+/// The error with the name that Python has for the parameter `name`.
+pub(crate) fn renamed(error: Error, name: &str, of_python: &str) -> Error {
+    match error {
+        Error::Invalid { name: of_library, expected, actual } if of_library == name => {
+            Error::Invalid { name: of_python.to_owned(), expected, actual }
+        }
+        error => error,
     }
 }

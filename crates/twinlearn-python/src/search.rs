@@ -2,32 +2,37 @@
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use twinlearn::{Error, KnnParams, Pca};
+use twinlearn::{KnnParams, Pca};
 
 use crate::arrays::{graph_to_numpy, to_numpy, with_rows};
+use crate::error::renamed;
 use crate::params::named;
 use crate::run::Job;
 
-/// The nearest other rows of every row, N × k.
+/// The nearest other rows of every row, N × k; with k comes what its caller names it.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
 pub(crate) fn knn_graph<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
-    k: usize,
+    k: (usize, String),
     metric: &Bound<'py, PyAny>,
     method: &Bound<'py, PyAny>,
     approximation: Option<&Bound<'py, PyAny>>,
     seed: u64,
     job: Job,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let (k, name) = k;
     let params = KnnParams::new(k)
         .metric(named(metric)?)
         .method(named(method)?)
         .approximation(approximation.map(named).transpose()?)
         .seed(seed);
-    let graph =
-        with_rows(x, |x| job.run(py, |ctx| twinlearn::knn_graph(ctx, x, &params).map_err(as_k)))?;
+    let graph = with_rows(x, |x| {
+        job.run(py, |ctx| {
+            twinlearn::knn_graph(ctx, x, &params).map_err(|e| renamed(e, "n_neighbors", &name))
+        })
+    })?;
     graph_to_numpy(py, &graph)
 }
 
@@ -48,14 +53,4 @@ pub(crate) fn pca<'py>(
         })
     })?;
     Ok((to_numpy(py, weight)?, PyArray1::from_vec(py, bias).into_any()))
-}
-
-/// The error with the name that this function has for the number of neighbours.
-fn as_k(error: Error) -> Error {
-    match error {
-        Error::Invalid { name, expected, actual } if name == "n_neighbors" => {
-            Error::Invalid { name: "k".to_owned(), expected, actual }
-        }
-        error => error,
-    }
 }

@@ -75,7 +75,7 @@ impl<'a> Tensors<'a> {
     /// `what` should be in the bytes.
     pub fn parse(bytes: &'a [u8], what: &str) -> std::result::Result<Self, Mismatch> {
         let foreign = |e: &dyn std::fmt::Display| (what.to_owned(), e.to_string());
-        // Of what is no such file the first bytes, taken for a length, are what is wrong.
+        // Other files begin with bytes that make no length of a header.
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
             SafeTensorError::HeaderTooLarge => foreign(&"a file of another kind"),
             e => foreign(&e),

@@ -45,7 +45,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What is told of it.
+    /// The plan as it is reported.
     pub(super) fn report(&self) -> progress::Plan {
         let Self { n_rows, n_left, dim, passes, threads, .. } = *self;
         let among = if self.of_itself { String::new() } else { format!(" among {n_rows}") };

@@ -140,7 +140,7 @@ impl EvaluationPlan {
 }
 
 impl EvaluationPlan {
-    /// What is told of it.
+    /// The plan as it is reported.
     pub(super) fn report(&self) -> Plan {
         let Self { n_base, n_queries, dim, n_judged, n_fitted, .. } = self;
         let mut details =
@@ -212,7 +212,7 @@ impl AdvicePlan {
 }
 
 impl AdvicePlan {
-    /// What is told of it.
+    /// The plan as it is reported.
     pub(super) fn report(&self) -> Plan {
         let Self { common, n_tried, .. } = self;
         let details = format!(

@@ -232,7 +232,7 @@ impl FitPlan {
 }
 
 impl FitPlan {
-    /// What is told of it.
+    /// The plan as it is reported.
     pub(super) fn report(&self) -> Plan {
         let Self { n_rows, dim, n_components, epochs, steps, batch, .. } = self;
         let mut details = String::new();

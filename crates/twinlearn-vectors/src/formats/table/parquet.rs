@@ -201,8 +201,7 @@ mod tests {
     use ::parquet::file::properties::WriterProperties;
     use ::parquet::file::writer::SerializedFileWriter;
     use ::parquet::schema::parser::parse_message_type;
-    use arrow_array::RecordBatch;
-    use arrow_array::{ArrayRef, Float32Array};
+    use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 
     use super::*;
     use crate::formats::Rows;
