@@ -20,7 +20,7 @@ mod pq;
 mod recall;
 mod search;
 
-pub use exact::check_search_memory;
+pub use exact::least_search_bytes;
 pub use graph::KnnGraph;
 pub use metric::Metric;
 pub use recall::{recall_at_k, recall_scores};

@@ -35,6 +35,23 @@ const SPLIT: f32 = 1.0 / 1024.0;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 
+/// Bytes of rows along their axes, their codes and their lengths.
+fn coded_bytes(n: usize, axes: usize, parts: usize) -> usize {
+    n * (4 * axes + parts + 8)
+}
+
+/// Bytes of working memory that [`graph`] takes at least.
+pub(super) fn least_bytes(
+    threads: usize,
+    (n, dim): (usize, usize),
+    k: usize,
+    n_subvectors: usize,
+) -> usize {
+    let axes = AXES.min(dim);
+    let search = exact::least_search_bytes(threads, (n, n, axes), k);
+    (coded_bytes(n, axes, n_subvectors.min(axes)) + search).max(frame_bytes(n, dim, axes))
+}
+
 /// About the `k` nearest other rows of every row of `x` by their codes of `n_subvectors` bytes,
 /// row after row, best first.
 pub(super) fn graph(
@@ -47,9 +64,8 @@ pub(super) fn graph(
 ) -> Result<Vec<u32>> {
     let (n, dim, axes) = (x.n_rows(), x.dim(), AXES.min(x.dim()));
     let parts = n_subvectors.min(axes);
-    let bytes = n * (4 * axes + parts + 8);
-    exact::check_search_memory(ctx, (n, n, axes), k, bytes)?;
-    beside(ctx, frame_bytes(n, dim, axes), "this search")?;
+    let bytes = coded_bytes(n, axes, parts);
+    beside(ctx, least_bytes(ctx.n_threads(), (n, dim), k, n_subvectors), "this search")?;
     let seconds = cost::product((n * axes * (dim + CENTRES * (1 + ROUNDS / 10))) as f64);
     ctx.emit(&Event::Plan(&Plan {
         what: format!("product quantisation of {n} rows"),

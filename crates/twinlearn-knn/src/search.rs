@@ -58,6 +58,11 @@ named!(
     High = "high"
 );
 
+/// The bytes of a row's code at a level; medium is the default.
+fn pq_parts(level: Option<KnnApproximation>) -> usize {
+    level.unwrap_or(KnnApproximation::Medium).n_subvectors()
+}
+
 impl KnnApproximation {
     fn n_subvectors(self) -> usize {
         match self {
@@ -138,6 +143,26 @@ impl KnnParams {
         self.seed = seed;
         self
     }
+
+    /// Bytes of working memory that [`knn_graph`] of `n` rows of dimension `dim` takes at least.
+    #[must_use]
+    pub fn least_bytes(&self, threads: usize, (n, dim): (usize, usize)) -> usize {
+        let k = self.n_neighbors;
+        let exact = || exact::least_search_bytes(threads, (n, n, dim), k);
+        let descent = || descent::least_bytes(threads, (n, dim), k);
+        match (self.method, self.approximation) {
+            (KnnMethod::Exact, _) => exact(),
+            (KnnMethod::Descent, _) if n > FEW => descent(),
+            (KnnMethod::Pq, level) | (KnnMethod::Auto, level @ Some(_)) => {
+                pq::least_bytes(threads, (n, dim), k, pq_parts(level))
+            }
+            // It begins with a plan of the exact one.
+            (KnnMethod::Auto, None) if exact::most_cost(n, dim) > AUTO_EXACT => {
+                exact().max(descent())
+            }
+            _ => exact(),
+        }
+    }
 }
 
 /// The nearest rows of `x` to each row of `x`, itself left out.
@@ -163,11 +188,10 @@ pub fn graph_of_checked(ctx: &Context, x: &dyn Vectors, params: &KnnParams) -> R
     let origin = origin_of(x, metric)?;
     let centred = origin.as_ref().map(|origin| Centred::new(x, origin));
     let x = centred.as_ref().map_or(x, |centred| centred);
-    let quantised =
-        |level: KnnApproximation| pq::graph(ctx, x, k, metric, level.n_subvectors(), seed);
     let ids = match (method, approximation) {
-        (KnnMethod::Pq, level) => quantised(level.unwrap_or(KnnApproximation::Medium)),
-        (KnnMethod::Auto, Some(level)) => quantised(level),
+        (KnnMethod::Pq, level) | (KnnMethod::Auto, level @ Some(_)) => {
+            pq::graph(ctx, x, k, metric, pq_parts(level), seed)
+        }
         _ => ctx.stage(Stage::Knn, x.n_rows(), || match method {
             KnnMethod::Descent if x.n_rows() > FEW => {
                 Ok(descent::search(ctx, x, k, metric, seed)?.reported(ctx))

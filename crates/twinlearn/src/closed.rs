@@ -346,9 +346,11 @@ impl ClosedForms {
 
     /// Bytes of working memory that [`new`](Self::new) takes, what it keeps among them, beside those
     /// of one eigenproblem.
-    pub(crate) fn bytes(dim: usize) -> usize {
-        // Six sets of axes, C, S, L, a mixture, and C and S of other lengths.
-        8 * 12 * dim * dim
+    pub(crate) fn bytes(dim: usize, wanted: Wanted) -> usize {
+        let most = if is_partial(dim, wanted.most) { wanted.most } else { dim };
+        let second = if wanted.basis { dim } else { most };
+        // C, S, L, a mixture, and C and S of other lengths; six sets of axes.
+        8 * dim * (6 * dim + 5 * most + second)
     }
 }
 

@@ -3,7 +3,7 @@
 use twinlearn_core::context::{Context, runs};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::{
-    Effort, MatRef, Matrix, column_sums, eigen_bytes, gram, leading_eigen, symmetric_eigen,
+    Effort, MatRef, Matrix, column_sums, gram, leading_bytes, leading_eigen, symmetric_eigen,
 };
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::Vectors;
@@ -220,10 +220,10 @@ impl Moments {
     }
 }
 
-/// Bytes of working memory that [`Pca::fit`] takes.
-pub(crate) fn pca_bytes(dim: usize) -> usize {
+/// Bytes of working memory that `p` principal components take.
+pub(crate) fn pca_bytes(dim: usize, p: usize) -> usize {
     // Rows as they are read and in `f64`, the covariance, and its eigenproblem.
-    ROWS * dim * (size_of::<f32>() + size_of::<f64>()) + 8 * dim * dim + eigen_bytes(dim)
+    ROWS * dim * (size_of::<f32>() + size_of::<f64>()) + 8 * dim * dim + leading_bytes(dim, p)
 }
 
 /// Rows `start..start + n`, read on all threads.

@@ -18,7 +18,7 @@ pub fn symmetric_eigen(ctx: &Context, a: Matrix<f64>) -> Result<(Vec<f64>, Matri
 }
 
 /// Bytes that [`symmetric_eigen`] of an n × n matrix takes at most, the matrix among them.
-pub fn eigen_bytes(n: usize) -> usize {
+pub(super) fn eigen_bytes(n: usize) -> usize {
     let (scratch, square) = (scratch(n).size_bytes(), 8 * n * n);
     // The matrix, its vectors, and these as rows.
     3 * square + scratch

@@ -16,7 +16,7 @@ mod sums;
 
 pub use cholesky::{cholesky, times_inverse};
 pub use columns::column_sums;
-pub use eigen::{eigen_bytes, symmetric_eigen};
+pub use eigen::symmetric_eigen;
 pub use kernels::{arch, dot_f64, squared_distance_f64, vectorised};
 pub use leading::{Effort, eigen_basis, is_partial, leading_bytes, leading_eigen, leading_work};
 pub use matrix::{MatMut, MatRef, Matrix};

@@ -86,9 +86,8 @@ pub(super) fn search(
     seed: u64,
 ) -> Result<Found> {
     let n = x.n_rows();
-    let kept = (k + at_least(SPARE, k)).min(n - 1);
-    let share = at_least(SHARE, kept).min(kept);
-    let sizes = Sizes { n, dim: x.dim(), kept, share };
+    let sizes = Sizes::new((n, x.dim()), k);
+    let Sizes { kept, share, .. } = sizes;
     let plan = |how: &str, width: usize, bytes: usize| {
         let read = if x.as_f32().is_none() { (kept * 4 * n * x.dim()) as f64 } else { 0.0 };
         let work = cost::descent(n, width, kept) + cost::reading(read);
@@ -179,6 +178,19 @@ fn at_least((least, share): (usize, f64), of: usize) -> usize {
     least.max((share * of as f64) as usize)
 }
 
+/// Bytes of working memory that a search takes at least.
+pub(super) fn least_bytes(threads: usize, (n, dim): (usize, usize), k: usize) -> usize {
+    let sizes = Sizes::new((n, dim), k);
+    sizes.bytes(threads, Precision::Half, MIN_WIDTH.min(dim))
+}
+
+fn widest(precision: Precision) -> usize {
+    match precision {
+        Precision::Half => WIDTH,
+        Precision::Whole => WHOLE_WIDTH,
+    }
+}
+
 /// What is searched, and how many candidates a row has.
 struct Sizes {
     n: usize,
@@ -188,21 +200,28 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// How many axes fit into memory, and the bytes of working memory with them.
-    fn width(&self, ctx: &Context, precision: Precision) -> Result<(usize, usize)> {
+    fn new((n, dim): (usize, usize), k: usize) -> Self {
+        let kept = (k + at_least(SPARE, k)).min(n - 1);
+        Self { n, dim, kept, share: at_least(SHARE, kept).min(kept) }
+    }
+
+    /// Bytes of working memory with so many axes.
+    fn bytes(&self, threads: usize, precision: Precision, width: usize) -> usize {
         let &Self { n, dim, kept, share } = self;
-        let most = if precision == Precision::Half { WIDTH } else { WHOLE_WIDTH };
-        let widest = most.min(dim);
+        let widest = widest(precision).min(dim);
         // Lengths, offsets, residuals, order and keys, lists with their headers and their movement.
         let lists = kept * size_of::<Entry>() + 3 * size_of::<List>();
         let row = 8 + 12 + lists + MALLOC + Parts::row_bytes(share);
         let leaf = Leaves::most(n, kept);
         let thread = n * 4 + leaf * (leaf + widest) * 4 + decide::bytes(dim, kept);
-        let fixed = n * row + ctx.n_threads() * thread;
-        let bytes = |width: usize| {
-            let searching = fixed + n * Space::row_bytes(precision, width);
-            searching.max(8 * n + frame_bytes(n, dim, width))
-        };
+        let searching = n * (row + Space::row_bytes(precision, width)) + threads * thread;
+        searching.max(8 * n + frame_bytes(n, dim, width))
+    }
+
+    /// How many axes fit into memory, and the bytes of working memory with them.
+    fn width(&self, ctx: &Context, precision: Precision) -> Result<(usize, usize)> {
+        let bytes = |width: usize| self.bytes(ctx.n_threads(), precision, width);
+        let widest = widest(precision).min(self.dim);
         let fits = |width: &usize| ctx.memory_limit().is_none_or(|limit| bytes(*width) <= limit);
         let narrowest = MIN_WIDTH.min(widest);
         match (narrowest..=widest).rev().find(fits) {

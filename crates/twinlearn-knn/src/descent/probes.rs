@@ -3,6 +3,7 @@
 use std::fmt;
 
 use twinlearn_core::context::{Context, runs};
+use twinlearn_core::cost::beside;
 use twinlearn_core::error::Result;
 use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_vectors::{Subset, Vectors, copied};
@@ -53,7 +54,8 @@ impl Probes {
     ) -> Result<Option<Self>> {
         let n = x.n_rows();
         let sizes = (PROBES.min(n), n, x.dim());
-        if exact::check_search_memory(ctx, sizes, k + 1, 0).is_err() {
+        let bytes = exact::least_search_bytes(ctx.n_threads(), sizes, k + 1);
+        if beside(ctx, bytes, "this search").is_err() {
             return Ok(None);
         }
         let rows = subset(&mut generator(seed, Purpose::Probes, 0), n, PROBES.min(n));

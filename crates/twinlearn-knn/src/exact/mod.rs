@@ -26,7 +26,8 @@ mod tiles;
 #[cfg(test)]
 mod tests;
 
-pub use self::plan::check_search_memory;
+pub use self::plan::least_search_bytes;
+pub(super) use self::plan::most_cost;
 use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
 use twinlearn_core::progress::{Event, Stage};

@@ -221,18 +221,22 @@ pub(super) fn choose_within(
     Ok((frame, plan))
 }
 
-/// Refuses a search of `n_left` rows among `n_rows` of dimension `dim` that cannot fit into the
-/// context's memory, of which `reserved` bytes are taken.
-pub fn check_search_memory(
-    ctx: &Context,
+/// Bytes of working memory that a search of `n_left` rows for `k` of `n_rows` of dimension `dim` takes
+/// at least.
+#[must_use]
+pub fn least_search_bytes(
+    threads: usize,
     (n_left, n_rows, dim): (usize, usize, usize),
     k: usize,
-    reserved: usize,
-) -> Result<()> {
-    let (threads, limit) = (ctx.n_threads(), ctx.memory_limit());
-    let (symmetric, reads) = (false, true);
+) -> usize {
+    let (symmetric, reads, reserved, limit) = (false, true, 0, None);
     let budget = Budget { threads, n_rows, n_left, symmetric, dim, k, reads, reserved, limit };
-    budget.block_rows(ctx, &[dim]).map(|_| ())
+    budget.bytes(&[dim], TILE)
+}
+
+/// Nanoseconds of a search of `n` rows in themselves, at most.
+pub(in super::super) fn most_cost(n: usize, dim: usize) -> f64 {
+    0.5 * (n as f64).powi(2) * cost::scan(dim)
 }
 
 impl Plan {

@@ -92,10 +92,11 @@ impl EvaluationPlan {
             true => (n_fitted, Span::bytes(n_fitted, dim)),
             false => (dim, 0),
         };
-        let fits = largest.map_or(0, |_| lists + pca_bytes(inner));
-        let of_forms = ClosedForms::bytes(inner) + 8 * inner * (inner + 1) + span;
+        let wanted = Wanted { most: largest.unwrap_or(0).min(inner), basis: false };
+        let fits = largest.map_or(0, |_| lists + pca_bytes(inner, wanted.most));
+        let of_forms = ClosedForms::bytes(inner, wanted) + 8 * inner * (inner + 1) + span;
         let axes = if d.is_some() { of_forms } else { 0 };
-        let held = ids + orders + axes + pca_bytes(widest);
+        let held = ids + orders + axes + pca_bytes(widest, widest);
 
         let asked = n_queries + answered;
         let pairs = |width: usize| SORTING * cost::search(paired, paired, dim + width);
@@ -103,11 +104,9 @@ impl EvaluationPlan {
         let baselines = d.map_or(0.0, |d| {
             let graph = cost::search(n_fitted, n_fitted, dim) / 2.0;
             let curves = picture.iter().map(|&d| baselines_at(asked, n_base, dim, d));
-            let most = largest.unwrap_or(d).min(inner);
-            let wanted = Wanted { most, basis: false };
             // Beside these the principal axes of rows of any length, and the spectral ones.
             let forms = ClosedForms::seconds(n_fitted, inner, wanted)
-                + 2.0 * cost::leading(inner, most, Effort::EXACT)
+                + 2.0 * cost::leading(inner, wanted.most, Effort::EXACT)
                 + if span > 0 { Span::seconds(n_fitted, dim) } else { 0.0 };
             graph + N_BASELINES as f64 * judged(d) + forms + curves.sum::<f64>()
         });

@@ -20,6 +20,15 @@ pub(crate) struct Tape<T> {
     blocks: Vec<BlockTape<T>>,
 }
 
+impl Tape<f32> {
+    /// Bytes of the buffers of a network with these hidden layers, for inputs of `rows` rows.
+    pub(crate) fn bytes(hidden: &[usize], output: usize, rows: usize) -> usize {
+        // What a layer gives, and what its norm takes, if it has one.
+        let numbers = rows.saturating_mul(2 * hidden.iter().sum::<usize>() + output);
+        numbers.saturating_mul(size_of::<f32>())
+    }
+}
+
 impl<T> Tape<T> {
     /// The network's output after forward; before backward the gradient by it goes here.
     pub(crate) fn out(&mut self) -> &mut Matrix<T> {

@@ -42,6 +42,17 @@ pub(crate) struct BarlowTwins<T> {
     square: Vec<Matrix<T>>,
 }
 
+impl BarlowTwins<f32> {
+    /// Bytes of [`new`](Self::new) in the cheaper form.
+    pub(super) fn bytes(batch: usize, width: usize) -> usize {
+        let square = match Form::cheaper(batch, width) {
+            Form::Primal => width * width,
+            Form::Dual => 2 * batch * batch,
+        };
+        size_of::<f32>() * (2 * batch * width + square)
+    }
+}
+
 impl<T: Real> BarlowTwins<T> {
     pub(crate) fn new(lambda: f64, scale: f64, batch: usize, width: usize, form: Form) -> Self {
         let square = match form {
@@ -226,6 +237,17 @@ mod tests {
                 let got = grad.as_slice()[i];
                 assert!((got - want).abs() < 1e-5 * want.abs().max(1e-3), "{form:?} {got} {want}");
             }
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_buffers() {
+        for (batch, width) in [(40, 12), (12, 40)] {
+            let form = Form::cheaper(batch, width);
+            let made = BarlowTwins::<f32>::new(1.0, 1.0, batch, width, form);
+            let squares: usize = made.square.iter().map(|m| m.as_slice().len()).sum();
+            let numbers = made.hat.as_slice().len() + squares;
+            assert_eq!(BarlowTwins::bytes(batch, width), 4 * numbers);
         }
     }
 

@@ -112,6 +112,16 @@ impl<T: Real> NeighbourhoodKl<T> {
         }
     }
 
+    /// Bytes of the buffers.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let matrices = [&self.weights, &self.input, &self.targets, &self.similarities];
+        let others = [&self.factors, &self.centre, &self.compared, &self.gradient];
+        let numbers = matrices.iter().map(|m| m.as_slice().len()).sum::<usize>()
+            + others.iter().map(|v| v.len()).sum::<usize>();
+        size_of::<T>() * numbers + size_of::<f64>() * self.lengths.len()
+    }
+
     /// The loss of reduced rows `z` of the input rows `x`, with the weights ω (B × R; by default 1,
     /// and 0 for the anchor itself); `z` is replaced by its gradient. Writes the gradients by the logarithms of a to `slopes`.
     pub(super) fn loss_and_gradient(
@@ -233,6 +243,13 @@ pub(super) struct Kl {
 }
 
 impl Kl {
+    /// Bytes of the buffers of `rows` rows of dimension `dim`, of which `anchors` are anchors, and
+    /// which `width` numbers are made of; and of the copy of these in a step.
+    pub(super) fn bytes(anchors: usize, rows: usize, dim: usize, width: usize) -> usize {
+        let numbers = rows * (dim + 3 * width) + 3 * anchors * rows + 2 * dim;
+        size_of::<f32>() * numbers + size_of::<f64>() * rows
+    }
+
     /// For inputs of dimension `dim`.
     pub(super) fn new(of: Neighbourhoods, dim: usize) -> Self {
         let log_scales = of.initial_log_scales();

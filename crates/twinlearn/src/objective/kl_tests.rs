@@ -4,7 +4,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::linalg::Matrix;
 use twinlearn_knn::Metric;
 
-use super::kl::{NeighbourhoodKl, Neighbourhoods, Prefix};
+use super::kl::{Kl, NeighbourhoodKl, Neighbourhoods, Prefix};
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
 
@@ -81,6 +81,22 @@ fn naive(of: &Neighbourhoods, x: &Matrix<f64>, z: &Matrix<f64>, logs: &[f32]) ->
         }
     }
     loss
+}
+
+#[test]
+fn bytes_are_those_of_the_buffers() {
+    let prefixes = [3, 5].map(|width| Prefix { width, share: 1.0, size: 1.0 }).to_vec();
+    let of = Neighbourhoods {
+        metric: Metric::Cosine,
+        factors: vec![1.0; 8],
+        centre: vec![0.0; 8],
+        kinds: vec![(4, 0.1), (2, 0.1)],
+        rows: 18,
+        prefixes,
+    };
+    let made = NeighbourhoodKl::<f32>::new(of, 8);
+    // A step copies what the networks give.
+    assert_eq!(Kl::bytes(6, 18, 8, 5), made.held() + 4 * 18 * 5);
 }
 
 #[test]

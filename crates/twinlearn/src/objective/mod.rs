@@ -14,6 +14,7 @@ pub(crate) use loss::{Input, Loss, LossParts};
 use self::barlow_twins::{BarlowTwins, Form};
 use self::kl::Kl;
 use self::mse::Reconstruction;
+use crate::params;
 
 /// What to minimise, and how.
 #[derive(Clone, Debug)]
@@ -38,5 +39,20 @@ impl Objective {
             Self::Kl(of) => Box::new(Kl::new(of, dim)),
             Self::Reconstruction => Box::new(Reconstruction),
         }
+    }
+}
+
+/// Bytes of the buffers of a loss, for batches of `rows` rows of dimension `dim`, of which `anchors` are
+/// anchors, and of which the networks give `width` numbers each.
+pub(crate) fn loss_bytes(
+    loss: params::Loss,
+    (anchors, rows): (usize, usize),
+    dim: usize,
+    width: usize,
+) -> usize {
+    match loss {
+        params::Loss::BT => BarlowTwins::bytes(rows / 2, width),
+        params::Loss::KL | params::Loss::Auto => Kl::bytes(anchors, rows, dim, width),
+        params::Loss::MSE => 0,
     }
 }

@@ -32,6 +32,15 @@ pub(crate) enum Optimiser {
 }
 
 impl Optimiser {
+    /// Bytes of the state for so many numbers.
+    pub(crate) fn bytes(kind: OptimiserKind, numbers: usize) -> usize {
+        let moments = match kind {
+            OptimiserKind::Lars(_) => 1,
+            OptimiserKind::AdamW { .. } => 2,
+        };
+        numbers.saturating_mul(moments * size_of::<f32>())
+    }
+
     /// `kind` with state for parameters of the given sizes.
     pub(crate) fn new(kind: OptimiserKind, sizes: &[usize]) -> Self {
         match kind {
@@ -60,6 +69,21 @@ impl Optimiser {
         match self {
             Self::Lars(lars) => lars.step(ctx, parameter, learning_rate),
             Self::AdamW(adam) => adam.step(ctx, parameter, learning_rate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_state() {
+        let adam = OptimiserKind::AdamW { decay: 0.0, by_row: true };
+        for kind in [OptimiserKind::Lars(LarsConfig::REFERENCE), adam] {
+            let mut made = Optimiser::new(kind, &[12, 3]);
+            let held: usize = made.state_mut().1.iter().map(|moments| 4 * moments.len()).sum();
+            assert_eq!(Optimiser::bytes(kind, 15), held);
         }
     }
 }

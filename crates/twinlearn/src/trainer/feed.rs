@@ -80,13 +80,15 @@ impl Batch {
     }
 }
 
+/// Rows of a batch of so many anchors.
+pub(super) fn rows_of(is_listed: bool, batch: usize) -> usize {
+    if is_listed { (1 + PARTNERS) * batch } else { 2 * batch }
+}
+
 impl Source<'_> {
     /// Rows in a batch.
     pub(super) fn n_rows(&self) -> usize {
-        match self.kind {
-            Kind::Pairs { .. } => 2 * self.batch,
-            Kind::Lists { .. } => (1 + PARTNERS) * self.batch,
-        }
+        rows_of(matches!(self.kind, Kind::Lists { .. }), self.batch)
     }
 
     /// Queries among the anchors of a batch.
@@ -275,6 +277,13 @@ pub(super) struct Feed {
 }
 
 impl Feed {
+    /// Bytes of the batches in memory, of `batch` anchors each, from rows of dimension `dim`.
+    pub(super) fn bytes(is_listed: bool, batch: usize, dim: usize) -> usize {
+        let rows = rows_of(is_listed, batch);
+        let weights = if is_listed { batch * rows } else { 0 };
+        BUFFERS * size_of::<f32>() * (rows * dim + weights)
+    }
+
     /// The next batch.
     pub(super) fn next(&self) -> Result<Batch> {
         // The reader ends before its last batch only by a panic, which its scope passes on.
@@ -291,6 +300,22 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_those_of_batches() {
+        let (ctx, x) = (Context::with_threads(2).unwrap(), Matrix::zeros(60, 7));
+        let graph: Vec<i64> = (0..60).map(|i| (i + 1) % 60).collect();
+        let graph = twinlearn_knn::KnnGraph::from_indices(60, &graph).unwrap();
+        let pairs = Pairs::from_graph(&graph, 1, |_| true).unwrap();
+        let lists = Kind::Lists { is_sorted: true, queries: None };
+        for kind in [Kind::Pairs { frame: None, noise: None }, lists] {
+            let is_listed = matches!(kind, Kind::Lists { .. });
+            let source = Source { ctx: &ctx, x: &x, pairs: &pairs, kind, batch: 20, seed: 3 };
+            let Batch { rows, weights } = Batch::new(&source);
+            let numbers = rows.as_slice().len() + weights.as_slice().len();
+            assert_eq!(Feed::bytes(is_listed, 20, 7), BUFFERS * 4 * numbers);
+        }
+    }
 
     #[test]
     fn batches_hold_anchors_and_partners_in_the_order_of_the_epochs() {

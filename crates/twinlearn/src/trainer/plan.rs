@@ -5,29 +5,25 @@ use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
 use twinlearn_core::memory::available_memory;
 use twinlearn_core::progress::Plan;
-use twinlearn_knn::check_search_memory;
+use twinlearn_knn::least_search_bytes;
 
-use super::lists::PARTNERS;
+use super::feed::{Feed, rows_of};
 use super::pace::{LOOKS, Length};
 use super::queries::MOST_QUERIES;
+use super::step::{Learner, n_weights};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::{ClosedForms, Wanted};
-use crate::nn::NetworkSpec;
 use crate::params::{Loss, MOST_ANCHORS, Params, Solver};
 use crate::pca::pca_bytes;
 use crate::span::Span;
 
-/// Copies of all weights while training: themselves, gradients, two moments, those of the best
-/// moment, folded ones, and what is in the making.
-const COPIES: usize = 8;
-/// The same where nothing is trained.
-const KEPT: usize = 4;
+/// Copies of an encoder beside that in training: the start, that of the best moment, and one as it is
+/// looked at, folded (in `f64`, which counts twice, and `f32`).
+const COPIES: usize = 7;
 /// Bytes of copies of rows, at most; half of what there is is the other bound. Others are read batch
 /// by batch. Rows of which a copy is larger are not moved to the coordinates of training: that
 /// depends on nothing but their number and dimension, so that the same fit gives the same bits.
 const COPIED: usize = 400_000_000;
-/// Matrices of a batch's width at each layer: outputs, normalised outputs, gradients of both.
-const TAPES: usize = 5;
 
 /// What a fit is given.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +57,8 @@ pub(crate) struct FitPlan {
     searching: usize,
     /// Bytes of working memory in all, without the vectors and the search for neighbours, at least.
     bytes: usize,
+    /// The same with the searches, at least.
+    least: usize,
     /// A copy of the rows in the coordinates of training, if there is one.
     copy: usize,
     is_copied: bool,
@@ -99,41 +97,59 @@ impl FitPlan {
             }
             Solver::Spectral | Solver::Pca => (0, 0),
         };
-        let (mut weights, mut widths) = layers(&params.encoder, dim, d);
-        if let Some(projector) = &params.projector {
-            let (more, wider) = layers(projector, d, params.projector_width(projector, dim));
-            (weights, widths) = (weights + more, widths + wider);
-        }
         let float = size_of::<f32>();
         let n_asking = n_queries.min(MOST_QUERIES);
         let n_lists = if samples { n_anchors } else { n };
         let lists = (n_lists + n_asking) * (4 * (2 * params.n_neighbors + 2) + 24)
             + if samples { 24 * n } else { 0 };
-        let in_batch = if listed { (1 + PARTNERS) * batch } else { 2 * batch };
-        // Where rows are not copied a step turns its first weights, and their gradient.
-        let first = if listed { params.encoder.hidden().first().unwrap_or(&d) * dim } else { 0 };
+        let encoder = float.saturating_mul(n_weights(&params.encoder, dim, d));
+        let is_kept = params.projector.as_ref().filter(|_| steps > 0);
+        let projector = is_kept.map_or(0, |spec| {
+            float.saturating_mul(n_weights(spec, d, params.projector_width(spec, dim)))
+        });
+        let networks = encoder.saturating_mul(COPIES).saturating_add(projector.saturating_mul(3));
         let step = match steps {
-            // The networks are made, folded and kept, though nothing is trained.
-            0 if params.encoder.hidden().is_empty() => 0,
-            0 => weights * KEPT,
-            _ => weights * COPIES + 2 * first + in_batch * (4 * dim + TAPES * widths + 3 * batch),
+            // The network is made, folded and kept, though nothing is trained.
+            0 => networks,
+            _ => Learner::bytes(params, batch, dim)
+                .saturating_add(Feed::bytes(listed, batch, dim))
+                .saturating_add(networks),
         };
         // The ranges of the output are of the same rows.
         let watch = n.min(MAX_WATCHED) * d * if n_held_out > 0 { 3 } else { 1 };
+        let wanted = Wanted::of(params, dim);
         // Coordinates: two maps and what applies one of them.
         let coordinates = if listed { (8 + 8 + 4) * dim * dim } else { 0 };
-        let held = lists + ClosedForms::bytes(dim) + coordinates + span;
-        let starting = held + pca_bytes(dim);
+        let held = lists + ClosedForms::bytes(dim, wanted) + coordinates + span;
+        let starting = held + pca_bytes(dim, wanted.most);
         // What looks for lists is read from a copy.
         let searching = if samples { held + n_anchors * given * float } else { held };
-        let bytes = starting.max(searching).max(held + (step + watch) * float);
+        let bytes = starting.max(searching).max(step.saturating_add(held + watch * float));
         let [copy, queries] = [n, n_asking].map(|n| n * dim * float);
-        let available = ctx.memory_limit().unwrap_or_else(available_memory).saturating_sub(bytes);
+        let threads = ctx.n_threads();
+        let search = |asking: usize, among: usize, dim: usize, k: usize| match asking {
+            0 => 0,
+            asking => least_search_bytes(threads, (asking, among, dim), k),
+        };
+        let graph = match (sizes.has_graph, samples) {
+            (true, _) => 0,
+            (false, true) => search(n_anchors, n, given, params.n_neighbors + 1),
+            (false, false) => params.knn().least_bytes(threads, (n, given)),
+        };
+        let truth = search(n_held_out, n, given, RECALL_K);
+        let least_searching = graph.max(truth).max(search(n_asking, n, given, params.n_neighbors));
+        let watched = search(n_held_out, n.min(MAX_WATCHED), d, RECALL_K);
+        let least = (searching + least_searching).max(bytes + watched);
+        let limit = ctx.memory_limit().unwrap_or_else(available_memory);
+        let available = limit.saturating_sub(bytes + watched);
 
         // Forward and back, for all rows of a batch, and what anchors see of them.
+        let in_batch = rows_of(listed, batch);
         let seen = if listed { in_batch * batch * (dim + 3 * d) } else { 0 };
-        let turning = if copy > COPIED { 2.0 * (first * dim) as f64 } else { 0.0 };
-        let layers = (3 * in_batch) as f64 * weights as f64;
+        let first = params.encoder.hidden().first().unwrap_or(&d) * dim;
+        let turning = if listed && copy > COPIED { 2.0 * (first * dim) as f64 } else { 0.0 };
+        let weights = (encoder.saturating_add(projector) / float) as f64;
+        let layers = (3 * in_batch) as f64 * weights;
         let training = steps as f64 * (layers + seen as f64 + turning);
         let watching = (LOOKS.min(epochs) + 12) as f64
             * (cost::product((watch * dim) as f64)
@@ -145,7 +161,7 @@ impl FitPlan {
             }
             false => 0.0,
         };
-        let in_epoch = if samples { (1 + PARTNERS) * n_anchors } else { n };
+        let in_epoch = if samples { rows_of(true, n_anchors) } else { n };
         let reading = cost::reading(4.0 * (4 * n * dim) as f64)
             + cost::reading(epochs as f64 * (4 * in_epoch * dim) as f64)
             + cost::reading((4 * n * dim) as f64);
@@ -158,7 +174,7 @@ impl FitPlan {
             + judging
             + if is_spanned { Span::seconds(n_seen, given) } else { 0.0 }
             + cost::search(n_asking, n, dim)
-            + ClosedForms::seconds(n.min(MOST_ANCHORS), dim, Wanted::of(params, dim));
+            + ClosedForms::seconds(n.min(MOST_ANCHORS), dim, wanted);
         let seconds = work / ctx.n_threads() as f64;
         Self {
             n_rows: n,
@@ -171,6 +187,7 @@ impl FitPlan {
             n_held_out,
             searching,
             bytes,
+            least,
             copy,
             is_copied: listed,
             queries,
@@ -217,17 +234,9 @@ impl FitPlan {
     /// # Errors
     /// When there is too little.
     pub(super) fn rest(&self, ctx: &Context) -> Result<[Context; 2]> {
-        let watched = self.n_rows.min(MAX_WATCHED);
-        let rest = |bytes: usize, dim: usize, n: usize| {
-            if self.n_held_out > 0 {
-                check_search_memory(ctx, (self.n_held_out, n, dim), RECALL_K, bytes)?;
-            }
-            beside(ctx, bytes, "this fit")
-        };
-        Ok([
-            rest(self.searching, self.dim, self.n_rows)?,
-            rest(self.bytes + self.copied(), self.n_components, watched)?,
-        ])
+        beside(ctx, self.least, "this fit")?;
+        let left = |bytes: usize| beside(ctx, bytes, "this fit");
+        Ok([left(self.searching)?, left(self.bytes + self.copied())?])
     }
 }
 
@@ -268,11 +277,4 @@ pub(super) fn spans(params: &Params, has_model: bool, n_seen: usize, dim: usize)
     Span::pays(n_seen, dim)
         && params.n_components <= n_seen
         && !(params.gaussian || has_model || params.loss == Loss::MSE)
-}
-
-/// Weights of a network, and the sum of its layers' widths.
-fn layers(spec: &NetworkSpec, input: usize, output: usize) -> (usize, usize) {
-    // What cannot be counted is far more than there is memory, and may still be multiplied.
-    let weights = spec.n_weights(input, output).unwrap_or(usize::MAX / 256);
-    (weights, spec.hidden().iter().sum::<usize>() + output)
 }

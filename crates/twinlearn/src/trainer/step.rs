@@ -4,10 +4,12 @@ use twinlearn_core::context::Context;
 use twinlearn_vectors::Named;
 
 use super::coordinates::Coordinates;
-use super::feed::Batch;
-use crate::nn::{InputFrame, Network, Tape};
-use crate::objective::{Input, Loss, LossParts, Objective};
+use super::feed::{Batch, rows_of};
+use super::pace::optimiser;
+use crate::nn::{InputFrame, Network, NetworkSpec, Tape};
+use crate::objective::{Input, Loss, LossParts, Objective, loss_bytes};
 use crate::optimiser::{Optimiser, OptimiserKind, Parameter};
+use crate::params::Params;
 
 /// The learning rate of what a loss learns itself, as a share of the networks'.
 const OWN_RATE: f64 = 0.1;
@@ -130,6 +132,13 @@ impl Networks {
     }
 }
 
+/// Numbers of a network: weights, biases, and what norms learn and keep.
+pub(super) fn n_weights(spec: &NetworkSpec, input: usize, output: usize) -> usize {
+    // What cannot be counted is far more than there is memory, and may still be multiplied.
+    let weights = spec.n_weights(input, output).unwrap_or(usize::MAX / 256);
+    weights.saturating_add(5 * spec.hidden().iter().sum::<usize>() + output)
+}
+
 /// The networks in training, with every buffer that a step needs, for batches of one size.
 pub(super) struct Learner {
     networks: Networks,
@@ -145,6 +154,36 @@ pub(super) struct Learner {
 }
 
 impl Learner {
+    /// Bytes of a learner of these parameters for batches of `batch` anchors from rows of dimension
+    /// `dim`, and of a step of it.
+    pub(super) fn bytes(params: &Params, batch: usize, dim: usize) -> usize {
+        let (d, is_listed) = (params.n_components, params.is_listed());
+        let rows = rows_of(is_listed, batch);
+        let encoder = (&params.encoder, dim, d);
+        let projector = params.projector.as_ref();
+        let projector = projector.map(|spec| (spec, d, params.projector_width(spec, dim)));
+        let width = projector.map_or(d, |(.., width)| width);
+        let all = [Some(encoder), projector];
+        let all = all.iter().flatten();
+        let weights = all.clone().map(|(spec, input, output)| n_weights(spec, *input, *output));
+        let weights = weights.fold(0, usize::saturating_add);
+        let tapes = all.map(|(spec, _, output)| Tape::bytes(spec.hidden(), *output, rows));
+        // Themselves and their gradients.
+        let networks = (2 * size_of::<f32>()).saturating_mul(weights);
+        // Where rows are not copied a step turns its first weights, and their gradient.
+        let first = params.encoder.hidden().first().unwrap_or(&d) * dim;
+        let turned = if is_listed { 2 * size_of::<f32>() * first } else { 0 };
+        [
+            networks,
+            Optimiser::bytes(optimiser(params), weights),
+            turned,
+            loss_bytes(params.loss, (batch, rows), dim, width),
+        ]
+        .into_iter()
+        .chain(tapes)
+        .fold(0, usize::saturating_add)
+    }
+
     /// For batches of so many rows.
     pub(super) fn new(
         ctx: &Context,
