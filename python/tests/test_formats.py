@@ -311,7 +311,10 @@ def test_what_is_no_vector_is_told_with_what_it_is(model: Path, tmp_path: Path) 
     }
     pq.write_table(pa.table(columns), path)
     said = refused("transform", model, path, "-o", tmp_path / "z.npy")
-    assert "expected a column of numbers or of lists of numbers, got json (Utf8), bytes (" in said
+    assert (
+        "expected a column of numbers or of lists of numbers, got json (text), bytes (bytes)"
+        in said
+    )
     assert "lists (List(" in said
 
 

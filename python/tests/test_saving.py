@@ -59,7 +59,7 @@ def test_going_on_from_a_model(x: Any, fitted: TLDR, tmp_path: Path) -> None:
     tldr = TLDR(**SMALL, learning_rate=1e-9, init="model").load(tmp_path / "m")
     tldr.fit(x)
     np.testing.assert_allclose(tldr.transform(x), fitted.transform(x), atol=1e-4)
-    with pytest.raises(TwinlearnError, match="init: expected a model to start from"):
+    with pytest.raises(TwinlearnError, match="init: expected a fitted or loaded estimator"):
         TLDR(**SMALL, init="model").fit(x)
 
 

@@ -105,7 +105,7 @@ def test_as_many_neighbours_are_kept_as_by_pca_or_more(loss: str | None, ahead: 
     assert abs(same - theirs) < 0.003
     assert ours > theirs + ahead
     assert tldr.validation_ is not None
-    # It is of other rows than those by which the best moment was chosen.
+    # It is of other rows than those by which the best step was chosen.
     assert tldr.validation_["recall"] >= tldr.validation_["start_recall"] - 0.01
     gain = tldr.validation_["gain"]
     assert gain["low"] <= gain["value"] <= gain["high"]

@@ -177,5 +177,5 @@ def test_wrong_tables_are_named(model: Path, x: Array, tmp_path: Path) -> None:
     )
     assert said(two, "::c") == "error: x.parquet: expected a column named c, got a, b, t"
     assert said(two, "::t") == (
-        "error: x.parquet: expected numbers or lists of numbers in column t, got Utf8"
+        "error: x.parquet: expected numbers or lists of numbers in column t, got text"
     )

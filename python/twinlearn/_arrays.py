@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import mmap
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from sklearn.utils import check_array
 from ._twinlearn import TwinlearnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 
@@ -180,23 +177,3 @@ def rows(x: Any, name: str = "X") -> NDArray[Any]:
         from_columns(x, name), dtype="numeric", order="C", ensure_all_finite=False, input_name=name
     )
     return borrowable(array)
-
-
-def releasing(array: NDArray[Any]) -> Callable[[], None] | None:
-    """For a mapped file: lets go of the pages that were read, so that memory stays small.
-
-    The engine calls it as it reads. The pages stay in the system's cache. None for what is no
-    mapping, and for one that may have been changed in memory alone, where letting go would lose it.
-    """
-    base: Any = array
-    while base is not None and not isinstance(base, np.memmap):
-        base = base.base if isinstance(base, np.ndarray) else None
-    mapping = getattr(base, "_mmap", None)
-    if (
-        not isinstance(mapping, mmap.mmap)
-        or getattr(base, "mode", "") not in {"r", "r+", "w+"}
-        or not hasattr(mmap, "MADV_DONTNEED")
-    ):
-        return None
-    advice: int = mmap.MADV_DONTNEED
-    return lambda: mapping.madvise(advice)

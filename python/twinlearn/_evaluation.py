@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _twinlearn
 from ._arrays import rows
 from ._job import job, whole
-from ._page import Page, Report, words
+from ._page import Report, page, words
 from ._tldr import TLDR
 from ._twinlearn import Advised, Found, TwinlearnError
 
@@ -108,7 +107,7 @@ class Evaluation(_Result[Found]):
 
     def report(self, title: str = "What is kept") -> Report:
         """A page about it."""
-        return Page(title, evaluation=self._found).report()
+        return page(title, evaluation=self._found)
 
 
 class Advice(_Result[Advised]):
@@ -154,28 +153,7 @@ class Advice(_Result[Advised]):
 
     def report(self, title: str = "Which dimension") -> Report:
         """A page about it."""
-        return Page(title, advice=self._found).report()
-
-
-@dataclass
-class Judged:
-    """What the engine is given to judge."""
-
-    names: list[str]
-    models: list[Model | None]
-    reduced: list[NDArray[Any] | None]
-    reduced_queries: list[NDArray[Any] | None]
-    queries: NDArray[Any] | None
-    labels: list[int] | None
-    query_labels: list[int] | None
-    qrels: list[tuple[int, int, int]] | None
-    metric: str
-    n_neighbors: int
-    n_queries: int
-    max_rows: int
-    baselines: bool
-    curves: bool
-    seed: int
+        return page(title, advice=self._found)
 
 
 def _numbered(*labels: Any) -> list[list[int] | None]:
@@ -298,30 +276,33 @@ def evaluate(
         metric = fitted[0].params()["metric"] if fitted else "cosine"
     array = rows(X)
     numbered = _numbered(labels, query_labels)
-    judged = Judged(
-        names=list(given),
-        models=models,
-        reduced=[
-            None if model is not None else rows(value, name)
-            for (name, value), model in zip(given.items(), models, strict=True)
-        ],
-        reduced_queries=[
-            rows(also[name], name) if name in also and model is None else None
-            for name, model in zip(given, models, strict=True)
-        ],
-        queries=None if queries is None else rows(queries, "queries"),
-        labels=numbered[0],
-        query_labels=numbered[1],
-        qrels=_judgements(qrels),
-        metric=metric,
-        n_neighbors=whole("n_neighbors", n_neighbors),
-        n_queries=whole("n_queries", n_queries),
-        max_rows=whole("max_rows", max_rows),
-        baselines=bool(baselines),
-        curves=bool(curves),
-        seed=whole("random_state", random_state),
+    return Evaluation(
+        _twinlearn.evaluate(
+            array,
+            list(given),
+            models,
+            [
+                None if model is not None else rows(value, name)
+                for (name, value), model in zip(given.items(), models, strict=True)
+            ],
+            [
+                rows(also[name], name) if name in also and model is None else None
+                for name, model in zip(given, models, strict=True)
+            ],
+            job(n_jobs),
+            queries=None if queries is None else rows(queries, "queries"),
+            labels=numbered[0],
+            query_labels=numbered[1],
+            qrels=_judgements(qrels),
+            metric=metric,
+            n_neighbors=whole("n_neighbors", n_neighbors),
+            n_queries=whole("n_queries", n_queries),
+            max_rows=whole("max_rows", max_rows),
+            baselines=bool(baselines),
+            curves=bool(curves),
+            seed=whole("random_state", random_state),
+        )
     )
-    return Evaluation(_twinlearn.evaluate(array, judged, job(n_jobs)))
 
 
 def advise(
@@ -401,13 +382,19 @@ def report(
     params = tldr._model.params()
     title = f"TLDR: {tldr._model.n_features} → {tldr._model.n_components}"
     history = getattr(tldr, "_history", [])
-    page = Page(title, model=tldr._model, seed=int(params["seed"]))
-    page.losses = [(step, loss) for step, loss, _ in history]
-    page.recalls = [(step, recall) for step, _, recall in history if recall is not None]
+    about: dict[str, Any] = {
+        "model": tldr._model,
+        "losses": [(step, loss) for step, loss, _ in history],
+        "recalls": [(step, recall) for step, _, recall in history if recall is not None],
+    }
     if X is not None:
         array = rows(X)
         found = evaluate(array, {"TLDR": tldr}, queries=queries, curves=True, n_jobs=tldr.n_jobs)
-        page.evaluation = found._found
-        page.reduced = tldr._model.transform(array, params["metric"] == "cosine", job(tldr.n_jobs))
-        page.labels, page.texts = words(labels), words(texts)
-    return page.report(tldr.n_jobs)
+        about |= {
+            "evaluation": found._found,
+            "reduced": tldr._model.transform(array, params["metric"] == "cosine", job(tldr.n_jobs)),
+            "labels": words(labels),
+            "texts": words(texts),
+            "seed": int(params["seed"]),
+        }
+    return page(title, tldr.n_jobs, **about)

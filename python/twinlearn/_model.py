@@ -165,7 +165,7 @@ class WithModel(WithGraph):
         return report(self, X, queries, labels, texts)
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
-        """Every array of the model by its name; weights are out × in."""
+        """Every array of the model file by its name; weights are out × in."""
         check_is_fitted(self, "_model")
         return self._model.arrays()
 

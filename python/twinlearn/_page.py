@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from ._twinlearn import Advised, Found, Model
 
 
 class Report:
@@ -47,25 +44,9 @@ class Report:
         )
 
 
-@dataclass
-class Page:
-    """What a page is made of."""
-
-    title: str
-    model: Model | None = None
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    recalls: list[tuple[int, float]] = field(default_factory=list)
-    evaluation: Found | None = None
-    advice: Advised | None = None
-    reduced: NDArray[Any] | None = None
-    labels: list[str] | None = None
-    texts: list[str] | None = None
-    facts: list[tuple[str, str]] = field(default_factory=list)
-    seed: int = 0
-
-    def report(self, n_jobs: int | None = None) -> Report:
-        """The page of it, by the engine."""
-        return Report(_twinlearn.report(self, job(n_jobs)))
+def page(title: str, n_jobs: int | None = None, **about: Any) -> Report:
+    """The page about what is given, as the engine's `report` takes it."""
+    return Report(_twinlearn.report(title, job(n_jobs), **about))
 
 
 def words(values: Sequence[Any] | NDArray[Any] | None) -> list[str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _twinlearn
 from ._arrays import as_given, borrowable, from_columns, rows
 from ._graph import as_graph
-from ._job import Given, job, whole
+from ._job import job, whole
 from ._model import WithModel
 from ._progress import Progress
 from ._reports import Reports
@@ -126,7 +125,7 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     whiten : float or None, default=None
         γ of the output: reduced vectors are turned to their principal axes and divided by σ^γ; 0.
     validation_fraction : float or None, default=None
-        The share of rows held out: a tenth, at most 2000. By half of them the best moment is
+        The share of rows held out: a tenth, at most 2000. By half of them the best step is
         chosen, by the others it is judged. Of queries likewise; none of fewer than 20. Below 100
         rows none is held out and loss KL keeps its closed form; 0 trains on them.
     query_share : float or None, default=None
@@ -279,35 +278,44 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
             )
         own = {**self._own(), **instead}
         model = getattr(self, "_model", None) if self.init == "model" else None
+        if self.init == "model" and model is None:
+            raise TwinlearnError(
+                'init: expected a fitted or loaded estimator with "model", got one without a model'
+            )
         # With None a model is gone on from with its own seed, which holds the same rows out.
         own["seed"] = None if model and self.random_state is None else self._seed()
         if model is None:
             own["n_components"] = self._n_components(own, array.shape[1])
-        given = Given(
-            model=model,
-            validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
-            queries=None if queries is None else rows(queries, "queries"),
-        )
         graphs = (knn_graph, self.knn_graph, self._given_knn())
-        given.graph, given.lists = as_graph(next((g for g in graphs if g is not None), None))
+        graph, lists = as_graph(next((g for g in graphs if g is not None), None))
         folder, every = kept
         if folder is None and self.resume:
             raise TwinlearnError("output_folder: expected that of the run to resume, got None")
-        given.folder = None if folder is None else Path(folder)
-        given.every = whole("snapshot_freq", every)
-        given.resume = bool(self.resume)
+        told: list[str] = []
         with Progress(self.verbose) as progress:
             reports = Reports(self, progress, *printed)
-            given.on_step, given.on_epoch = reports.on_step, reports.on_epoch
             tell = progress.tell if self.verbose else None
-            how = replace(job(self.n_jobs, self.memory, tell), warnings=[])
-            model, found = _twinlearn.fit(array, own, given, how)
+            model, found = _twinlearn.fit(
+                array,
+                own,
+                job(self.n_jobs, self.memory, tell, told),
+                graph=graph,
+                lists=lists,
+                model=model,
+                validation=None if dataset_val is None else rows(dataset_val, "dataset_val"),
+                queries=None if queries is None else rows(queries, "queries"),
+                folder=None if folder is None else Path(folder),
+                every=whole("snapshot_freq", every),
+                resume=bool(self.resume),
+                on_step=reports.on_step,
+                on_epoch=reports.on_epoch,
+            )
         self._take(model)
         self._knn = found
         self._knn_is_given = False
         self.loss_curve_ = reports.losses
         self._history = reports.history
-        return how.warnings or []
+        return told
 
     def transform(
         self,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from typing_extensions import Self
 __all__ = [
     "Advised",
     "Found",
+    "Job",
     "Model",
     "TwinlearnError",
     "__version__",
@@ -30,52 +31,16 @@ __version__: str
 
 class TwinlearnError(ValueError): ...
 
-class _Job(Protocol):
-    threads: int | None
-    memory: int | None
-    tell: Callable[[str, str, float], object] | None
-
-class _Given(Protocol):
-    graph: NDArray[np.int64] | None
-    lists: list[list[int]] | None
-    model: Model | None
-    validation: NDArray[Any] | None
-    queries: NDArray[Any] | None
-    folder: Path | None
-    every: int
-    resume: bool
-    on_step: Callable[[int, int, float, float], bool] | None
-    on_epoch: Callable[[int, int, float, float | None], bool] | None
-
-class _Judged(Protocol):
-    names: list[str]
-    models: list[Model | None]
-    reduced: list[NDArray[Any] | None]
-    reduced_queries: list[NDArray[Any] | None]
-    queries: NDArray[Any] | None
-    labels: list[int] | None
-    query_labels: list[int] | None
-    qrels: list[tuple[int, int, int]] | None
-    metric: str
-    n_neighbors: int
-    n_queries: int
-    max_rows: int
-    baselines: bool
-    curves: bool
-    seed: int
-
-class _Page(Protocol):
-    title: str
-    model: Model | None
-    losses: list[tuple[int, float]]
-    recalls: list[tuple[int, float]]
-    evaluation: Found | None
-    advice: Advised | None
-    reduced: NDArray[Any] | None
-    labels: list[str] | None
-    texts: list[str] | None
-    facts: list[tuple[str, str]]
-    seed: int
+@final
+class Job:
+    def __new__(
+        cls,
+        *,
+        threads: int | None = None,
+        memory: int | None = None,
+        tell: Callable[[str, str, float], object] | None = None,
+        warnings: list[str] | None = None,
+    ) -> Self: ...
 
 @final
 class Model:
@@ -86,7 +51,7 @@ class Model:
     def to_bytes(self) -> bytes: ...
     def save(self, path: Path) -> None: ...
     def prefix(self, n_components: int) -> Model: ...
-    def transform(self, x: NDArray[Any], l2_norm: bool, job: _Job) -> NDArray[np.float32]: ...
+    def transform(self, x: NDArray[Any], l2_norm: bool, job: Job) -> NDArray[np.float32]: ...
     def arrays(self) -> dict[str, NDArray[np.float32]]: ...
     def linear_map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None: ...
     def params(self) -> dict[str, Any]: ...
@@ -114,7 +79,20 @@ class Advised:
     def from_json(cls, text: str) -> Self: ...
 
 def fit(
-    x: NDArray[Any], parameters: dict[str, Any], given: _Given, job: _Job
+    x: NDArray[Any],
+    parameters: dict[str, Any],
+    job: Job,
+    *,
+    graph: NDArray[np.int64] | None = None,
+    lists: list[list[int]] | None = None,
+    model: Model | None = None,
+    validation: NDArray[Any] | None = None,
+    queries: NDArray[Any] | None = None,
+    folder: Path | None = None,
+    every: int = 1,
+    resume: bool = False,
+    on_step: Callable[[int, int, float, float], bool] | None = None,
+    on_epoch: Callable[[int, int, float, float | None], bool] | None = None,
 ) -> tuple[Model, NDArray[np.int64] | None]: ...
 def knn_graph(
     x: NDArray[Any],
@@ -123,12 +101,31 @@ def knn_graph(
     method: object,
     approximation: object | None,
     seed: int,
-    job: _Job,
+    job: Job,
 ) -> NDArray[np.int64]: ...
 def pca(
-    x: NDArray[Any], n_components: int, power: float, job: _Job
+    x: NDArray[Any], n_components: int, power: float, job: Job
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-def evaluate(x: NDArray[Any], judged: _Judged, job: _Job) -> Found: ...
+def evaluate(
+    x: NDArray[Any],
+    names: list[str],
+    models: list[Model | None],
+    reduced: list[NDArray[Any] | None],
+    reduced_queries: list[NDArray[Any] | None],
+    job: Job,
+    *,
+    queries: NDArray[Any] | None = None,
+    labels: list[int] | None = None,
+    query_labels: list[int] | None = None,
+    qrels: list[tuple[int, int, int]] | None = None,
+    metric: str,
+    n_neighbors: int,
+    n_queries: int,
+    max_rows: int,
+    baselines: bool,
+    curves: bool,
+    seed: int,
+) -> Found: ...
 def advise(
     x: NDArray[Any],
     keep: float,
@@ -138,9 +135,22 @@ def advise(
     max_rows: int,
     fit_rows: int,
     seed: int,
-    job: _Job,
+    job: Job,
 ) -> Advised: ...
-def report(page: _Page, job: _Job) -> str: ...
+def report(
+    title: str,
+    job: Job,
+    *,
+    model: Model | None = None,
+    losses: list[tuple[int, float]] = ...,
+    recalls: list[tuple[int, float]] = ...,
+    evaluation: Found | None = None,
+    advice: Advised | None = None,
+    reduced: NDArray[Any] | None = None,
+    labels: list[str] | None = None,
+    texts: list[str] | None = None,
+    seed: int = 0,
+) -> str: ...
 def write_file(path: str | os.PathLike[str], content: bytes, endings: list[str]) -> None: ...
 def hyperparameters() -> list[tuple[str, str, str]]: ...
 def resolve(given: dict[str, Any]) -> dict[str, Any]: ...

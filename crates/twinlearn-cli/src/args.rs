@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use twinlearn::{Error, EvaluationParams, KnnApproximation, KnnMethod, Metric, OutputDtype};
 
 use crate::hyperparameters::GivenHyperparameters;
@@ -44,6 +44,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true, mut_arg("query_share", |share| share.requires("queries")))]
+#[command(group = ArgGroup::new("destination").args(["output", "output_folder"]).required(true).multiple(true))]
 #[command(after_help = "Examples:
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
@@ -55,8 +56,7 @@ pub(crate) struct FitArgs {
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
     /// Where the model goes.
-    #[arg(short, long, value_name = "MODEL", required_unless_present = "output_folder",
-          value_parser = file())]
+    #[arg(short, long, value_name = "MODEL", value_parser = file())]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) hyperparameters: GivenHyperparameters,

@@ -7,10 +7,11 @@ use clap::{Arg, ArgMatches, Command};
 use twinlearn::Error;
 
 /// Names of the library whose flags are called otherwise in some commands.
-const OTHER_NAMES: [(&str, &str); 6] = [
+const OTHER_NAMES: [(&str, &str); 7] = [
     ("X", "x"),
     ("X", "original"),
     ("n_components", "dim"),
+    ("model", "from"),
     ("knn_graph", "knn"),
     ("knn_method", "method"),
     ("knn_approximation", "approximation"),

@@ -161,6 +161,6 @@ fn a_dash_is_standard_output() {
         assert!(reported.contains(words), "{reported}");
     }
     let said = folder.fails(&[&eval[..], &["--json", "-", "--html", "-"]].concat());
-    assert!(said.contains("an output that nothing else of this command"), "{said}");
+    assert!(said.contains("a file that is no input and no other output"), "{said}");
     assert!(!folder.files().contains(&"-".to_owned()));
 }

@@ -71,15 +71,13 @@ fn a_run_killed_before_its_first_checkpoint_begins_anew() {
     // A second run does not write over the first unasked.
     assert_eq!(
         folder.fails(&args),
-        "run: expected a folder without a run (or resume), got a checkpoint"
+        "run: expected a folder without a run, or resume to go on with it, got one with a run"
     );
     assert!(first == folder.read("run/final.safetensors"));
     let other = [&args[..], &["--resume", "--tau", "0.1"]].concat();
     let error = folder.fails(&other);
     assert!(
-        error.ends_with(
-            "expected a run with tau 0.1 (options are given again, as for it), got none"
-        ),
+        error.ends_with("expected the options that the run was begun with, tau none, got tau 0.1"),
         "{error}"
     );
     // The folder without what it is for is a usage error.
@@ -124,7 +122,7 @@ fn a_finished_run_can_be_lengthened() {
     assert_eq!(3 * lines(), 4 * before);
     let error = folder.fails(&[&args[..], &["2", "--resume"]].concat());
     assert!(
-        error.ends_with("expected a run with epochs 2 (options are given again, as for it), got 4"),
+        error.ends_with("expected the options that the run was begun with, epochs 4, got epochs 2"),
         "{error}"
     );
 }

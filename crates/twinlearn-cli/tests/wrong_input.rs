@@ -156,7 +156,7 @@ fn outputs_that_are_inputs_or_say_they_are_something_else_are_refused() {
     std::fs::create_dir(folder.path("shards")).unwrap();
     std::fs::hard_link(folder.path("x.npy"), folder.path("shards/a.npy")).unwrap();
     let before = folder.read("x.npy");
-    let twice = "an output that nothing else of this command reads or writes";
+    let twice = "a file that is no input and no other output of the command";
     for (command, wanted) in [
         ("fit x.npy -o x.npy -d 2", twice),
         ("fit x.npy -o m -d 2 --save-knn other.npy", twice),

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use twinlearn::{DenseVectors, Element, KnnGraph, Matrix, Vectors};
 
 use crate::error::{TwinlearnError, raised};
-use crate::mapped::{MAPPED, Mapped};
+use crate::mapped::{MAPPED, Mapped, mapping};
 
 /// Runs `work` on the rows of a 2-D array in C order, which is not copied.
 pub(crate) fn with_rows<R>(
@@ -44,11 +44,10 @@ fn borrow<T: Element + numpy::Element, R>(
     };
     let elements = x.as_slice()?;
     let rows = DenseVectors::new(elements, dim).map_err(raised)?;
-    if size_of_val(elements) > MAPPED {
-        let helpers = x.py().import("twinlearn._arrays")?;
-        if let Some(release) = helpers.getattr("releasing")?.call1((array,))?.extract()? {
-            return work(&Mapped::new(rows, release));
-        }
+    if size_of_val(elements) > MAPPED
+        && let Some(mapping) = mapping(array)?
+    {
+        return work(&Mapped::new(rows, mapping));
     }
     work(&rows)
 }

@@ -12,30 +12,6 @@ use crate::params::named;
 use crate::run::Job;
 use crate::values::{from_json, to_json, to_python};
 
-/// What is judged, and how: an object with these attributes.
-#[derive(FromPyObject)]
-pub(crate) struct Judged<'py> {
-    names: Vec<String>,
-    /// A model for each name, or none where rows are given.
-    models: Vec<Option<Py<Model>>>,
-    /// Reduced rows for each name.
-    reduced: Vec<Option<Bound<'py, PyAny>>>,
-    /// Reduced queries for each name.
-    reduced_queries: Vec<Option<Bound<'py, PyAny>>>,
-    queries: Option<Bound<'py, PyAny>>,
-    labels: Option<Vec<i64>>,
-    query_labels: Option<Vec<i64>>,
-    /// (query, row, relevance).
-    qrels: Option<Vec<(i64, i64, i64)>>,
-    metric: Bound<'py, PyAny>,
-    n_neighbors: usize,
-    n_queries: usize,
-    max_rows: usize,
-    baselines: bool,
-    curves: bool,
-    seed: u64,
-}
-
 /// What `evaluate` found.
 #[pyclass(frozen, module = "twinlearn._twinlearn")]
 pub(crate) struct Found(twinlearn::Evaluation);
@@ -79,31 +55,50 @@ macro_rules! result_methods {
 result_methods!(Found);
 result_methods!(Advised);
 
-/// What reductions of `x` keep.
+/// What reductions of `x` keep: for each of `names` those of a model (`models`) or reduced rows
+/// (`reduced`), with reduced queries where there are some.
 #[pyfunction]
-pub(crate) fn evaluate(
-    py: Python<'_>,
-    x: &Bound<'_, PyAny>,
-    judged: Judged<'_>,
-    job: Job,
+#[pyo3(signature = (
+    x, names, models, reduced, reduced_queries, job, *, queries=None, labels=None, query_labels=None,
+    qrels=None, metric, n_neighbors, n_queries, max_rows, baselines, curves, seed
+))]
+#[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
+pub(crate) fn evaluate<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    names: Vec<String>,
+    models: Vec<Option<Py<Model>>>,
+    reduced: Vec<Option<Bound<'py, PyAny>>>,
+    reduced_queries: Vec<Option<Bound<'py, PyAny>>>,
+    job: &Job,
+    queries: Option<Bound<'py, PyAny>>,
+    labels: Option<Vec<i64>>,
+    query_labels: Option<Vec<i64>>,
+    qrels: Option<Vec<(i64, i64, i64)>>,
+    metric: &Bound<'py, PyAny>,
+    n_neighbors: usize,
+    n_queries: usize,
+    max_rows: usize,
+    baselines: bool,
+    curves: bool,
+    seed: u64,
 ) -> PyResult<Found> {
     let params = EvaluationParams::default()
-        .metric(named(&judged.metric)?)
-        .n_neighbors(judged.n_neighbors)
-        .n_queries(judged.n_queries)
-        .max_rows(judged.max_rows)
-        .baselines(judged.baselines)
-        .curves(judged.curves)
-        .seed(judged.seed);
-    let mut arrays = vec![Some(x.clone()), judged.queries];
-    arrays.extend(judged.reduced);
-    arrays.extend(judged.reduced_queries);
-    let mut job = Some(job);
+        .metric(named(metric)?)
+        .n_neighbors(n_neighbors)
+        .n_queries(n_queries)
+        .max_rows(max_rows)
+        .baselines(baselines)
+        .curves(curves)
+        .seed(seed);
+    let mut arrays = vec![Some(x.clone()), queries];
+    arrays.extend(reduced);
+    arrays.extend(reduced_queries);
     with_all(&arrays, &[], &mut |vectors| {
         let (first, reduced) = vectors.split_at(2);
-        let (reduced, reduced_queries) = reduced.split_at(judged.names.len());
+        let (reduced, reduced_queries) = reduced.split_at(names.len());
         let &[Some(x), queries] = first else { unreachable!("x is always given") };
-        let qrels = match (&judged.qrels, queries) {
+        let qrels = match (&qrels, queries) {
             (Some(qrels), Some(queries)) => {
                 let qrels = Qrels::new(queries.n_rows(), x.n_rows(), qrels.iter().copied());
                 Some(qrels.map_err(raised)?)
@@ -119,17 +114,16 @@ pub(crate) fn evaluate(
         if let Some(queries) = queries {
             data = data.queries(queries);
         }
-        if let Some(labels) = &judged.labels {
+        if let Some(labels) = &labels {
             data = data.labels(labels);
         }
-        if let Some(labels) = &judged.query_labels {
+        if let Some(labels) = &query_labels {
             data = data.query_labels(labels);
         }
         if let Some(qrels) = &qrels {
             data = data.qrels(qrels);
         }
-        let given =
-            judged.names.iter().zip(&judged.models).zip(reduced.iter().zip(reduced_queries));
+        let given = names.iter().zip(&models).zip(reduced.iter().zip(reduced_queries));
         let given: Vec<(&str, Reduction<'_>)> = given
             .filter_map(|((name, model), (reduced, queries))| {
                 let reduction = match (model, reduced) {
@@ -140,7 +134,6 @@ pub(crate) fn evaluate(
                 Some((name.as_str(), reduction))
             })
             .collect();
-        let job = job.take().ok_or_else(|| TwinlearnError::new_err("evaluate: called twice"))?;
         job.run(py, |ctx| twinlearn::evaluate(ctx, &data, &given, &params))
     })
     .map(Found)
@@ -159,7 +152,7 @@ pub(crate) fn advise(
     max_rows: usize,
     fit_rows: usize,
     seed: u64,
-    job: Job,
+    job: &Job,
 ) -> PyResult<Advised> {
     let params = EvaluationParams::default()
         .metric(named(metric)?)
@@ -171,46 +164,41 @@ pub(crate) fn advise(
     with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, keep, &params))).map(Advised)
 }
 
-/// What a page is about: an object with these attributes.
-#[derive(FromPyObject)]
-pub(crate) struct Page<'py> {
+/// A page, as HTML: about a model and its training ((step, loss) and (step, recall)), what `evaluate` and
+/// `advise` returned, and a map of reduced rows with a label and a text for each.
+#[pyfunction]
+#[pyo3(signature = (
+    title, job, *, model=None, losses=Vec::new(), recalls=Vec::new(), evaluation=None, advice=None,
+    reduced=None, labels=None, texts=None, seed=0
+))]
+#[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
+pub(crate) fn report(
+    py: Python<'_>,
     title: String,
-    model: Option<Py<Model>>,
-    /// (step, loss) and (step, recall).
+    job: &Job,
+    model: Option<&Model>,
     losses: Vec<(usize, f64)>,
     recalls: Vec<(usize, f64)>,
-    /// What `evaluate` and `advise` returned.
-    evaluation: Option<Py<Found>>,
-    advice: Option<Py<Advised>>,
-    /// Reduced rows for the map, a label and a text for each.
-    reduced: Option<Bound<'py, PyAny>>,
+    evaluation: Option<&Found>,
+    advice: Option<&Advised>,
+    reduced: Option<&Bound<'_, PyAny>>,
     labels: Option<Vec<String>>,
     texts: Option<Vec<String>>,
-    facts: Vec<(String, String)>,
     seed: u64,
-}
-
-/// The page, as HTML.
-#[pyfunction]
-pub(crate) fn report(py: Python<'_>, page: Page<'_>, job: Job) -> PyResult<String> {
-    let mut report = Report::new(page.title).training(&page.losses, &page.recalls);
-    if let Some(z) = &page.reduced {
-        let (labels, texts) = (page.labels.as_deref(), page.texts.as_deref());
-        report = with_rows(z, |z| job.run(py, |ctx| report.map(ctx, z, labels, texts, page.seed)))?;
+) -> PyResult<String> {
+    let mut report = Report::new(title).training(&losses, &recalls);
+    if let Some(z) = reduced {
+        let (labels, texts) = (labels.as_deref(), texts.as_deref());
+        report = with_rows(z, |z| job.run(py, |ctx| report.map(ctx, z, labels, texts, seed)))?;
     }
-    if let Some(found) = &page.evaluation {
-        report = report.evaluation(found.get().0.clone());
+    if let Some(found) = evaluation {
+        report = report.evaluation(found.0.clone());
     }
-    if let Some(advised) = &page.advice {
-        report = report.advice(advised.get().0.clone());
+    if let Some(advised) = advice {
+        report = report.advice(advised.0.clone());
     }
-    if let Some(model) = &page.model {
-        report = report.model(&model.get().0);
-    }
-    let facts: Vec<(&str, String)> =
-        page.facts.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    if !facts.is_empty() {
-        report = report.facts("Measurement", &facts);
+    if let Some(model) = model {
+        report = report.model(&model.0);
     }
     Ok(report.to_html())
 }

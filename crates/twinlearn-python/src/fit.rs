@@ -9,85 +9,73 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use twinlearn::{Checkpoints, EpochReport, FitData, KnnGraph, StepReport, Trainer};
 
-use crate::arrays::{graph, graph_to_numpy, matrix, with_all};
+use crate::arrays::{graph as as_graph, graph_to_numpy, matrix, with_all};
 use crate::error::raised;
 use crate::model::Model;
 use crate::params::params;
 use crate::run::{Job, lock};
 
-/// What a fit is given beside vectors and parameters: an object with these attributes.
-#[derive(FromPyObject)]
-pub(crate) struct Given<'py> {
-    /// N × k row numbers, or lists of any length.
-    graph: Option<PyReadonlyArray2<'py, i64>>,
-    lists: Option<Vec<Vec<i64>>>,
-    /// To go on from.
-    model: Option<Py<Model>>,
-    /// Rows whose recall is watched.
-    validation: Option<Bound<'py, PyAny>>,
-    /// Queries that the fit is for.
-    queries: Option<Bound<'py, PyAny>>,
-    folder: Option<PathBuf>,
-    every: usize,
-    resume: bool,
-    /// Called with (step, epoch, loss, `learning_rate`); True ends training.
-    on_step: Option<Py<PyAny>>,
-    /// Called with (epoch, step, loss, recall); True ends training.
-    on_epoch: Option<Py<PyAny>>,
-}
-
-impl Given<'_> {
-    fn graph(&self) -> PyResult<Option<KnnGraph>> {
-        match (&self.graph, &self.lists) {
-            (Some(array), _) => graph(array).map(Some),
-            (None, Some(lists)) => KnnGraph::from_lists(lists).map(Some).map_err(raised),
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-/// Fits a model. Returns it and the graph, N × k (none with gaussian pairs and ragged lists).
+/// Fits a model to `x` with the hyper-parameters in `parameters`. Returns it and the graph, N × k (none
+/// with gaussian pairs and ragged lists).
+///
+/// The neighbours may be known, as N × k row numbers (`graph`) or `lists` of any length; `model` is gone
+/// on from; `validation` are rows whose recall is watched, `queries` those that the fit is for. The run is
+/// kept in `folder`, every so many epochs. `on_step` is called with (step, epoch, loss, `learning_rate`),
+/// `on_epoch` with (epoch, step, loss, recall); training ends where one returns True.
 #[pyfunction]
+#[pyo3(signature = (
+    x, parameters, job, *, graph=None, lists=None, model=None, validation=None, queries=None,
+    folder=None, every=1, resume=false, on_step=None, on_epoch=None
+))]
+#[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
 pub(crate) fn fit<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
     parameters: &Bound<'py, PyDict>,
-    given: Given<'py>,
-    job: Job,
+    job: &Job,
+    graph: Option<PyReadonlyArray2<'py, i64>>,
+    lists: Option<Vec<Vec<i64>>>,
+    model: Option<&Model>,
+    validation: Option<&Bound<'py, PyAny>>,
+    queries: Option<Bound<'py, PyAny>>,
+    folder: Option<PathBuf>,
+    every: usize,
+    resume: bool,
+    on_step: Option<Py<PyAny>>,
+    on_epoch: Option<Py<PyAny>>,
 ) -> PyResult<(Model, Option<Bound<'py, PyAny>>)> {
-    let graph = given.graph()?;
-    let model = given.model.map(|model| model.get().0.clone());
-    let mut trainer = Trainer::new(params(parameters, model.as_ref())?);
+    let mut graph = match (graph, lists) {
+        (Some(array), _) => Some(as_graph(&array)?),
+        (None, Some(lists)) => Some(KnnGraph::from_lists(&lists).map_err(raised)?),
+        (None, None) => None,
+    };
+    let mut trainer = Trainer::new(params(parameters, model.map(|model| &model.0))?);
     if let Some(model) = model {
-        trainer = trainer.warm_start(model);
+        trainer = trainer.warm_start(model.0.clone());
     }
-    if let Some(rows) = given.validation {
-        trainer = trainer.validation_rows(matrix(&rows)?);
+    if let Some(rows) = validation {
+        trainer = trainer.validation_rows(matrix(rows)?);
     }
-    if let Some(folder) = given.folder {
-        let checkpoints = Checkpoints::new(folder).every(given.every).resume(given.resume);
-        trainer = trainer.checkpoints(checkpoints);
+    if let Some(folder) = folder {
+        trainer = trainer.checkpoints(Checkpoints::new(folder).every(every).resume(resume));
     }
     let failed = Failed::default();
-    if let Some(callback) = given.on_step {
+    if let Some(callback) = on_step {
         let failed = failed.clone();
         trainer = trainer.on_step(move |r: &StepReport| {
             let reported = (r.step, r.epoch, r.loss, r.learning_rate);
             failed.ask(|py| callback.call1(py, reported)?.is_truthy(py))
         });
     }
-    if let Some(callback) = given.on_epoch {
+    if let Some(callback) = on_epoch {
         let failed = failed.clone();
         trainer = trainer.on_epoch(move |r: &EpochReport| {
             let reported = (r.epoch, r.step, r.loss, r.recall);
             failed.ask(|py| callback.call1(py, reported)?.is_truthy(py))
         });
     }
-    let (mut job, mut graph) = (Some(job), graph);
-    let fit = with_all(&[Some(x.clone()), given.queries], &[], &mut |vectors| {
-        let (&[Some(x), queries], Some(job)) = (vectors, job.take()) else {
-            unreachable!("x is always given, once")
-        };
+    let fit = with_all(&[Some(x.clone()), queries], &[], &mut |vectors| {
+        let &[Some(x), queries] = vectors else { unreachable!("x is always given") };
         let mut data = FitData::new(x);
         if let Some(graph) = graph.take() {
             data = data.graph(graph);

@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 fn _twinlearn(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add("TwinlearnError", m.py().get_type::<error::TwinlearnError>())?;
+    m.add_class::<run::Job>()?;
     m.add_class::<model::Model>()?;
     m.add_class::<evaluation::Found>()?;
     m.add_class::<evaluation::Advised>()?;

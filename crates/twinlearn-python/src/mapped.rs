@@ -20,8 +20,8 @@ const GROWTH: usize = 1 << 14;
 /// again, and stay in the system's cache.
 pub(crate) struct Mapped<'a, T> {
     rows: DenseVectors<'a, T>,
-    /// Lets go of all pages.
-    release: Py<PyAny>,
+    /// The `mmap.mmap`.
+    mapping: Py<PyAny>,
     reads: AtomicUsize,
     /// Pages of files in this process that are not ours.
     others: AtomicUsize,
@@ -30,10 +30,10 @@ pub(crate) struct Mapped<'a, T> {
 }
 
 impl<'a, T: Element> Mapped<'a, T> {
-    pub(crate) fn new(rows: DenseVectors<'a, T>, release: Py<PyAny>) -> Self {
+    pub(crate) fn new(rows: DenseVectors<'a, T>, mapping: Py<PyAny>) -> Self {
         let others = resident_pages().unwrap_or(0);
         let most_others = others + GROWTH;
-        Self { rows, release, reads: AtomicUsize::new(0), others: others.into(), most_others }
+        Self { rows, mapping, reads: AtomicUsize::new(0), others: others.into(), most_others }
     }
 
     /// Counts a read of so many numbers, and looks at what is resident once in a while.
@@ -53,7 +53,7 @@ impl<'a, T: Element> Mapped<'a, T> {
         }
         Python::attach(|py| {
             // What fails here costs memory, not results.
-            if let Err(error) = self.release.call0(py) {
+            if let Err(error) = release(self.mapping.bind(py)) {
                 error.write_unraisable(py, None);
             }
         });
@@ -64,6 +64,36 @@ impl<'a, T: Element> Mapped<'a, T> {
         }
     }
 }
+
+/// The mapping of a mapped file whose pages may be let go of: they stay in the system's cache. None for
+/// what is no mapping, and for one that may have been changed in memory alone, where letting go would
+/// lose it.
+pub(crate) fn mapping(array: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    let py = array.py();
+    let [numpy, mmap] = [py.import("numpy")?, py.import("mmap")?];
+    let [memmap, ndarray] = [numpy.getattr("memmap")?, numpy.getattr("ndarray")?];
+    let mut base = array.clone();
+    while !base.is_instance(&memmap)? {
+        if !base.is_instance(&ndarray)? {
+            return Ok(None);
+        }
+        base = base.getattr("base")?;
+    }
+    let mode = base.getattr("mode")?.extract::<String>().unwrap_or_default();
+    let mapping = base.getattr("_mmap")?;
+    let is_mapping = mapping.is_instance(&mmap.getattr("mmap")?)?;
+    let is_kept = ["r", "r+", "w+"].contains(&mode.as_str()) && mmap.hasattr(ADVICE)?;
+    Ok((is_mapping && is_kept).then(|| mapping.unbind()))
+}
+
+/// Lets go of all pages that were read.
+fn release(mapping: &Bound<'_, PyAny>) -> PyResult<()> {
+    let advice = mapping.py().import("mmap")?.getattr(ADVICE)?;
+    mapping.call_method1("madvise", (advice,)).map(drop)
+}
+
+/// The advice to let go of pages; some systems have none.
+const ADVICE: &str = "MADV_DONTNEED";
 
 /// Pages of files that are resident in this process, where the system tells (Linux).
 fn resident_pages() -> Option<usize> {

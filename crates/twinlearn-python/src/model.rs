@@ -52,7 +52,7 @@ impl Model {
         py: Python<'py>,
         x: &Bound<'py, PyAny>,
         l2_norm: bool,
-        job: Job,
+        job: &Job,
     ) -> PyResult<Bound<'py, PyAny>> {
         let model = &self.0;
         let z: Matrix = with_rows(x, |x| {

@@ -15,8 +15,8 @@ use crate::error::raised;
 /// How often a waiting call looks for signals.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How a call is made: an object with these attributes.
-#[derive(FromPyObject)]
+/// How a call is made.
+#[pyclass(frozen, module = "twinlearn._twinlearn")]
 pub(crate) struct Job {
     /// Threads; one for each core where it is none.
     threads: Option<usize>,
@@ -88,6 +88,20 @@ fn signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()
 }
 
+#[pymethods]
+impl Job {
+    #[new]
+    #[pyo3(signature = (*, threads=None, memory=None, tell=None, warnings=None))]
+    fn new(
+        threads: Option<usize>,
+        memory: Option<usize>,
+        tell: Option<Py<PyAny>>,
+        warnings: Option<Py<PyList>>,
+    ) -> Self {
+        Self { threads, memory, tell, warnings }
+    }
+}
+
 impl Job {
     /// Runs work of less than a millisecond without the GIL.
     pub(crate) fn run_small<R: Send>(
@@ -101,12 +115,15 @@ impl Job {
 
     /// Runs `work` on a thread of its own without the GIL, while this one looks for Ctrl-C.
     pub(crate) fn run<R: Send>(
-        self,
+        &self,
         py: Python<'_>,
         work: impl FnOnce(&Context) -> Result<R> + Send,
     ) -> PyResult<R> {
         let token = CancelToken::default();
-        let teller = Arc::new(Teller { tell: self.tell, warnings: Mutex::default() });
+        let teller = Arc::new(Teller {
+            tell: self.tell.as_ref().map(|tell| tell.clone_ref(py)),
+            warnings: Mutex::default(),
+        });
         let mut context =
             context(self.threads)?.cancel_token(token.clone()).observer(Arc::clone(&teller) as _);
         if let Some(memory) = self.memory {

@@ -20,7 +20,7 @@ pub(crate) fn knn_graph<'py>(
     method: &Bound<'py, PyAny>,
     approximation: Option<&Bound<'py, PyAny>>,
     seed: u64,
-    job: Job,
+    job: &Job,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (k, name) = k;
     let params = KnnParams::new(k)
@@ -43,7 +43,7 @@ pub(crate) fn pca<'py>(
     x: &Bound<'py, PyAny>,
     n_components: usize,
     power: f64,
-    job: Job,
+    job: &Job,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let (weight, bias) = with_rows(x, |x| {
         job.run(py, |ctx| {

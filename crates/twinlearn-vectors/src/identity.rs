@@ -85,7 +85,7 @@ pub fn check_output<'a>(
     let Some(own) = identity(output) else { return Ok(()) };
     match inputs.into_iter().find(|input| identity(input).as_ref() == Some(&own)) {
         Some(input) => {
-            let expected = "an output that nothing else of this command reads or writes";
+            let expected = "a file that is no input and no other output of the command";
             Err(Error::file(output, expected, format_args!("the file {}", input.display())))
         }
         None => Ok(()),

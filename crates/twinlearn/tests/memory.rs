@@ -18,6 +18,9 @@ fn rows(n: usize, dim: usize) -> Matrix {
     Matrix::new(n, dim, values).unwrap()
 }
 
+/// What is set beside the dimension and the encoder.
+type With = fn(ParamsBuilder) -> ParamsBuilder;
+
 /// The least bytes that a fit of these is not refused with.
 fn least(x: &Matrix, params: &Params) -> usize {
     let mut bytes = 1;
@@ -37,7 +40,7 @@ fn least(x: &Matrix, params: &Params) -> usize {
 
 #[test]
 fn fits_take_no_more_than_their_plans() {
-    let settings: [(&str, fn(ParamsBuilder) -> ParamsBuilder); 9] = [
+    let settings: [(&str, With); 9] = [
         ("KL", |p| p.loss(Loss::KL)),
         ("KL nested", |p| p.loss(Loss::KL).nested(vec![2, 4])),
         ("BT", |p| p.loss(Loss::BT)),

@@ -42,7 +42,7 @@ fn every_prefix_is_near_its_own_model_and_the_whole_loses_nothing() {
     }
     let text = found.to_string();
     assert!(
-        text.contains("\nthe first 8 dimensions, and how many points others keep more\nnested "),
+        text.contains("\nthe first 8 dimensions, and recall beside that of nested\nnested "),
         "{text}"
     );
 

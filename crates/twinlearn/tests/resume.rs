@@ -119,12 +119,14 @@ fn only_the_same_run_is_taken_up() {
     };
     let error = refused(&params, &x, false);
     assert!(
-        error.ends_with("expected a folder without a run (or resume), got a checkpoint"),
+        error.ends_with(
+            "expected a folder without a run, or resume to go on with it, got one with a run"
+        ),
         "{error}"
     );
     let error = refused(&params.clone().seed(1), &x, true);
     assert!(
-        error.ends_with("expected a run with seed 1 (options are given again, as for it), got 0"),
+        error.ends_with("expected the options that the run was begun with, seed 0, got seed 1"),
         "{error}"
     );
     let mut other = x.clone();
@@ -206,10 +208,10 @@ fn a_model_is_gone_on_from() {
     assert!(fit(&bare, tuned().projector(None)).is_ok());
     assert_eq!(
         error(&first.model, tuned().n_components(9)),
-        "model: expected the encoder linear from 384 to 9 with BN, got linear from 384 to 8 with BN"
+        "model: expected one with the encoder linear, 384 → 9 dimensions, got linear, 384 → 8 dimensions"
     );
     let error = Trainer::new(tuned().build().unwrap()).fit(&ctx, &x).unwrap_err().to_string();
-    assert_eq!(error, "init: expected a model to start from with init model, got none");
+    assert_eq!(error, "init: expected a model to go on from, with init model, got none");
 }
 
 #[test]

@@ -17,6 +17,13 @@ use crate::logs::Logs;
 use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
+    if let (Some(_), Some(_), None) = (&args.reduced, &args.queries, &args.reduced_queries) {
+        return Err(Error::Invalid {
+            name: "reduced".to_owned(),
+            expected: "--reduced-queries beside it, as there are --queries".to_owned(),
+            actual: "none".to_owned(),
+        });
+    }
     let ctx = ui.context(&args.resources, Logs::default())?;
     let models = args.model.iter().map(Model::load).collect::<Result<Vec<_>>>()?;
     let metrics: Vec<Metric> = models.iter().map(|model| model.params().metric).collect();

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitData, FitReport, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport, OutputFile,
-    Params, QueryRecord, Reduction, Result, Solver, Trainer, ValidationReport, evaluate,
-    read_integers, sample_rows, write_npy_integers,
+    FitData, FitReport, Init, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport,
+    OutputFile, Params, QueryRecord, Reduction, Result, Solver, Trainer, ValidationReport,
+    evaluate, read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
@@ -129,6 +129,10 @@ fn check_effects(args: &FitArgs, params: &Params) -> Result<()> {
         Some(actual) => Err(Error::Invalid { name: name.to_owned(), expected, actual }),
         None => Ok(()),
     };
+    if params.init == Init::Model && args.from.is_none() {
+        let expected = "--from MODEL beside init model".to_owned();
+        return refuse("init", Some("none".to_owned()), expected);
+    }
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     if params.gaussian {
         refuse(
@@ -298,7 +302,7 @@ fn of_queries(record: &QueryRecord) -> String {
 }
 
 fn best_of(form: &str) -> String {
-    format!("the best closed form, {form}")
+    format!("{form}, the best reduction without training")
 }
 
 /// What training was worth, beside the best of what needs none.
@@ -309,7 +313,7 @@ fn verdict(params: &Params, gain: &Estimate, form: &str, report: &ValidationRepo
         report.nested.iter().filter(gains).map(|nested| nested.n_components.to_string()).collect();
     match params.solver {
         Solver::Pca if (gain.low, gain.high) == (0.0, 0.0) => {
-            format!("{form} is the best closed form by other held-out rows")
+            format!("{form} is the best form of PCA, by other held-out rows")
         }
         // Whitening gives up recall for ranking.
         Solver::Sgd if params.whiten > 0.0 => beside,

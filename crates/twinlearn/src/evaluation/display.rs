@@ -17,8 +17,13 @@ const COLUMNS: [Column; 7] = [
     ("R@100", |m| m.recall_at_100, 3),
     ("trust", |m| Some(m.trustworthiness), 3),
     ("contin", |m| Some(m.continuity), 3),
-    ("rank", |m| m.effective_rank, 1),
+    ("eff.rank", |m| m.effective_rank, 1),
 ];
+
+/// What the names of baselines mean.
+const FORMS: &str = "PCA γ: each axis is divided by its standard deviation to the power γ. Uncentred: \
+                     the mean stays in. With neighbours: axes along which neighbours differ, too. \
+                     Spectral: twin learning without training.";
 
 /// The first columns of a method's row; names are `width` wide.
 fn row(width: usize, name: &str, n_components: usize, recall: Estimate) -> String {
@@ -58,7 +63,8 @@ impl Display for Evaluation {
         }
         for nested in &self.nested {
             let d = nested.n_components;
-            writeln!(f, "\nthe first {d} dimensions, and how many points others keep more")?;
+            let first = nested.methods.first().map_or("", |m| &m.name);
+            writeln!(f, "\nthe first {d} dimensions, and recall beside that of {first}")?;
             for NestedMethod { name, recall, recall_behind_first } in &nested.methods {
                 write!(f, "{}", row(width, name, nested.n_components, *recall))?;
                 if let Some(Estimate { value, low, high }) = recall_behind_first {
@@ -67,6 +73,9 @@ impl Display for Evaluation {
                 }
                 writeln!(f)?;
             }
+        }
+        if self.methods.iter().any(|m| m.name.contains("γ=")) {
+            write!(f, "\n{FORMS}")?;
         }
         for note in &self.notes {
             write!(f, "\n{note}")?;
@@ -90,7 +99,7 @@ impl Display for Advice {
             write!(f, "{:<width$}", curve.name)?;
             for d in &all {
                 let point = curve.points.iter().find(|point| point.n_components == *d);
-                let value = point.map_or(String::new(), |p| format!("{:.3}", p.recall.value));
+                let value = point.map_or("-".to_owned(), |p| format!("{:.3}", p.recall.value));
                 write!(f, " {value:>6}")?;
             }
             writeln!(f)?;

@@ -97,19 +97,7 @@ impl Model {
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
-        let mut all = self.arrays();
-        if let Some(Ranges { plain, unit, nested }) = &self.ranges {
-            let mut named = vec![("ranges".to_owned(), plain), ("unit_ranges".to_owned(), unit)];
-            for (size, quantiser) in self.params.nested.iter().zip(nested) {
-                named.push((format!("unit_ranges_{size}"), quantiser));
-            }
-            for (prefix, quantiser) in named {
-                for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
-                    all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
-                }
-            }
-        }
-        tensors_to_bytes(&all, json)
+        tensors_to_bytes(&self.arrays(), json)
     }
 
     /// Reads a model from the bytes of a model file.

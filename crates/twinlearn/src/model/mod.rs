@@ -162,7 +162,8 @@ impl Model {
         self.inference.parameters().iter().map(|p| p.2.len()).sum()
     }
 
-    /// Every array of the networks: name, shape and values. Weights are out × in.
+    /// Every array of the model file: name, shape and values. Weights are out × in; the ranges of int8
+    /// codes come last.
     #[must_use]
     pub fn arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
         let mut all = Vec::new();
@@ -171,6 +172,17 @@ impl Model {
         {
             let arrays = network.into_iter().flat_map(Network::arrays);
             all.extend(arrays.map(|(name, shape, v)| (format!("{prefix}.{name}"), shape, v)));
+        }
+        if let Some(Ranges { plain, unit, nested }) = &self.ranges {
+            let mut named = vec![("ranges".to_owned(), plain), ("unit_ranges".to_owned(), unit)];
+            for (size, quantiser) in self.params.nested.iter().zip(nested) {
+                named.push((format!("unit_ranges_{size}"), quantiser));
+            }
+            for (prefix, quantiser) in named {
+                for (name, values) in [("low", &quantiser.low), ("high", &quantiser.high)] {
+                    all.push((format!("{prefix}.{name}"), vec![values.len()], &values[..]));
+                }
+            }
         }
         all
     }

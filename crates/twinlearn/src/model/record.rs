@@ -193,7 +193,7 @@ impl QueryReport {
             "{recall:.3} of the {k} nearest training rows of {n_queries} held-out queries kept{other}"
         );
         if let Some(gain) = &self.gain {
-            kept += &format!(": {}", gain.beside("the best closed form"));
+            kept += &format!(": {}", gain.beside("the best reduction without training"));
         }
         let mut all = vec![kept];
         if let Some(alone) = &self.rows_alone {

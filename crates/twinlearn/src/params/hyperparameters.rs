@@ -35,21 +35,19 @@ hyperparameters! {
     /// The encoder: linear, flinear-H-W or mlp-H-W, with H hidden layers of width W.
     encoder: NetworkSpec as NetworkSpec, "SPEC", default "linear", ValueRange::Any;
 
-    /// What training puts after the encoder, as encoder, or none, which trains the encoder directly.
-    /// One that is given means loss BT where no loss is. With loss MSE it gives back D numbers, else as
-    /// many as its last hidden layer has (d if linear).
+    /// The network after the encoder in training, written as encoder, or none. Given without a
+    /// loss, it means loss BT.
     projector: Option<NetworkSpec> as Option<NetworkSpec>, "SPEC",
     default "none with loss KL, else mlp-1-256; reference recipe: mlp-2-2048", ValueRange::Any;
 
     /// Normalisation in hidden layers: BN or LN.
     norm_layer: NormLayer as NormLayer, "NORM", default "BN", ValueRange::Any;
 
-    /// Where the encoder starts: best (the closed form that keeps most held-out neighbours; with hidden
-    /// layers and loss KL the linear encoder that the same fit gives), pca, spectral, random, or the
-    /// model to go on from.
+    /// Where the encoder starts: best (the form of PCA that keeps most held-out neighbours; with hidden
+    /// layers the linear encoder of the same fit), pca, spectral, random, or the model to go on from.
     init: Init as Init, "INIT",
-    default "best for linear encoders, and with loss KL where hidden layers are wide enough to carry \
-             it (mlp: 2d); with other losses then pca, as where pca_power is given; else random",
+    default "best; pca with hidden layers and another loss than KL, and with pca_power; random where \
+             hidden layers are too narrow (mlp: below 2d)",
     ValueRange::Any;
 
     /// γ of a PCA start, which this implies, or a spectral one: each column is divided by its standard
@@ -111,7 +109,7 @@ hyperparameters! {
     /// standard deviations to this power. Ranks better, keeps fewer neighbours; 0 leaves them.
     whiten: f64 as f64, "GAMMA", default "0", ValueRange::Within(0.0, 4.0), serde(default);
 
-    /// Share of the rows held out of training: by half of them the best moment is chosen, by the
+    /// Share of the rows held out of training: by half of them the best step is chosen, by the
     /// others it is judged. Of queries likewise.
     validation_fraction: Option<f64> as f64, "SHARE",
     default "a tenth, at most 2000 rows, none of fewer than 100; of queries a tenth, at most 2000, \

@@ -21,7 +21,7 @@ pub(super) fn check_sizes(
     }
     match (params.init == Init::Model, model) {
         (true, None) => {
-            return Err(Error::invalid("init", "a model to start from with init model", "none"));
+            return Err(Error::invalid("init", "a model to go on from, with init model", "none"));
         }
         (false, Some(_)) => {
             return Err(Error::invalid("init", "model where one is given", params.init));

@@ -6,6 +6,7 @@
 //! off before its first checkpoint. `best.safetensors` is the model of the best moment,
 //! `final.safetensors` the model of the whole run. While a run goes on it holds a lock of the folder.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -145,7 +146,11 @@ impl<'a> Keeper<'a> {
             return Ok(keeper);
         }
         if !options.resume {
-            return Err(Error::file(folder, "a folder without a run (or resume)", "a checkpoint"));
+            return Err(Error::file(
+                folder,
+                "a folder without a run, or resume to go on with it",
+                "one with a run",
+            ));
         }
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "read", e))?;
         let metadata = parse(&bytes).map_err(|(e, a)| Error::file(&path, e, a))?;
@@ -208,24 +213,22 @@ impl<'a> Keeper<'a> {
         let json = |h: &Hyperparameters| serde_json::to_value(h).unwrap_or_default();
         let (own, kept) = (json(&own.hyperparameters), json(&kept.hyperparameters));
         let names = [&own, &kept].into_iter().filter_map(|h| h.as_object()).flat_map(|h| h.keys());
-        for name in names {
-            if name == "epochs" && is_longer {
-                continue;
-            }
-            if own.get(name) != kept.get(name) {
-                let of = |v: &serde_json::Value| match v.get(name) {
-                    Some(serde_json::Value::String(text)) => text.clone(),
-                    Some(serde_json::Value::Null) => "none".to_owned(),
-                    Some(value) => value.to_string(),
-                    None => "none".to_owned(),
-                };
-                let (own, kept) = (of(&own), of(&kept));
-                let expected =
-                    format!("a run with {name} {own} (options are given again, as for it)");
-                return fail(expected, kept);
-            }
+        let differ =
+            |name: &&String| own.get(*name) != kept.get(*name) && !(*name == "epochs" && is_longer);
+        let names: BTreeSet<&String> = names.filter(differ).collect();
+        if names.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let listed = |of: &serde_json::Value| {
+            let named = |name: &&String| match of.get(*name) {
+                Some(serde_json::Value::String(text)) => format!("{name} {text}"),
+                Some(serde_json::Value::Null) | None => format!("{name} none"),
+                Some(value) => format!("{name} {value}"),
+            };
+            names.iter().map(named).collect::<Vec<_>>().join(", ")
+        };
+        // A run goes on with the options that it was begun with, given again.
+        fail(format!("the options that the run was begun with, {}", listed(&kept)), listed(&own))
     }
 
     /// How many epochs the run in the folder was to have, and how many now, where these are more.

@@ -192,7 +192,7 @@ impl Trainer {
     /// let params = Params::builder().n_components(2).loss(Loss::KL).batch_size(64).build()?;
     /// let trainer = Trainer::new(params).validation_rows(rows(50)?);
     /// let fit = trainer.fit(&Context::new()?, &rows(200)?)?;
-    /// // By half of them the best moment is chosen, by the others it is judged.
+    /// // By half of them the best step is chosen, by the others it is judged.
     /// assert_eq!(fit.report.validation.unwrap().n_rows, 25);
     /// assert_eq!(fit.report.training.n_anchors, 200);
     /// # Ok::<(), twinlearn::Error>(())

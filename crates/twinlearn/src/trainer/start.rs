@@ -157,11 +157,15 @@ fn about(params: &Params, map: LinearMap) -> LinearMap {
 /// Refuses a model that has not the networks that `params` describe.
 pub(super) fn check_model(params: &Params, dim: usize, model: &Model) -> Result<()> {
     let of = |p: &Params, features: usize| {
-        format!("{} from {features} to {} with {}", p.encoder, p.n_components, p.norm_layer)
+        let norm = match p.encoder.hidden() {
+            [] => String::new(),
+            _ => format!(", {}", p.norm_layer),
+        };
+        format!("{}{norm}, {features} → {} dimensions", p.encoder, p.n_components)
     };
     let (wanted, got) = (of(params, dim), of(model.params(), model.n_features()));
     if wanted != got {
-        return Err(Error::invalid("model", format_args!("the encoder {wanted}"), got));
+        return Err(Error::invalid("model", format_args!("one with the encoder {wanted}"), got));
     }
     let (_, projector) = model.networks();
     let (Some(spec), Some(projector), Some(own)) =

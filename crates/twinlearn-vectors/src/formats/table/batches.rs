@@ -9,7 +9,7 @@ use twinlearn_core::error::Result;
 use super::super::choose;
 use super::super::disk::DiskFile;
 use super::guard::{NextBatch, guarded};
-use super::places::{Place, dtype, item, members};
+use super::places::{Place, dtype, item, members, named};
 use super::{ipc, parquet};
 
 /// A file of rows of named columns.
@@ -82,7 +82,10 @@ impl Table {
         };
         let all = if all.is_empty() { names(&|of| dtype(of).is_some()) } else { all };
         if all.is_empty() && !places.is_empty() {
-            let some = places.iter().take(20).map(|place| format!("{} ({})", place.name, place.of));
+            let some = places
+                .iter()
+                .take(20)
+                .map(|place| format!("{} ({})", place.name, named(&place.of)));
             let got = some.collect::<Vec<_>>().join(", ");
             return Err(self.file.wrong("a column of numbers or of lists of numbers", got));
         }

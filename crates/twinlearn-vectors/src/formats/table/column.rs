@@ -16,7 +16,7 @@ use super::super::Dtype;
 use super::super::disk::DiskFile;
 use super::batches::Table;
 use super::guard::damaged;
-use super::places::{Place, dtype, item};
+use super::places::{Place, dtype, item, named};
 
 /// Bytes of vectors in a batch that is read, about.
 const BATCH: usize = 4 << 20;
@@ -53,7 +53,7 @@ impl Column {
         let Place { index, path, name, of } = place;
         let Some(dtype) = dtype(item(&of).unwrap_or(&of)) else {
             let expected = format!("numbers or lists of numbers in column {name}");
-            return Err(file.wrong(expected, of));
+            return Err(file.wrong(expected, named(&of)));
         };
         let dim = match &of {
             DataType::FixedSizeList(_, len) => {

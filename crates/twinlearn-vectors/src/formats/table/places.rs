@@ -62,3 +62,12 @@ pub(super) fn dtype(of: &DataType) -> Option<Dtype> {
         _ => return None,
     })
 }
+
+/// A type as readers call it: text and bytes have several names in files.
+pub(super) fn named(of: &DataType) -> String {
+    match of {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".to_owned(),
+        other => other.to_string(),
+    }
+}
