@@ -73,6 +73,7 @@ class Parameters(BaseEstimator):
         validation_fraction: float | None = None,
         query_share: float | None = None,
         nested: Sequence[int] = (),
+        codes: str | None = None,
         retain_projector: bool = False,
         memory: int | None = None,
         n_jobs: int | None = None,
@@ -117,6 +118,7 @@ class Parameters(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.query_share = query_share
         self.nested = nested
+        self.codes = codes
         self.retain_projector = retain_projector
         self.memory = memory
         self.n_jobs = n_jobs

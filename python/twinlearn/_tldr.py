@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _twinlearn
 from ._arrays import as_given, borrowable, from_columns, rows
+from ._codes import WithCodes
 from ._graph import as_graph
 from ._job import job, whole
-from ._model import WithModel
 from ._progress import Progress
 from ._reports import Reports
 from ._twinlearn import TwinlearnError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._parameters import Path_
 
 
-class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
+class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithCodes):
     """Learn an encoder that makes vectors smaller and keeps neighbours together.
 
     Parameters that are None take the value of the recipe: ours, or with ``recipe="reference"`` that
@@ -133,6 +133,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
     nested : sequence of int, default=()
         Sizes below `n_components`, rising: the first so many numbers of a reduced vector are then a
         good reduction of their own (``transform(X, n_components=16)``).
+    codes : str or None, default=None
+        ``"pq:16"``, say: a product code of so many bytes, at most `n_components`, is learned
+        beside the encoder (``transform(X, codes=True)``).
     retain_projector : bool, default=False
         Keep the projector, to go on training.
     memory : int or None, default=None
@@ -323,9 +326,11 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         l2_norm: bool = False,
         *,
         n_components: int | None = None,
+        bits: int | None = None,
+        codes: bool = False,
         batching_threshold: int | None = None,
     ) -> Any:
-        """Reduce rows.
+        """Reduce rows, to numbers or to codes of a few bytes.
 
         Parameters
         ----------
@@ -335,6 +340,11 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         n_components : int, optional
             The first so many numbers of reduced vectors, scaled as such: a nested size of the
             model; any below its own with solver pca or spectral.
+        bits : {1, 2, 4, 8}, optional
+            Give scalar codes of so many bits a number instead, as bytes (``decode``, ``search``).
+            Under cosine they are of rows at length 1.
+        codes : bool, default=False
+            Give the product codes that the model was fitted with.
         batching_threshold : int, optional
             Accepted for the original's sake: rows are always reduced block by block.
 
@@ -342,7 +352,8 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithModel):
         -------
         Z : ndarray of shape (n_samples, n_components), float32
             A tensor where `X` is one; what `set_output` says otherwise. The bits of a row depend on
-            nothing but that row.
+            nothing but that row. Codes are a uint8 array of shape (n_samples, bytes), whatever
+            `X` is.
 
         Raises
         ------
@@ -391,16 +402,22 @@ def _of_a_size(transform: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(transform)
     def of_a_size(
-        self: TLDR, X: Any, l2_norm: bool = False, *, n_components: int | None = None, **rest: Any
+        self: TLDR,
+        X: Any,
+        l2_norm: bool = False,
+        *,
+        n_components: int | None = None,
+        bits: int | None = None,
+        codes: bool = False,
+        **rest: Any,
     ) -> Any:
-        if n_components is None:
+        if n_components is not None:
+            self = self._first(n_components)
+        if bits is None and not codes:
             return transform(self, X, l2_norm, **rest)
+        # Codes are bytes, of which no container knows what they mean.
         check_is_fitted(self, "_model")
-        # Not by `copy`, which writes the model to bytes, as pickles do.
-        prefix = object.__new__(type(self))
-        model = self._model.prefix(whole("n_components", n_components))
-        prefix.__dict__.update(self.__dict__, _model=model)
-        return transform(prefix, X, l2_norm, **rest)
+        return self._encode(self._validated(X, reset=False), l2_norm, bits, codes)
 
     return of_a_size
 

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Transform(TransformArgs),
     /// Find every row's nearest neighbours.
     Knn(KnnArgs),
+    /// Find the codes that are nearest to queries.
+    Search(SearchArgs),
     /// Tell what a reduction keeps, beside PCA and others at the same dimension.
     Eval(Box<EvalArgs>),
     /// Find the smallest dimension that keeps enough, and whether PCA would do.
@@ -49,6 +51,7 @@ pub(crate) enum Command {
   twinlearn fit X.npy -o model.safetensors -d 64
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
   twinlearn fit X.npy -o model.safetensors -d 64 --solver pca
+  twinlearn fit X.npy -o model.safetensors -d 128 --codes pq:32
   twinlearn fit passages.npy -o model.safetensors -d 64 --queries questions.npy
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl --resume")]
@@ -112,14 +115,15 @@ pub(crate) struct FitArgs {
 #[command(after_help = "Examples:
   twinlearn transform model.safetensors X.npy -o Z.npy
   twinlearn transform model.safetensors new.npy -o new_reduced.npy --l2-norm --dtype f16
+  twinlearn transform model.safetensors X.npy -o codes.npy --bits 2
   twinlearn transform model.safetensors texts.parquet::embedding -o reduced.parquet")]
 pub(crate) struct TransformArgs {
     /// The model.
     pub(crate) model: PathBuf,
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
-    /// Where the reduced vectors go: .npy, .fbin, .f16bin, .i8bin, .parquet or .arrow. A table keeps
-    /// the other columns of a table.
+    /// Where the reduced vectors go: .npy, .fbin, .f16bin, .i8bin, .parquet or .arrow; codes .npy, .u8bin,
+    /// .parquet or .arrow. A table keeps the other columns of a table.
     #[arg(short, long, value_name = "Z")]
     pub(crate) output: PathBuf,
     /// The first so many numbers of reduced vectors: a nested size of the model; any below d with
@@ -131,8 +135,15 @@ pub(crate) struct TransformArgs {
     pub(crate) l2_norm: bool,
     /// f32, f16 or int8: x is low + (code + 128) / 255 * (high - low), by the tensors ranges.low and
     /// ranges.high of the model (with --l2-norm unit_ranges) [default: what the output's name says, else f32].
-    #[arg(long, value_name = "DTYPE", value_parser = choices::<OutputDtype>(OutputDtype::NAMES))]
+    #[arg(long, value_name = "DTYPE", value_parser = choices::<OutputDtype>(&["f32", "f16", "int8"]))]
     pub(crate) dtype: Option<OutputDtype>,
+    /// Write codes of so many bits a number, 1, 2, 4 or 8, as bytes: 1 for Hamming distances in databases.
+    /// They are of rows at length 1 under cosine; Python's and Rust's decode puts them back.
+    #[arg(long, value_name = "B", conflicts_with_all = ["dtype", "l2_norm"])]
+    pub(crate) bits: Option<u64>,
+    /// Write the codes that the model was fitted with (fit --codes).
+    #[arg(long, conflicts_with_all = ["dtype", "l2_norm", "bits"])]
+    pub(crate) codes: bool,
     /// The column of the reduced vectors in a table.
     #[arg(long, value_name = "NAME", default_value = "reduced")]
     pub(crate) column: String,
@@ -174,6 +185,45 @@ pub(crate) struct KnnArgs {
     /// Seed of the approximate methods.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+#[command(after_help = "Examples:
+  twinlearn search model.safetensors codes.npy --queries Q.npy -k 10 -o found.npy
+  twinlearn search model.safetensors codes.npy --queries Q.npy -k 10 -o found.npy \\
+      --rescore X.npy --candidates 100")]
+pub(crate) struct SearchArgs {
+    /// The model that made the codes.
+    pub(crate) model: PathBuf,
+    /// The codes, as transform --bits or --codes wrote them.
+    pub(crate) codes: PathBuf,
+    /// The queries, M × D, as they are before they are reduced.
+    #[arg(long, value_name = "Q")]
+    pub(crate) queries: PathBuf,
+    /// Neighbours of each query.
+    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    pub(crate) n_neighbors: usize,
+    /// Where the neighbours go (.npy, M × k, i64): row numbers of the codes, best first.
+    #[arg(short, long, value_name = "FOUND", value_parser = file())]
+    pub(crate) output: PathBuf,
+    /// Bits of a number in the codes [default: as the bytes of a row say].
+    #[arg(long, value_name = "B")]
+    pub(crate) bits: Option<u64>,
+    /// The codes are those that the model was fitted with.
+    #[arg(long = "codes", conflicts_with = "bits")]
+    pub(crate) own: bool,
+    /// The size that transform --dim had [default: d].
+    #[arg(long, value_name = "N")]
+    pub(crate) dim: Option<usize>,
+    /// The original vectors, N × D: the candidates that codes find are put in order by them.
+    #[arg(long, value_name = "X")]
+    pub(crate) rescore: Option<PathBuf>,
+    /// Candidates of each query that are put in order.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "rescore")]
+    pub(crate) candidates: usize,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }

@@ -54,6 +54,7 @@ fn run(cli: Cli, typed: &Typed) -> ExitCode {
         Command::Fit(args) => commands::fit::run(&ui, &args),
         Command::Transform(args) => commands::transform::run(&ui, &args),
         Command::Knn(args) => commands::knn::run(&ui, &args),
+        Command::Search(args) => commands::search::run(&ui, &args),
         Command::Eval(args) => commands::eval::run(&ui, &args),
         Command::Advise(args) => commands::advise::run(&ui, &args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -35,6 +35,8 @@ pub enum Stage {
     Evaluate,
     /// Dimensions tried, at most so many.
     Advise,
+    /// Learning the books of a product code; counted in rows.
+    Codes,
     /// Encoding rows; counted in rows.
     Transform,
 }
@@ -57,6 +59,7 @@ impl Stage {
             Self::Whiten => "whiten",
             Self::Evaluate => "evaluate",
             Self::Advise => "advise",
+            Self::Codes => "codes",
             Self::Transform => "transform",
         }
     }

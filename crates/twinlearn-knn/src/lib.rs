@@ -14,6 +14,7 @@ mod exact;
 mod frame;
 mod graph;
 mod kernels;
+pub mod kmeans;
 mod metric;
 mod neighbor;
 mod pq;

@@ -14,13 +14,14 @@ use std::ops::Range;
 use twinlearn_core::context::Context;
 use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::Result;
-use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here};
+use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::{Event, Plan};
-use twinlearn_core::random::{Purpose, below, generator, subset};
+use twinlearn_core::random::{Purpose, generator, subset};
 use twinlearn_vectors::Vectors;
 
 use super::exact;
 use super::frame::{Frame, frame_bytes, row_norms};
+use super::kmeans::{deal, k_means, nearest_centres, variances};
 use super::metric::Metric;
 use crate::kernels::scan::TILE;
 
@@ -30,8 +31,6 @@ const AXES: usize = 128;
 const CENTRES: usize = 256;
 /// The sample that centres are found from: a tenth of the rows within these bounds.
 const SAMPLE: Range<usize> = 4096..65536;
-/// By what share the halves of a split centre differ from it.
-const SPLIT: f32 = 1.0 / 1024.0;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 
@@ -133,7 +132,8 @@ impl Quantiser {
         let books = ctx.try_map(parts, |s| {
             let columns = groups[s].clone();
             let part = pick_columns(&sample, dim, &columns);
-            let centres = k_means(ctx, &part, columns.len(), seed, s as u32)?;
+            let sizes = (columns.len(), CENTRES);
+            let centres = k_means(ctx, &part, sizes, ROUNDS, (seed, s as u32))?;
             Ok(Book { columns, centres })
         })?;
         Ok(Self { dim, books })
@@ -157,42 +157,6 @@ impl Quantiser {
         })?;
         Ok(codes)
     }
-}
-
-/// The variance of each column.
-fn variances(rows: &[f32], dim: usize) -> Vec<f64> {
-    let n = (rows.len() / dim) as f64;
-    let (mut sums, mut squares) = (vec![0.0; dim], vec![0.0; dim]);
-    for row in rows.chunks_exact(dim) {
-        for ((&v, sum), square) in row.iter().zip(&mut sums).zip(&mut squares) {
-            *sum += f64::from(v);
-            *square += f64::from(v) * f64::from(v);
-        }
-    }
-    sums.iter()
-        .zip(squares)
-        .map(|(sum, square)| (square / n - (sum / n).powi(2)).max(0.0))
-        .collect()
-}
-
-/// Deals columns out to groups whose sizes differ by one at most: each in turn, by falling
-/// variance, to the group with the least product of variances so far.
-fn deal(variances: &[f64], parts: usize) -> Vec<Vec<usize>> {
-    let dim = variances.len();
-    let sizes: Vec<usize> = (0..parts).map(|s| (s + 1) * dim / parts - s * dim / parts).collect();
-    let mut columns: Vec<usize> = (0..dim).collect();
-    columns.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
-    let floor = columns.last().map_or(0.0, |&c| variances[c]).max(f64::MIN_POSITIVE);
-    let mut groups = vec![Vec::new(); parts];
-    // Logarithms of products of variances relative to the least, so that each column counts.
-    let mut products = vec![0.0_f64; parts];
-    for column in columns {
-        let open = (0..parts).filter(|&s| groups[s].len() < sizes[s]);
-        let Some(s) = open.min_by(|&a, &b| products[a].total_cmp(&products[b])) else { break };
-        groups[s].push(column);
-        products[s] += (variances[column].max(floor) / floor).ln();
-    }
-    groups
 }
 
 /// Rows as their codes tell them.
@@ -227,80 +191,6 @@ fn pick_columns(rows: &[f32], dim: usize, columns: &[usize]) -> Vec<f32> {
     rows.chunks_exact(dim).flat_map(|row| columns.iter().map(|&c| row[c])).collect()
 }
 
-/// The nearest centre of each point.
-fn nearest_centres(points: &[f32], centres: &Matrix) -> Vec<usize> {
-    let (count, width) = (centres.rows(), centres.cols());
-    let halves: Vec<f32> =
-        (0..count).map(|c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>()).collect();
-    let mut found = Vec::with_capacity(points.len() / width);
-    let mut products = Vec::new();
-    for points in points.chunks(TILE * width) {
-        let n = points.len() / width;
-        products.resize(n * count, 0.0);
-        let (a, b) = (MatRef::new(points, n, width), centres.view().t());
-        matmul_here(1.0, a, b, 0.0, MatMut::new(&mut products, n, count));
-        for products in products.chunks_exact(count) {
-            let mut best = (f32::INFINITY, 0);
-            for (c, (half, product)) in halves.iter().zip(products).enumerate() {
-                let distance = half - product;
-                if distance < best.0 {
-                    best = (distance, c);
-                }
-            }
-            found.push(best.1);
-        }
-    }
-    found
-}
-
-/// Lloyd's k-means from points drawn at random. A centre that has no points takes half of those of
-/// the fullest one, so that many equal points (the borders of images, say) waste none.
-fn k_means(ctx: &Context, points: &[f32], width: usize, seed: u64, book: u32) -> Result<Matrix> {
-    let n = points.len() / width;
-    let point = |i: usize| &points[i * width..][..width];
-    let mut rng = generator(seed, Purpose::Quantiser, book);
-    let mut order: Vec<usize> = (0..n).collect();
-    for i in 0..CENTRES.min(n) {
-        order.swap(i, i + below(&mut rng, (n - i) as u32) as usize);
-    }
-    order.truncate(CENTRES);
-    let start: Vec<f32> = order.iter().flat_map(|&i| point(i)).copied().collect();
-    let mut centres = Matrix::new(order.len(), width, start)?;
-    for _ in 0..ROUNDS {
-        ctx.check_cancelled()?;
-        let nearest = nearest_centres(points, &centres);
-        let mut sums = vec![0.0; centres.rows() * width];
-        let mut counts = vec![0.0; centres.rows()];
-        for (i, &centre) in nearest.iter().enumerate() {
-            counts[centre] += 1.0;
-            let sum = &mut sums[centre * width..][..width];
-            sum.iter_mut().zip(point(i)).for_each(|(s, &v)| *s += f64::from(v));
-        }
-        let rows = centres.as_mut_slice().chunks_exact_mut(width);
-        for ((centre, sum), &count) in rows.zip(sums.chunks_exact(width)).zip(&counts) {
-            if count > 0.0 {
-                centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count) as f32);
-            }
-        }
-        for empty in 0..counts.len() {
-            if counts[empty] == 0.0 {
-                let full =
-                    (0..counts.len()).fold(0, |a, b| if counts[b] > counts[a] { b } else { a });
-                counts[full] /= 2.0;
-                counts[empty] = counts[full];
-                for j in 0..width {
-                    let all = centres.as_mut_slice();
-                    let (value, sign) =
-                        (all[full * width + j], if j % 2 == 0 { 1.0 } else { -1.0 });
-                    all[empty * width + j] = value * (1.0 + sign * SPLIT);
-                    all[full * width + j] = value * (1.0 - sign * SPLIT);
-                }
-            }
-        }
-    }
-    Ok(centres)
-}
-
 #[cfg(test)]
 mod tests {
     use rand::Rng;
@@ -333,13 +223,5 @@ mod tests {
     fn few_rows_are_their_own_centres() {
         let x = Matrix::new(9, 2, (0..18).map(|v| v as f32).collect()).unwrap();
         assert_eq!(error(&x, 1), 0.0);
-    }
-
-    #[test]
-    fn groups_have_equal_products() {
-        let groups = deal(&[16.0, 1.0, 8.0, 2.0, 4.0, 4.0], 3);
-        assert_eq!(groups, [[0, 1], [2, 3], [4, 5]]);
-        let sizes: Vec<_> = deal(&[1.0; 7], 3).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [2, 2, 3]);
     }
 }

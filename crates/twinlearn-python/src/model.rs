@@ -1,12 +1,12 @@
 //! The fitted model.
 
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use twinlearn::Matrix;
+use twinlearn::{Bits, Codec, DenseVectors, Matrix, Vectors, rescore as rescore_by, search_codes};
 
-use crate::arrays::{to_numpy, with_rows};
-use crate::error::raised;
+use crate::arrays::{to_numpy, with_all, with_rows};
+use crate::error::{TwinlearnError, raised};
 use crate::run::Job;
 use crate::values::to_python;
 
@@ -16,6 +16,29 @@ const SMALL: usize = 1 << 22;
 /// A fitted encoder, as `twinlearn.TLDR` holds it.
 #[pyclass(frozen, module = "twinlearn._twinlearn")]
 pub(crate) struct Model(pub(crate) twinlearn::Model);
+
+impl Model {
+    fn codec(&self, bits: Option<u64>) -> PyResult<Codec> {
+        let bits = bits.map(Bits::new).transpose().map_err(raised)?;
+        self.0.codec(bits).map_err(raised)
+    }
+
+    /// The codec of an array of codes: of so many bits a number, or as its columns say.
+    fn codec_for(&self, codes: &PyReadonlyArray2<'_, u8>, bits: Option<u64>) -> PyResult<Codec> {
+        let bytes = codes.shape()[1];
+        let codec = match bits {
+            Some(_) => self.codec(bits)?,
+            None => self.0.codec_of(bytes).map_err(raised)?,
+        };
+        if codec.row_bytes() == bytes {
+            return Ok(codec);
+        }
+        let (wanted, spec) = (codec.row_bytes(), codec.spec());
+        let message =
+            format!("codes: expected {wanted} bytes a row, as code {spec} has, got {bytes}");
+        Err(TwinlearnError::new_err(message))
+    }
+}
 
 #[pymethods]
 impl Model {
@@ -64,6 +87,71 @@ impl Model {
             }
         })?;
         to_numpy(py, z)
+    }
+
+    /// Every row as a code, N × bytes: of so many bits a number, or the product code of the model.
+    #[pyo3(signature = (x, job, *, bits=None))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        job: &Job,
+        bits: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let codec = self.codec(bits)?;
+        let codes = with_rows(x, |x| {
+            job.run(py, |ctx| codec.encode(ctx, &self.0.transform(ctx, x, false)?))
+        })?;
+        let n = codes.len() / codec.row_bytes();
+        Ok(PyArray1::from_vec(py, codes).reshape([n, codec.row_bytes()])?.into_any())
+    }
+
+    /// What codes stand for, N × d.
+    #[pyo3(signature = (codes, job, *, bits=None))]
+    fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        codes: PyReadonlyArray2<'py, u8>,
+        job: &Job,
+        bits: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let codec = self.codec_for(&codes, bits)?;
+        let bytes = codes.as_slice()?;
+        to_numpy(py, job.run(py, |_| codec.decode(bytes))?)
+    }
+
+    /// The `k` nearest of `codes` to each query, M × k; of so many candidates, put in order by the rows of
+    /// `rescore`, where these are given.
+    #[pyo3(signature = (codes, queries, k, job, *, bits=None, rescore=None, candidates=100))]
+    #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        codes: PyReadonlyArray2<'py, u8>,
+        queries: &Bound<'py, PyAny>,
+        k: usize,
+        job: &Job,
+        bits: Option<u64>,
+        rescore: Option<Bound<'py, PyAny>>,
+        candidates: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let codec = self.codec_for(&codes, bits)?;
+        let bytes = DenseVectors::new(codes.as_slice()?, codec.row_bytes()).map_err(raised)?;
+        let found = with_all(&[Some(queries.clone()), rescore], &[], &mut |vectors| {
+            let &[Some(queries), rows] = vectors else { unreachable!("queries are always given") };
+            job.run(py, |ctx| {
+                let reduced = self.0.transform(ctx, queries, false)?;
+                let count = if rows.is_some() { candidates.min(bytes.n_rows()) } else { k };
+                let found = search_codes(ctx, &codec, &bytes, &reduced, count)?;
+                match rows {
+                    Some(rows) => rescore_by(ctx, &found, queries, rows, k, codec.metric()),
+                    None => Ok(found),
+                }
+            })
+        })?;
+        let n = found.len() / k.max(1);
+        let found = found.into_iter().map(i64::from).collect();
+        Ok(PyArray1::from_vec(py, found).reshape([n, k])?.into_any())
     }
 
     /// Every stored array by its name.

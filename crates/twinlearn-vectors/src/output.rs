@@ -199,9 +199,19 @@ pub enum OutputDtype {
     F16,
     /// One byte, by the ranges that a model file holds.
     Int8,
+    /// Bytes of codes.
+    UInt8,
 }
 
-named!(OutputDtype, "dtype", "f32, f16 or int8", F32 = "f32", F16 = "f16", Int8 = "int8");
+named!(
+    OutputDtype,
+    "dtype",
+    "f32, f16 or int8, or uint8 for codes",
+    F32 = "f32",
+    F16 = "f16",
+    Int8 = "int8",
+    UInt8 = "uint8"
+);
 
 impl OutputDtype {
     /// Bytes of a number.
@@ -210,7 +220,7 @@ impl OutputDtype {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,
-            Self::Int8 => 1,
+            Self::Int8 | Self::UInt8 => 1,
         }
     }
 }
@@ -231,6 +241,7 @@ impl ArrayWriter {
             OutputDtype::F32 => "<f4",
             OutputDtype::F16 => "<f2",
             OutputDtype::Int8 => "|i1",
+            OutputDtype::UInt8 => "|u1",
         };
         file.write_all(&NpyHeader::write(descr, &[rows, cols]))?;
         Ok(Self { file, row_bytes: cols * dtype.size(), missing: rows })

@@ -43,10 +43,12 @@ impl ReducedFile<'_> {
             "fbin" => Format::Bin(OutputDtype::F32),
             "f16bin" => Format::Bin(OutputDtype::F16),
             "i8bin" => Format::Bin(OutputDtype::Int8),
+            "u8bin" => Format::Bin(OutputDtype::UInt8),
             "parquet" | "pq" => Format::Parquet,
             "arrow" | "feather" | "ipc" => Format::Arrow,
             _ => {
-                let expected = "a name ending in .npy, .fbin, .f16bin, .i8bin, .parquet or .arrow";
+                let expected =
+                    "a name ending in .npy, .fbin, .f16bin, .i8bin, .u8bin, .parquet or .arrow";
                 let name = self.path.file_name().unwrap_or_default().to_string_lossy();
                 return Err(Error::file(self.path, expected, format_args!("{name:?}")));
             }

@@ -74,6 +74,9 @@ pub use params::{
 };
 pub use pca::Pca;
 pub use trainer::{Checkpoints, Fit, FitData, FitReport, StageTime, Trainer};
+pub use twinlearn_codes::{
+    Bits, CodeSpec, Codec, Decoded, ProductCode, RowMoments, ScalarCode, rescore, search_codes,
+};
 pub use twinlearn_core::context::{CancelToken, Context};
 pub use twinlearn_core::error::{Error, Result};
 pub use twinlearn_core::linalg::Matrix;

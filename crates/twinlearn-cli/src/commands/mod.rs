@@ -6,5 +6,6 @@ pub(crate) mod eval;
 pub(crate) mod fit;
 pub(crate) mod inspect;
 pub(crate) mod knn;
+pub(crate) mod search;
 mod shared;
 pub(crate) mod transform;

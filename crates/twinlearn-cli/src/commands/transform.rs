@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use twinlearn::{Model, Result, TransformOptions};
+use twinlearn::{Bits, Model, Result, TransformOptions};
 
 use super::shared::{Memory, open};
 use crate::args::TransformArgs;
@@ -11,11 +11,6 @@ use crate::terminal::print;
 use crate::ui::{Ui, seconds};
 
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
-    let options = TransformOptions::default()
-        .l2_norm(args.l2_norm)
-        .dtype(args.dtype)
-        .column(&args.column)
-        .keep_original(args.keep_original);
     let ctx = ui.context(&args.resources, Logs::default())?;
     let ctx = Memory::of(&ctx, &args.resources)?.bound(ctx);
     let model = Model::load(&args.model)?;
@@ -23,16 +18,30 @@ pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
         Some(dim) => model.prefix(dim)?,
         None => model,
     };
+    let codec = match (args.bits, args.codes) {
+        (Some(bits), _) => Some(model.codec(Some(Bits::new(bits)?))?),
+        (None, true) => Some(model.codec(None)?),
+        (None, false) => None,
+    };
+    let written = match &codec {
+        Some(codec) => format!("{} bytes ({})", codec.row_bytes(), codec.spec()),
+        None => format!("{} dimensions", model.n_components()),
+    };
+    let options = TransformOptions::default()
+        .l2_norm(args.l2_norm)
+        .dtype(args.dtype)
+        .codec(codec)
+        .column(&args.column)
+        .keep_original(args.keep_original);
     let x = open(&ctx, &args.x)?;
     let start = Instant::now();
     model.transform_file(&ctx, &x, &args.output, &options)?;
     let elapsed = start.elapsed();
     print(&format!(
-        "{}: {} rows, {} → {} dimensions, in {} ({:.0} rows/s)",
+        "{}: {} rows, {} → {written}, in {} ({:.0} rows/s)",
         args.output.display(),
         x.n_rows(),
         model.n_features(),
-        model.n_components(),
         seconds(elapsed),
         x.n_rows() as f64 / elapsed.as_secs_f64(),
     ))

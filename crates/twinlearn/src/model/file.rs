@@ -2,7 +2,7 @@
 //! executes nothing.
 //!
 //! Schema versions: 1 has neither checksum nor ranges; 2 has both; in 3 the number of epochs, τ and
-//! others may be none, and there may be an origin.
+//! others may be none, and there may be an origin; 4 knows of codes.
 
 use std::path::Path;
 
@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_vectors::{Mismatch, OutputFile, Tensors, UNSEALED, check_regular, tensors_to_bytes};
 
+use super::codes::Codes;
 use super::{Model, Ranges, ScalarQuantiser, TrainingRecord};
 use crate::nn::{Network, NetworkSpec};
 use crate::params::{Hyperparameters, Params};
 
 /// The version this crate writes, and the newest it reads.
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 /// The first version with a checksum.
 const SEALED_VERSION: u32 = 2;
 
@@ -43,6 +44,11 @@ struct Metadata {
     has_ranges: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Vec<f64>>,
+    #[serde(default)]
+    has_codes: bool,
+    /// The centres of each group of the product code, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_centres: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +100,8 @@ impl Model {
             training: self.training.clone(),
             has_ranges: self.ranges.is_some(),
             origin: self.origin.clone(),
+            has_codes: self.codes.is_some(),
+            n_centres: self.codes.as_ref().and_then(Codes::n_centres),
         };
         let fail = |e| Error::invalid("model", "values that can be stored", e);
         let json = serde_json::to_string(&metadata).map_err(fail)?;
@@ -141,6 +149,9 @@ impl Model {
         };
         let ranges = metadata.has_ranges.then(|| ranges(&mut arrays, d, &params.nested));
         let ranges = ranges.transpose()?;
+        let codes =
+            metadata.has_codes.then(|| Codes::read(&mut arrays, &params, metadata.n_centres));
+        let codes = codes.transpose()?;
         arrays.finish()?;
         let origin = metadata.origin;
         if let Some(origin) = &origin
@@ -149,7 +160,12 @@ impl Model {
             let expected = format!("an origin of {n_features} finite numbers");
             return Err((expected, format!("{} numbers", origin.len())));
         }
-        Ok(Self { ranges, origin, ..Self::new(params, encoder, projector, metadata.training) })
+        Ok(Self {
+            ranges,
+            codes,
+            origin,
+            ..Self::new(params, encoder, projector, metadata.training)
+        })
     }
 }
 

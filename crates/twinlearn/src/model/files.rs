@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use half::f16;
+use twinlearn_codes::Codec;
 use twinlearn_core::context::Context;
 use twinlearn_core::cost::{self, beside};
 use twinlearn_core::error::{Error, Result};
@@ -15,17 +16,19 @@ use super::{Model, ScalarQuantiser};
 use crate::nn::encode_bytes;
 
 /// How reduced vectors are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TransformOptions {
     l2_norm: bool,
     dtype: Option<OutputDtype>,
+    codec: Option<Codec>,
     column: String,
     keep_original: bool,
 }
 
 impl Default for TransformOptions {
     fn default() -> Self {
-        Self { l2_norm: false, dtype: None, column: "reduced".to_owned(), keep_original: false }
+        let column = "reduced".to_owned();
+        Self { l2_norm: false, dtype: None, codec: None, column, keep_original: false }
     }
 }
 
@@ -42,6 +45,14 @@ impl TransformOptions {
     #[must_use]
     pub fn dtype(mut self, dtype: Option<OutputDtype>) -> Self {
         self.dtype = dtype;
+        self
+    }
+
+    /// What makes reduced vectors codes ([`Model::codec`]), which are then written as bytes, beside neither
+    /// `l2_norm` nor `dtype`; default none.
+    #[must_use]
+    pub fn codec(mut self, codec: Option<Codec>) -> Self {
+        self.codec = codec;
         self
     }
 
@@ -62,9 +73,10 @@ impl TransformOptions {
 
 impl Model {
     /// Reduces vectors in files into a file, in one pass, whose format its extension says: `.npy`,
-    /// `.fbin`, `.f16bin`, `.i8bin`, `.parquet` or `.arrow`. Tables keep the other columns of tables;
-    /// with int8 they carry the ranges as an entry `twinlearn` of metadata, a JSON object with `low`
-    /// and `high`. Memory does not grow with N.
+    /// `.fbin`, `.f16bin`, `.i8bin`, `.parquet` or `.arrow`, and for codes `.u8bin` or those that have no
+    /// type of numbers of their own. Tables keep the other columns of tables; an entry `twinlearn` of their
+    /// metadata is a JSON object: with int8 the ranges as `low` and `high`, with codes their name as `codes`
+    /// and `n_components`. Memory does not grow with N.
     ///
     /// # Errors
     /// As [`transform`](Self::transform); when `path` is one of the files of `source`; with a column or
@@ -80,15 +92,34 @@ impl Model {
     ) -> Result<()> {
         self.check_dim(source.dim())?;
         check_output(path.as_ref(), source.files())?;
+        if let Some(codec) = &options.codec {
+            let refuse = |name, got: &dyn Display| {
+                Err(Error::invalid(name, format_args!("none beside codes {}", codec.spec()), got))
+            };
+            if let Some(dtype) = options.dtype {
+                return refuse("dtype", &dtype);
+            }
+            if options.l2_norm {
+                return refuse("l2_norm", &true);
+            }
+            if codec.dim() != self.n_components() {
+                let expected = format_args!("codes of {} numbers", self.n_components());
+                return Err(Error::invalid("codes", expected, codec.dim()));
+            }
+        }
         let mut file = ReducedFile {
             path: path.as_ref(),
-            n_components: self.n_components(),
-            dtype: options.dtype,
+            n_components: options.codec.as_ref().map_or(self.n_components(), Codec::row_bytes),
+            dtype: options.codec.as_ref().map(|_| OutputDtype::UInt8).or(options.dtype),
             column: &options.column,
             keep_original: options.keep_original,
             note: None,
         };
         let dtype = file.dtype()?;
+        if dtype == OutputDtype::UInt8 && options.codec.is_none() {
+            let expected = "codes for numbers of 8 bits without a sign (by bits, or codes)";
+            return Err(Error::file(file.path, expected, "numbers"));
+        }
         if !file.is_table()? {
             let refuse = |name, got: &dyn Display| {
                 let expected = format_args!("none but for a table, not {}", file.path.display());
@@ -112,6 +143,11 @@ impl Model {
             let ranges = serde_json::json!({ "low": quantiser.low(), "high": quantiser.high() });
             file.note = Some(("twinlearn".to_owned(), ranges.to_string()));
         }
+        if let Some(codec) = &options.codec {
+            let spec = codec.spec();
+            let note = serde_json::json!({ "codes": spec, "n_components": self.n_components() });
+            file.note = Some(("twinlearn".to_owned(), note.to_string()));
+        }
         let held = source.in_flight_bytes() + file.held_bytes(source)?;
         let plan = self.transform_plan(ctx, source, held)?;
         let writer = file.create(source)?;
@@ -123,7 +159,10 @@ impl Model {
                 self.transform_run(ctx, rows, run, first, options.l2_norm, block.as_mut_slice())?;
                 let done = first + rows.n_rows();
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
-                to_bytes(&block, first, dtype, quantiser)
+                match &options.codec {
+                    Some(codec) => codec.encode(ctx, &block),
+                    None => to_bytes(&block, first, dtype, quantiser),
+                }
             })
         })
     }

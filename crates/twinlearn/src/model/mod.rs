@@ -1,5 +1,6 @@
 //! A fitted model: the encoder, ready to transform, and what made it.
 
+mod codes;
 mod file;
 mod files;
 mod nested;
@@ -9,6 +10,7 @@ mod view;
 
 use std::ops::Range;
 
+use self::codes::Codes;
 pub use self::file::MODEL_ENDING;
 pub use self::files::TransformOptions;
 pub use self::quantiser::ScalarQuantiser;
@@ -35,6 +37,8 @@ pub struct Model {
     inference: Network<f32>,
     /// None in models of schema version 1.
     ranges: Option<Ranges>,
+    /// None in models of a schema version below 4.
+    codes: Option<Codes>,
     /// What is taken off rows in `f64`, where they lie far from 0 and near each other (metric l2).
     origin: Option<Vec<f64>>,
     training: TrainingRecord,
@@ -64,7 +68,8 @@ impl Model {
         training: TrainingRecord,
     ) -> Self {
         let inference = encoder.folded();
-        Self { params, encoder, projector, inference, ranges: None, origin: None, training }
+        let (ranges, codes, origin) = (None, None, None);
+        Self { params, encoder, projector, inference, ranges, codes, origin, training }
     }
 
     /// With the weights that the input is multiplied by made those of other coordinates.
@@ -86,11 +91,12 @@ impl Model {
         self.clone().of_origin(Some(&left))
     }
 
-    /// With the ranges of what becomes of checked rows: of an even sample, where they are many.
+    /// With the ranges and moments of what becomes of checked rows: of an even sample, where they are many.
     pub(crate) fn with_ranges(self, ctx: &Context, rows: &dyn Vectors) -> Result<Self> {
         let ids = spread_ids(rows.n_rows(), RANGE_ROWS);
         let reduced = encode(&ctx.quiet(), &self.inference, &Subset::new(rows, &ids)?)?;
         let plain = ScalarQuantiser::of(&reduced);
+        let codes = Codes::of(&self.params, &reduced);
         let unit = |mut reduced: Matrix| {
             let width = reduced.cols();
             for row in reduced.as_mut_slice().chunks_exact_mut(width) {
@@ -100,7 +106,8 @@ impl Model {
         };
         let sizes = self.params.nested.iter();
         let nested = sizes.map(|&size| unit(reduced.first_columns(size))).collect();
-        Ok(Self { ranges: Some(Ranges { plain, unit: unit(reduced), nested }), ..self })
+        let ranges = Some(Ranges { plain, unit: unit(reduced), nested });
+        Ok(Self { ranges, codes: Some(codes), ..self })
     }
 
     /// What makes reduced vectors bytes: those of [`transform`](Self::transform) with the same
@@ -163,7 +170,7 @@ impl Model {
     }
 
     /// Every array of the model file: name, shape and values. Weights are out × in; the ranges of int8
-    /// codes come last.
+    /// and what codes need come last.
     #[must_use]
     pub fn arrays(&self) -> Vec<(String, Vec<usize>, &[f32])> {
         let mut all = Vec::new();
@@ -184,6 +191,7 @@ impl Model {
                 }
             }
         }
+        all.extend(self.codes.iter().flat_map(|codes| codes.arrays(&self.params)));
         all
     }
 

@@ -47,6 +47,7 @@ impl Model {
         }
         let params = self.params.changed(|p| {
             p.n_components = n_components;
+            p.codes = None;
             p.nested.retain(|&size| size < n_components);
         });
         let mut training = self.training.clone();
@@ -68,6 +69,7 @@ impl Model {
         });
         let encoder = self.encoder.first_outputs(n_components);
         let model = Self::new(params, encoder, None, training);
-        Ok(Self { ranges, origin: self.origin.clone(), ..model })
+        let codes = self.codes.as_ref().and_then(|codes| codes.prefix(place));
+        Ok(Self { ranges, codes, origin: self.origin.clone(), ..model })
     }
 }

@@ -119,6 +119,7 @@ impl ParamsBuilder {
         if nested.len() > 1 && nested.last() == Some(&n_components) {
             nested.pop();
         }
+        let own_codes = model.filter(|m| m.n_components == n_components).and_then(|m| m.codes);
         let listed = loss == Loss::KL && trains && !gaussian;
         let metric = self.metric.or(model.map(|m| m.metric));
         let alike = model_of_loss.filter(|m| m.solver == solver && m.gaussian == gaussian);
@@ -168,6 +169,7 @@ impl ParamsBuilder {
                 .or(model.and_then(|m| m.validation_fraction)),
             query_share: self.query_share,
             nested,
+            codes: self.codes.or(own_codes),
             retain_projector: self.retain_projector.unwrap_or(false),
             seed: self.seed.or(model.map(|m| m.seed)).unwrap_or(0),
         };

@@ -5,6 +5,7 @@
 //! of the model file. Texts are shown to users of all three faces, so they name other parameters
 //! without marks.
 
+use twinlearn_codes::CodeSpec;
 use twinlearn_knn::{KnnApproximation, KnnMethod, Metric};
 
 use super::table::{ValueRange, hyperparameters};
@@ -124,6 +125,11 @@ hyperparameters! {
     /// reduction of their own.
     nested: Vec<usize> as Vec<usize>, "SIZES", default "none", ValueRange::Any,
     serde(default, skip_serializing_if = "Vec::is_empty");
+
+    /// The product code that is learned beside the encoder, for vectors of so many bytes: pq:16, say, with
+    /// 16 bytes, at most d.
+    codes: Option<CodeSpec> as CodeSpec, "CODE", default "none", ValueRange::Any,
+    serde(default, skip_serializing_if = "Option::is_none");
 
     /// Keep the projector in the model, to go on training from it.
     retain_projector: bool as bool, "", default "false", ValueRange::Any;

@@ -9,6 +9,7 @@ mod table;
 use std::ops::Deref;
 
 use serde::Serialize;
+use twinlearn_codes::CodeSpec;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_knn::{KnnParams, check_method};
 
@@ -180,6 +181,18 @@ impl TryFrom<Hyperparameters> for Params {
                 "0 where the projector is retained (it was trained before it)",
                 h.whiten,
             ));
+        }
+        match h.codes {
+            Some(CodeSpec::Product(bytes)) if bytes <= h.n_components => {}
+            Some(CodeSpec::Product(bytes)) => {
+                let expected = format_args!("at most n_components ({}) bytes", h.n_components);
+                return Err(Error::invalid("codes", expected, format_args!("pq:{bytes}")));
+            }
+            Some(scalar) => {
+                let expected = "pq:M; scalar codes need no learning, transform makes them (bits)";
+                return Err(Error::invalid("codes", expected, scalar));
+            }
+            None => {}
         }
         let listed = h.is_listed();
         if let Some(size) = h.nested.first() {

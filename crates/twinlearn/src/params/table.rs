@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use twinlearn_codes::CodeSpec;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_knn::{KnnApproximation, KnnMethod, Metric};
 
@@ -42,6 +43,8 @@ pub enum ValueKind {
     Network,
     /// A [`NetworkSpec`] or `none`.
     NetworkOrNone,
+    /// A [`CodeSpec`].
+    Code,
     /// Whole numbers.
     Sizes,
 }
@@ -160,6 +163,7 @@ macro_rules! not_ranged {
 }
 
 not_ranged!(bool, u64, Vec<usize>, NetworkSpec, NormLayer, KnnApproximation, KnnMethod, Metric);
+not_ranged!(CodeSpec);
 not_ranged!(Init, Loss, Optimizer, Recipe, Solver);
 
 /// A type that a [`Value`] can become.
@@ -173,7 +177,10 @@ pub(super) trait Given: Sized {
             ValueKind::Whole => "a whole number from 0",
             ValueKind::Real => "a number",
             ValueKind::Truth => "true or false",
-            ValueKind::Choice(_) | ValueKind::Network | ValueKind::NetworkOrNone => "a name",
+            ValueKind::Choice(_)
+            | ValueKind::Network
+            | ValueKind::NetworkOrNone
+            | ValueKind::Code => "a name",
             ValueKind::Sizes => "a sequence of whole numbers from 0",
         };
         let read = Self::read(name, value);
@@ -203,6 +210,7 @@ given! {
     f64: Real, _, Value::Real(real) => Some(Ok(*real));
     bool: Truth, _, Value::Truth(truth) => Some(Ok(*truth));
     Vec<usize>: Sizes, _, Value::Sizes(sizes) => Some(Ok(sizes.clone()));
+    CodeSpec: Code, _, Value::Text(text) => Some(text.parse());
     NetworkSpec: Network, name, Value::Text(text) => Some(Self::parse_named(name, text));
     Option<NetworkSpec>: NetworkOrNone, name, Value::Text(text) => match &text[..] {
         "none" => Some(Ok(None)),

@@ -136,6 +136,7 @@ pub(super) struct Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// The model, with its product code where that is wanted: it takes longer than the rest.
     pub(super) fn model(
         &self,
         ctx: &Context,
@@ -143,9 +144,11 @@ impl Finish<'_> {
         encoder: Network<f32>,
         projector: Option<Network<f32>>,
         record: TrainingRecord,
+        with_codes: bool,
     ) -> Result<Model> {
         let rows = Subset::new(self.x, self.base)?;
         let model = Model::new(params, encoder, projector, record).with_ranges(ctx, &rows)?;
+        let model = if with_codes { model.with_product(ctx, &rows)? } else { model };
         let model = match self.span {
             Some(span) => model.with_input(|weight| span.lift(ctx, weight))?,
             None => model,

@@ -101,10 +101,11 @@ impl Stages<'_> {
         };
         let Self { x, span, origin, .. } = *self;
         let finish = Finish { x, span, origin, base: &prepared.base };
-        let model = finish.model(&self.ctx, params, encoder, projector, record)?;
+        let model = finish.model(&self.ctx, params, encoder, projector, record, true)?;
         if let Some(keeper) = keeper {
-            if model.params().encoder != self.params.encoder || report.training.steps == 0 {
-                // Another took the place of what was watched, or nothing was.
+            let is_other = model.params().encoder != self.params.encoder;
+            if is_other || report.training.steps == 0 || model.params().codes.is_some() {
+                // Another took the place of what was watched, nothing was, or codes have been learned.
                 keeper.save_model("best.safetensors", &model)?;
             }
             keeper.save_model("final.safetensors", &model)?;

@@ -13,6 +13,7 @@ use super::queries::MOST_QUERIES;
 use super::step::{Learner, n_weights};
 use super::validation::{MAX_WATCHED, RECALL_K};
 use crate::closed::{ClosedForms, Wanted};
+use crate::model::Model;
 use crate::params::{Loss, MOST_ANCHORS, Params, Solver};
 use crate::pca::pca_bytes;
 use crate::span::Span;
@@ -139,7 +140,8 @@ impl FitPlan {
         let truth = search(n_held_out, n, given, RECALL_K);
         let least_searching = graph.max(truth).max(search(n_asking, n, given, params.n_neighbors));
         let watched = search(n_held_out, n.min(MAX_WATCHED), d, RECALL_K);
-        let least = (searching + least_searching).max(bytes + watched);
+        let (coding, coding_work) = Model::product_cost(params, n);
+        let least = (searching + least_searching).max(bytes + watched).max(held + coding);
         let limit = ctx.memory_limit().unwrap_or_else(available_memory);
         let available = limit.saturating_sub(bytes + watched);
 
@@ -175,7 +177,7 @@ impl FitPlan {
             + if is_spanned { Span::seconds(n_seen, given) } else { 0.0 }
             + cost::search(n_asking, n, dim)
             + ClosedForms::seconds(n.min(MOST_ANCHORS), dim, wanted);
-        let seconds = work / ctx.n_threads() as f64;
+        let seconds = (work + cost::product(coding_work)) / ctx.n_threads() as f64;
         Self {
             n_rows: n,
             n_anchors,

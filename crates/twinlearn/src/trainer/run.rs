@@ -116,7 +116,8 @@ impl Run<'_> {
         record.validation = Some(watch.report(recall));
         let Networks { encoder, projector } = best.networks.clone();
         let encoder = watch.whitened(self.ctx, encoder)?;
-        let model = self.finish.model(self.ctx, self.params.clone(), encoder, projector, record)?;
+        let model =
+            self.finish.model(self.ctx, self.params.clone(), encoder, projector, record, false)?;
         keeper.save_model("best.safetensors", &model)
     }
 }

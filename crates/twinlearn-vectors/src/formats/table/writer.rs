@@ -9,7 +9,7 @@ use ::parquet::basic::Compression;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::schema::types::ColumnPath;
 use arrow_array::{
-    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, RecordBatch,
+    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, RecordBatch, UInt8Array,
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
@@ -118,6 +118,7 @@ fn item_field(dtype: OutputDtype) -> Field {
         OutputDtype::F32 => DataType::Float32,
         OutputDtype::F16 => DataType::Float16,
         OutputDtype::Int8 => DataType::Int8,
+        OutputDtype::UInt8 => DataType::UInt8,
     };
     Field::new("item", of, false)
 }
@@ -128,6 +129,7 @@ pub(crate) fn reduced_array(bytes: &[u8], dtype: OutputDtype, dim: i32) -> Array
         OutputDtype::F32 => Arc::new(Float32Array::from(numbers::<f32>(bytes))),
         OutputDtype::F16 => Arc::new(Float16Array::from(numbers::<half::f16>(bytes))),
         OutputDtype::Int8 => Arc::new(Int8Array::from(numbers::<i8>(bytes))),
+        OutputDtype::UInt8 => Arc::new(UInt8Array::from(bytes.to_vec())),
     };
     Arc::new(FixedSizeListArray::new(Arc::new(item_field(dtype)), dim, values, None))
 }

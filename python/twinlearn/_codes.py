@@ -1,0 +1,165 @@
+"""Reduced vectors as codes of a few bytes, and search of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._arrays import rows
+from ._job import job, whole
+from ._model import WithModel
+from ._twinlearn import TwinlearnError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
+
+
+def _bytes(codes: Any) -> NDArray[np.uint8]:
+    """Codes as rows of bytes."""
+    array = np.asarray(codes)
+    if array.ndim != 2 or array.dtype != np.uint8:
+        got = f"{array.dtype} of shape {array.shape}"
+        raise TwinlearnError(f"codes: expected a 2-D array of uint8, got {got}")
+    return np.ascontiguousarray(array)
+
+
+class WithCodes(WithModel):
+    """What every estimator of the package does with codes."""
+
+    def _first(self, n_components: int) -> Self:
+        """An estimator of the first numbers of reduced vectors."""
+        check_is_fitted(self, "_model")
+        # Not by `copy`, which writes the model to bytes, as pickles do.
+        prefix = object.__new__(type(self))
+        model = self._model.prefix(whole("n_components", n_components))
+        prefix.__dict__.update(self.__dict__, _model=model)
+        return prefix
+
+    def _encode(
+        self, array: NDArray[Any], l2_norm: bool, bits: int | None, codes: bool
+    ) -> NDArray[np.uint8]:
+        """The codes of rows."""
+        if l2_norm:
+            raise TwinlearnError("l2_norm: expected False beside bits or codes, got True")
+        if bits is not None and codes:
+            raise TwinlearnError(f"bits: expected None beside codes=True, got {bits!r}")
+        bits = None if bits is None else whole("bits", bits)
+        return self._model.encode(array, job(self.n_jobs), bits=bits)
+
+    def decode(
+        self, codes: ArrayLike, *, bits: int | None = None, n_components: int | None = None
+    ) -> NDArray[np.float32]:
+        """Give the reduced vectors that codes stand for, about.
+
+        Parameters
+        ----------
+        codes : array of shape (n_samples, bytes), uint8
+            What ``transform(X, bits=...)`` or ``transform(X, codes=True)`` gave.
+        bits : {1, 2, 4, 8}, optional
+            Bits of a number; None takes the code of the model whose rows have as many bytes.
+        n_components : int, optional
+            What `transform` was given.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), float32
+            Under cosine directions, of a length about 1.
+
+        Raises
+        ------
+        TwinlearnError
+            When codes are not bytes, or no code or several of the model have as many bytes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((400, 16))
+        >>> tldr = TLDR(n_components=8).fit(X)
+        >>> codes = tldr.transform(X, bits=4)
+        >>> codes.shape, codes.dtype  # two numbers in a byte, and a row's length
+        ((400, 6), dtype('uint8'))
+        >>> Z = tldr.transform(X, l2_norm=True)
+        >>> bool((np.abs(tldr.decode(codes) - Z).mean() < 0.05))
+        True
+        """
+        of = self if n_components is None else self._first(n_components)
+        check_is_fitted(of, "_model")
+        bits = None if bits is None else whole("bits", bits)
+        return of._model.decode(_bytes(codes), job(self.n_jobs), bits=bits)
+
+    def search(
+        self,
+        codes: ArrayLike,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        bits: int | None = None,
+        n_components: int | None = None,
+        rescore: ArrayLike | None = None,
+        candidates: int = 100,
+    ) -> NDArray[np.int64]:
+        """Find the codes that are nearest to queries.
+
+        A reduced query, as floats, is compared with what each code stands for, by `metric`; no
+        code is left out.
+
+        Parameters
+        ----------
+        codes : array of shape (n_samples, bytes), uint8
+            The codes of the rows that are searched.
+        queries : array of shape (n_queries, n_features)
+            Queries as they are before they are reduced.
+        k : int, default=10
+            Neighbours of each query.
+        bits, n_components : optional
+            As in `decode`.
+        rescore : array of shape (n_samples, n_features), optional
+            The rows themselves, memory-mapped, say: the candidates that codes find are put in
+            order by them.
+        candidates : int, default=100
+            Candidates of each query that are put in order.
+
+        Returns
+        -------
+        found : ndarray of shape (n_queries, k), int64
+            Row numbers, best first, ties by the smaller one.
+
+        Raises
+        ------
+        TwinlearnError
+            When codes, queries and rows do not fit together, or there are fewer than `k`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((400, 16))
+        >>> tldr = TLDR(n_components=8).fit(X)
+        >>> codes = tldr.transform(X, bits=4)
+        >>> tldr.search(codes, X[:2], 1, rescore=X).tolist()  # a row is nearest to itself
+        [[0], [1]]
+        """
+        of = self if n_components is None else self._first(n_components)
+        check_is_fitted(of, "_model")
+        base = _bytes(codes)
+        original = None if rescore is None else rows(rescore, "rescore")
+        if original is not None and len(original) != len(base):
+            raise TwinlearnError(
+                f"rescore: expected {len(base)} rows, one for each code, got {len(original)}"
+            )
+        count, k = whole("candidates", candidates), whole("k", k)
+        if original is not None and count < k:
+            raise TwinlearnError(f"candidates: expected at least k ({k}), got {count}")
+        return of._model.search(
+            base,
+            rows(queries, "queries"),
+            k,
+            job(self.n_jobs, self.memory),
+            bits=None if bits is None else whole("bits", bits),
+            rescore=original,
+            candidates=count,
+        )
