@@ -20,7 +20,7 @@ quickstart: ## Build, then train on the data in data/ and compare with PCA
 check: ## What a change should pass before it is tested whole
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --locked --quiet --lib -p twinlearn-core -p twinlearn-vectors -p twinlearn-knn -p twinlearn
+	$(CARGO) test --locked --quiet --lib -p twinlearn-core -p twinlearn-vectors -p twinlearn-knn -p twinlearn-codes -p twinlearn
 
 test: test-rust test-python ## Every test
 

@@ -2,8 +2,9 @@
 //!
 //! A [`Codec`] makes bytes of rows and tells what bytes stand for: `scalar` codes of 1, 2, 4 or 8 bits a
 //! number, of which nothing is learned but a mean, or `product` codes with a learned rotation and books of
-//! centres. Both belong to a metric: under cosine only directions count. [`Decoded`] are the rows that codes stand for, as [`Vectors`]: a float query against
-//! codes is an ordinary exact search among them, with the same bits at any number of threads.
+//! centres. Both belong to a metric: under cosine only directions count. [`Decoded`] are the rows that codes
+//! stand for, as [`Vectors`]: a float query against codes is an ordinary exact search among them, with the
+//! same bits at any number of threads.
 
 mod codec;
 mod decoded;

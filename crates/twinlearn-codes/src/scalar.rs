@@ -108,8 +108,8 @@ impl ScalarCode {
     }
 
     /// Whether a row's length is stored beside its codes, in 2 bytes: with 2, 4 or 8 bits under l2 and inner
-    /// product; under cosine with 4 or 8 bits where lengths differ by more than 5 % (by 1 to 6 points of
-    /// recall there, measured; with 2 bits two bytes keep more as dimensions).
+    /// product; under cosine with 4 or 8 bits where lengths differ by more than 5 % (3 to 4 points of
+    /// recall, measured; with 2 bits two bytes keep as much as dimensions).
     #[must_use]
     pub fn has_length(metric: Metric, bits: Bits, spread: f32) -> bool {
         match metric {

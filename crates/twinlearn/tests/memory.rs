@@ -40,13 +40,14 @@ fn least(x: &Matrix, params: &Params) -> usize {
 
 #[test]
 fn fits_take_no_more_than_their_plans() {
-    let settings: [(&str, With); 9] = [
+    let settings: [(&str, With); 10] = [
         ("KL", |p| p.loss(Loss::KL)),
         ("KL nested", |p| p.loss(Loss::KL).nested(vec![2, 4])),
         ("BT", |p| p.loss(Loss::BT)),
         ("MSE", |p| p.loss(Loss::MSE)),
         ("gaussian", |p| p.gaussian(true)),
         ("KL projector", |p| p.loss(Loss::KL).projector("flinear-1-64".parse().ok())),
+        ("codes", |p| p.solver(Solver::Pca).codes("pq:3".parse().unwrap())),
         ("pca", |p| p.solver(Solver::Pca)),
         ("spectral", |p| p.solver(Solver::Spectral)),
         ("reference", |p| p.recipe(Recipe::Reference).batch_size(256)),

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use twinlearn::{Context, FileVectors, Model, OutputDtype, Subset, TransformOptions, VectorSource};
+use twinlearn::{
+    Bits, Context, FileVectors, Matrix, Model, OutputDtype, Params, Subset, Trainer,
+    TransformOptions, VectorSource,
+};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -43,7 +46,7 @@ fn a_newer_version_is_refused_with_what_to_do() {
     let message = Model::from_bytes(&newer).unwrap_err().to_string();
     assert_eq!(
         message,
-        "model: expected a model of schema version up to 3, got version 9: a newer twinlearn wrote \
+        "model: expected a model of schema version up to 4, got version 9: a newer twinlearn wrote \
          it; install that"
     );
 }
@@ -62,6 +65,40 @@ fn one_flipped_bit_anywhere_is_noticed() {
             assert!(Model::from_bytes(&whole[..len]).is_err(), "{name}: {len} bytes");
         }
     }
+}
+
+#[test]
+fn codes_are_kept_and_every_damage_to_them_is_noticed() {
+    let ctx = Context::with_threads(2).unwrap();
+    let value = |i: usize| ((i * i * 31 % 9973) as f32 * 0.37).sin();
+    let x = Matrix::new(300, 10, (0..300 * 10).map(value).collect()).unwrap();
+    let params = Params::builder().n_components(6).nested(vec![4]).codes("pq:2".parse().unwrap());
+    let model = Trainer::new(params.build().unwrap()).fit(&ctx, &x).unwrap().model;
+    let z = model.transform(&ctx, &x, false).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    let again = Model::from_bytes(&bytes).unwrap();
+    assert_eq!(again.to_bytes().unwrap(), bytes);
+    for bits in [None, Some(1), Some(2), Some(8)] {
+        let bits = bits.map(|bits| Bits::new(bits).unwrap());
+        let (codec, kept) = (model.codec(bits).unwrap(), again.codec(bits).unwrap());
+        assert_eq!(codec, kept);
+        assert_eq!(codec.encode(&ctx, &z).unwrap(), kept.encode(&ctx, &z).unwrap());
+    }
+    // Codes of a prefix are of the prefix, scaled as such; books are of the whole.
+    let short = again.prefix(4).unwrap();
+    let four = Bits::new(4).unwrap();
+    assert_eq!(short.codec(Some(four)).unwrap().dim(), 4);
+    let message = short.codec(None).unwrap_err().to_string();
+    assert!(message.starts_with("model: expected a model fitted with a product code"), "{message}");
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(Model::from_bytes(&damaged).is_err(), "byte {at}");
+    }
+    // Models of before make no codes, and say so.
+    let old = Model::load(fixture("model_v2_linear.safetensors")).unwrap();
+    let message = old.codec(Some(four)).unwrap_err().to_string();
+    assert!(message.starts_with("model: expected one with what codes need"), "{message}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A fitted model: the encoder, ready to transform, and what made it.
 
+mod coded;
 mod codes;
 mod file;
 mod files;
