@@ -189,7 +189,6 @@ def test_python_and_program_write_and_find_the_same(x: Array, tmp_path: Path) ->
         np.testing.assert_array_equal(codes, fitted.transform(x, **options))
         run("transform", model, file, "-o", tmp_path / "c.npy", *flags)
         np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), codes)
-        options.pop("codes", None)
         run("transform", model, file, "-o", tmp_path / "c.parquet", *flags)
         for ending in ("npy", "parquet"):
             where = ("search", model, tmp_path / f"c.{ending}", "--queries", tmp_path / "q.npy")
@@ -228,7 +227,15 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
         "model: expected a model fitted with a product code (codes pq:16, say), got one without"
     )
     assert said(lambda: tldr.search(codes, x, 901)) == "k: expected a number from 1 to 900, got 901"
-    assert said(lambda: tldr.search(codes.astype(float), x)).startswith("codes: expected a 2-D")
+    assert said(lambda: tldr.search(codes.astype(float), x)).startswith("Z: expected a 2-D")
+    # Codes of two kinds may have as many bytes: nothing is guessed.
+    both = TLDR(n_components=8, solver="pca", codes="pq:2").fit(x)
+    z = both.transform(x, codes=True)
+    assert "expected bits, or codes, to tell them apart: sq2 (2), pq:2 (2)" in said(
+        lambda: both.search(z, x)
+    )
+    assert both.search(z, x[:3], 4, codes=True).shape == (3, 4)
+    assert both.decode(z, codes=True).shape == (900, 8)
     wrong = said(lambda: tldr.decode(np.zeros((3, 7), np.uint8)))
     assert wrong.startswith("codes: expected codes of the model, of so many bytes: sq1 (1), ")
     assert wrong.endswith("got rows of 7 bytes")

@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-def _bytes(codes: Any) -> NDArray[np.uint8]:
+def _bytes(Z: Any) -> NDArray[np.uint8]:
     """Codes as rows of bytes."""
-    array = np.asarray(codes)
+    array = np.asarray(Z)
     if array.ndim != 2 or array.dtype != np.uint8:
         got = f"{array.dtype} of shape {array.shape}"
-        raise TwinlearnError(f"codes: expected a 2-D array of uint8, got {got}")
+        raise TwinlearnError(f"Z: expected a 2-D array of uint8, got {got}")
     return np.ascontiguousarray(array)
+
+
+def _bits(bits: int | None, codes: bool) -> int | None:
+    """Bits of a number, of codes that are named by them or are those of the model."""
+    if bits is not None and codes:
+        raise TwinlearnError(f"bits: expected None beside codes=True, got {bits!r}")
+    return None if bits is None else whole("bits", bits)
 
 
 class WithCodes(WithModel):
@@ -44,24 +51,25 @@ class WithCodes(WithModel):
         """The codes of rows."""
         if l2_norm:
             raise TwinlearnError("l2_norm: expected False beside bits or codes, got True")
-        if bits is not None and codes:
-            raise TwinlearnError(f"bits: expected None beside codes=True, got {bits!r}")
-        bits = None if bits is None else whole("bits", bits)
-        return self._model.encode(array, job(self.n_jobs), bits=bits)
+        return self._model.encode(array, job(self.n_jobs), bits=_bits(bits, codes))
 
     def decode(
-        self, codes: ArrayLike, *, bits: int | None = None, n_components: int | None = None
+        self,
+        Z: ArrayLike,
+        *,
+        bits: int | None = None,
+        codes: bool = False,
+        n_components: int | None = None,
     ) -> NDArray[np.float32]:
         """Give the reduced vectors that codes stand for, about.
 
         Parameters
         ----------
-        codes : array of shape (n_samples, bytes), uint8
+        Z : array of shape (n_samples, bytes), uint8
             What ``transform(X, bits=...)`` or ``transform(X, codes=True)`` gave.
-        bits : {1, 2, 4, 8}, optional
-            Bits of a number; None takes the code of the model whose rows have as many bytes.
-        n_components : int, optional
-            What `transform` was given.
+        bits, codes, n_components : optional
+            What `transform` was given. Without `bits` and `codes` it is the code of the model whose
+            rows have as many bytes, if it is the only one.
 
         Returns
         -------
@@ -79,25 +87,25 @@ class WithCodes(WithModel):
         >>> from twinlearn import TLDR
         >>> X = np.random.default_rng(0).standard_normal((400, 16))
         >>> tldr = TLDR(n_components=8).fit(X)
-        >>> codes = tldr.transform(X, bits=4)
-        >>> codes.shape, codes.dtype  # two numbers in a byte, and a row's length
-        ((400, 6), dtype('uint8'))
-        >>> Z = tldr.transform(X, l2_norm=True)
-        >>> bool((np.abs(tldr.decode(codes) - Z).mean() < 0.05))
+        >>> Z = tldr.transform(X, bits=4)
+        >>> Z.shape, Z.dtype  # two numbers in a byte
+        ((400, 4), dtype('uint8'))
+        >>> bool(np.abs(tldr.decode(Z) - tldr.transform(X, l2_norm=True)).mean() < 0.05)
         True
         """
         of = self if n_components is None else self._first(n_components)
         check_is_fitted(of, "_model")
-        bits = None if bits is None else whole("bits", bits)
-        return of._model.decode(_bytes(codes), job(self.n_jobs), bits=bits)
+        given = _bits(bits, codes)
+        return of._model.decode(_bytes(Z), job(self.n_jobs), bits=given, codes=codes)
 
     def search(
         self,
-        codes: ArrayLike,
+        Z: ArrayLike,
         queries: ArrayLike,
         k: int = 10,
         *,
         bits: int | None = None,
+        codes: bool = False,
         n_components: int | None = None,
         rescore: ArrayLike | None = None,
         candidates: int = 100,
@@ -109,13 +117,13 @@ class WithCodes(WithModel):
 
         Parameters
         ----------
-        codes : array of shape (n_samples, bytes), uint8
+        Z : array of shape (n_samples, bytes), uint8
             The codes of the rows that are searched.
         queries : array of shape (n_queries, n_features)
             Queries as they are before they are reduced.
         k : int, default=10
             Neighbours of each query.
-        bits, n_components : optional
+        bits, codes, n_components : optional
             As in `decode`.
         rescore : array of shape (n_samples, n_features), optional
             The rows themselves, memory-mapped, say: the candidates that codes find are put in
@@ -139,13 +147,13 @@ class WithCodes(WithModel):
         >>> from twinlearn import TLDR
         >>> X = np.random.default_rng(0).standard_normal((400, 16))
         >>> tldr = TLDR(n_components=8).fit(X)
-        >>> codes = tldr.transform(X, bits=4)
-        >>> tldr.search(codes, X[:2], 1, rescore=X).tolist()  # a row is nearest to itself
+        >>> Z = tldr.transform(X, bits=4)
+        >>> tldr.search(Z, X[:2], 1, rescore=X).tolist()  # a row is nearest to itself
         [[0], [1]]
         """
         of = self if n_components is None else self._first(n_components)
         check_is_fitted(of, "_model")
-        base = _bytes(codes)
+        base = _bytes(Z)
         original = None if rescore is None else rows(rescore, "rescore")
         if original is not None and len(original) != len(base):
             raise TwinlearnError(
@@ -159,7 +167,8 @@ class WithCodes(WithModel):
             rows(queries, "queries"),
             k,
             job(self.n_jobs, self.memory),
-            bits=None if bits is None else whole("bits", bits),
+            bits=_bits(bits, codes),
+            codes=codes,
             rescore=original,
             candidates=count,
         )

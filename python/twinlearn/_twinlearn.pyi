@@ -56,16 +56,17 @@ class Model:
         self, x: NDArray[Any], job: Job, *, bits: int | None = None
     ) -> NDArray[np.uint8]: ...
     def decode(
-        self, codes: NDArray[np.uint8], job: Job, *, bits: int | None = None
+        self, z: NDArray[np.uint8], job: Job, *, bits: int | None = None, codes: bool = False
     ) -> NDArray[np.float32]: ...
     def search(
         self,
-        codes: NDArray[np.uint8],
+        z: NDArray[np.uint8],
         queries: NDArray[Any],
         k: int,
         job: Job,
         *,
         bits: int | None = None,
+        codes: bool = False,
         rescore: NDArray[Any] | None = None,
         candidates: int = 100,
     ) -> NDArray[np.int64]: ...

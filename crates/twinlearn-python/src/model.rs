@@ -23,12 +23,17 @@ impl Model {
         self.0.codec(bits).map_err(raised)
     }
 
-    /// The codec of an array of codes: of so many bits a number, or as its columns say.
-    fn codec_for(&self, codes: &PyReadonlyArray2<'_, u8>, bits: Option<u64>) -> PyResult<Codec> {
-        let bytes = codes.shape()[1];
-        let codec = match bits {
-            Some(_) => self.codec(bits)?,
-            None => self.0.codec_of(bytes).map_err(raised)?,
+    /// The codec of an array of codes: of so many bits a number, the product code, or as its columns say.
+    fn codec_for(
+        &self,
+        z: &PyReadonlyArray2<'_, u8>,
+        bits: Option<u64>,
+        codes: bool,
+    ) -> PyResult<Codec> {
+        let bytes = z.shape()[1];
+        let codec = match bits.is_some() || codes {
+            true => self.codec(bits)?,
+            false => self.0.codec_of(bytes).map_err(raised)?,
         };
         if codec.row_bytes() == bytes {
             return Ok(codec);
@@ -107,36 +112,40 @@ impl Model {
     }
 
     /// What codes stand for, N × d.
-    #[pyo3(signature = (codes, job, *, bits=None))]
+    #[pyo3(signature = (z, job, *, bits=None, codes=false))]
     fn decode<'py>(
         &self,
         py: Python<'py>,
-        codes: PyReadonlyArray2<'py, u8>,
+        z: PyReadonlyArray2<'py, u8>,
         job: &Job,
         bits: Option<u64>,
+        codes: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let codec = self.codec_for(&codes, bits)?;
-        let bytes = codes.as_slice()?;
+        let codec = self.codec_for(&z, bits, codes)?;
+        let bytes = z.as_slice()?;
         to_numpy(py, job.run(py, |_| codec.decode(bytes))?)
     }
 
-    /// The `k` nearest of `codes` to each query, M × k; of so many candidates, put in order by the rows of
+    /// The `k` nearest of the codes `z` to each query, M × k; of so many candidates, put in order by the rows of
     /// `rescore`, where these are given.
-    #[pyo3(signature = (codes, queries, k, job, *, bits=None, rescore=None, candidates=100))]
+    #[pyo3(signature = (
+        z, queries, k, job, *, bits=None, codes=false, rescore=None, candidates=100
+    ))]
     #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
     fn search<'py>(
         &self,
         py: Python<'py>,
-        codes: PyReadonlyArray2<'py, u8>,
+        z: PyReadonlyArray2<'py, u8>,
         queries: &Bound<'py, PyAny>,
         k: usize,
         job: &Job,
         bits: Option<u64>,
+        codes: bool,
         rescore: Option<Bound<'py, PyAny>>,
         candidates: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let codec = self.codec_for(&codes, bits)?;
-        let bytes = DenseVectors::new(codes.as_slice()?, codec.row_bytes()).map_err(raised)?;
+        let codec = self.codec_for(&z, bits, codes)?;
+        let bytes = DenseVectors::new(z.as_slice()?, codec.row_bytes()).map_err(raised)?;
         let found = with_all(&[Some(queries.clone()), rescore], &[], &mut |vectors| {
             let &[Some(queries), rows] = vectors else { unreachable!("queries are always given") };
             job.run(py, |ctx| {
