@@ -255,6 +255,9 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
         "error: --bits: expected 1, 2, 4 or 8, got 5"
     )
     assert "expected codes" in refused("transform", model, file, "-o", tmp_path / "c.u8bin")
+    assert "for codes, got sq2" in refused(
+        "transform", model, file, "-o", tmp_path / "c.fbin", "--bits", 2
+    )
     assert not list(tmp_path.glob("c*"))
     np.save(out, codes[:, :1])
     search = ("search", model, out, "--queries", file, "-o", tmp_path / "f.npy")

@@ -1,6 +1,7 @@
 //! Product codes with a learned rotation (OPQ: Ge, He, Ke, Sun, 2013).
 //!
-//! A row z (under cosine at length 1) is turned, y = R z, and each of M groups of neighbouring numbers of y
+//! A row z (under cosine at length 1) is turned, y = R z (R an orthogonal matrix over the size of rows, a
+//! power of two near their mean length, so that no square overflows or vanishes), and each of M groups of neighbouring numbers of y
 //! becomes one byte, the number of the nearest of 256 centres. R begins as principal axes dealt to groups of
 //! equal products of variances; then k-means and the best rotation for its centres (Procrustes) take turns.
 //!
@@ -64,6 +65,9 @@ impl ProductCode {
         if n == 0 {
             return Err(Error::invalid("X", "at least 1 row to learn codes from", n));
         }
+        let size = size(metric, rows);
+        let scaled = rows.as_slice().iter().map(|v| v / size).collect();
+        let rows = &Matrix::new(n, dim, scaled)?;
         let group = |s: usize| start(s, dim, parts)..start(s + 1, dim, parts);
         let part =
             |rows: &Matrix, s: usize| columns(rows.as_slice(), dim, group(s).start, group(s).len());
@@ -108,6 +112,7 @@ impl ProductCode {
             turn(&rotation, &mut turned);
         }
         let books = ctx.try_map(parts, |s| learn(&part(&turned, s), books[s].clone(), LAST))?;
+        rotation.as_mut_slice().iter_mut().for_each(|v| *v /= size);
         let mut centres = Matrix::zeros(books[0].rows(), dim);
         for (c, row) in centres.as_mut_slice().chunks_exact_mut(dim).enumerate() {
             for (s, book) in books.iter().enumerate() {
@@ -147,7 +152,7 @@ impl ProductCode {
         Ok(Self { metric, rotation, centres, books })
     }
 
-    /// R, d × d: y = R z.
+    /// R, d × d: y = R z. Its rows are orthogonal and of one length, 1 under cosine.
     #[must_use]
     pub fn rotation(&self) -> &Matrix {
         &self.rotation
@@ -223,7 +228,12 @@ impl ProductCode {
 
     /// Rows turned back.
     pub(crate) fn turned_back(&self, rows: &[f32]) -> Vec<f32> {
-        self.times(rows, self.rotation.view())
+        let square: f64 = self.rotation.row(0).iter().map(|&v| f64::from(v).powi(2)).sum();
+        let size = (1.0 / square.sqrt()) as f32;
+        let mut back = self.times(rows, self.rotation.view());
+        // One after the other: their product may be beyond all floats.
+        back.iter_mut().for_each(|v| *v = *v * size * size);
+        back
     }
 
     fn times(&self, rows: &[f32], by: MatRef<'_, f32>) -> Vec<f32> {
@@ -233,6 +243,16 @@ impl ProductCode {
         matmul_here(1.0, MatRef::new(rows, n, dim), by, 0.0, MatMut::new(&mut out, n, dim));
         out
     }
+}
+
+/// About how long rows are: a power of two, by which division is exact; 1 under cosine.
+fn size(metric: Metric, rows: &Matrix) -> f32 {
+    if metric == Metric::Cosine {
+        return 1.0;
+    }
+    let square = rows.as_slice().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    let mean = (square / rows.rows() as f64).sqrt();
+    if mean > 0.0 { mean.log2().round().clamp(-100.0, 100.0).exp2() as f32 } else { 1.0 }
 }
 
 /// The principal axes of rows, as rows, dealt to groups of equal products of variances.

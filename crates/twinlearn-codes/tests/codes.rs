@@ -212,6 +212,33 @@ fn parts_of_a_product_code_make_it_again() {
     assert!(error.to_string().starts_with("codes: expected a rotation of d × d"), "{error}");
 }
 
+#[test]
+fn product_codes_do_not_depend_on_the_scale_of_rows() {
+    let ctx = Context::with_threads(2).unwrap();
+    let x = rows(400, 12, 0.0);
+    for metric in METRICS {
+        let codes: Vec<Vec<u8>> = [1.0_f32, 2.0_f32.powi(-66), 2.0_f32.powi(100)]
+            .into_iter()
+            .map(|scale| {
+                let scaled = x.as_slice().iter().map(|v| v * scale).collect();
+                let scaled = Matrix::new(400, 12, scaled).unwrap();
+                let codec = product(&ctx, metric, 4, &scaled);
+                let codes = codec.encode(&ctx, &scaled).unwrap();
+                let about = codec.decode(&codes).unwrap();
+                let wanted = if metric == Metric::Cosine { unit(&scaled) } else { scaled };
+                let square = |v: f32| f64::from(v).powi(2);
+                let off =
+                    about.as_slice().iter().zip(wanted.as_slice()).map(|(a, b)| square(a - b));
+                let share =
+                    off.sum::<f64>() / wanted.as_slice().iter().map(|&v| square(v)).sum::<f64>();
+                assert!(share < 0.2, "{metric} {scale}: {share}");
+                codes
+            })
+            .collect();
+        assert!(codes[0] == codes[1] && codes[0] == codes[2], "{metric}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 

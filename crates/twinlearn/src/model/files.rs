@@ -115,6 +115,10 @@ impl Model {
             keep_original: options.keep_original,
             note: None,
         };
+        if let (Some(codec), Err(_)) = (&options.codec, file.dtype()) {
+            let expected = "a name ending in .npy, .u8bin, .parquet or .arrow for codes";
+            return Err(Error::file(file.path, expected, codec.spec()));
+        }
         let dtype = file.dtype()?;
         if dtype == OutputDtype::UInt8 && options.codec.is_none() {
             let expected = "codes for numbers of 8 bits without a sign (by bits, or codes)";
