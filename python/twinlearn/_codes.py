@@ -36,9 +36,11 @@ def _bits(bits: int | None, codes: bool) -> int | None:
 class WithCodes(WithModel):
     """What every estimator of the package does with codes."""
 
-    def _first(self, n_components: int) -> Self:
-        """An estimator of the first numbers of reduced vectors."""
+    def _first(self, n_components: int | None) -> Self:
+        """An estimator of the first numbers of reduced vectors, or of all; fitted."""
         check_is_fitted(self, "_model")
+        if n_components is None:
+            return self
         # Not by `copy`, which writes the model to bytes, as pickles do.
         prefix = object.__new__(type(self))
         model = self._model.prefix(whole("n_components", n_components))
@@ -93,8 +95,7 @@ class WithCodes(WithModel):
         >>> bool(np.abs(tldr.decode(Z) - tldr.transform(X, l2_norm=True)).mean() < 0.05)
         True
         """
-        of = self if n_components is None else self._first(n_components)
-        check_is_fitted(of, "_model")
+        of = self._first(n_components)
         given = _bits(bits, codes)
         return of._model.decode(_bytes(Z), job(self.n_jobs), bits=given, codes=codes)
 
@@ -151,8 +152,7 @@ class WithCodes(WithModel):
         >>> tldr.search(Z, X[:2], 1, rescore=X).tolist()  # a row is nearest to itself
         [[0], [1]]
         """
-        of = self if n_components is None else self._first(n_components)
-        check_is_fitted(of, "_model")
+        of = self._first(n_components)
         base = _bytes(Z)
         original = None if rescore is None else rows(rescore, "rescore")
         if original is not None and len(original) != len(base):

@@ -411,12 +411,10 @@ def _of_a_size(transform: Callable[..., Any]) -> Callable[..., Any]:
         codes: bool = False,
         **rest: Any,
     ) -> Any:
-        if n_components is not None:
-            self = self._first(n_components)
+        self = self._first(n_components)
         if bits is None and not codes:
             return transform(self, X, l2_norm, **rest)
         # Codes are bytes, of which no container knows what they mean.
-        check_is_fitted(self, "_model")
         return self._encode(self._validated(X, reset=False), l2_norm, bits, codes)
 
     return of_a_size

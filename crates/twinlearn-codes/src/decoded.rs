@@ -2,7 +2,7 @@
 
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
-use twinlearn_core::linalg::{Matrix, dot_f64, squared_distance_f64};
+use twinlearn_core::linalg::Matrix;
 use twinlearn_knn::{Metric, search_of_checked};
 use twinlearn_vectors::Vectors;
 
@@ -145,16 +145,11 @@ pub fn rescore(
         let (mut query, mut some) = (vec![0.0; dim], Matrix::zeros(count, dim));
         queries.read_rows(i, &mut query)?;
         rows.gather(ids, some.as_mut_slice())?;
-        let distance = |row: &[f32]| match metric {
-            Metric::L2 => squared_distance_f64(&query, row),
-            Metric::Ip => -dot_f64(&query, row),
-            Metric::Cosine => {
-                let length = dot_f64(row, row).sqrt();
-                if length > 0.0 { -dot_f64(&query, row) / length } else { 0.0 }
-            }
-        };
-        let mut near: Vec<(f64, u32)> =
-            ids.iter().enumerate().map(|(j, &id)| (distance(some.row(j)), id)).collect();
+        let mut near: Vec<(f64, u32)> = ids
+            .iter()
+            .enumerate()
+            .map(|(j, &id)| (metric.distance(&query, some.row(j)), id))
+            .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         Ok(near.into_iter().take(k).map(|(_, id)| id).collect::<Vec<u32>>())
     })?;

@@ -16,6 +16,8 @@ use twinlearn_core::linalg::{
 use twinlearn_knn::Metric;
 use twinlearn_knn::kmeans::{deal, drawn_centres, lloyd, nearest_centres};
 
+use crate::scalar::prepare;
+
 /// Centres of each group: what a byte can name.
 const CENTRES: usize = 256;
 /// Rounds of k-means before the rotation is looked at, turns of both, and rounds after them.
@@ -45,7 +47,7 @@ fn columns(rows: &[f32], dim: usize, start: usize, width: usize) -> Vec<f32> {
 }
 
 impl ProductCode {
-    /// Learns a code of so many bytes from rows, which under cosine are at length 1.
+    /// Learns a code of so many bytes from rows.
     ///
     /// # Errors
     /// When there are no rows, `bytes` is 0 or above the dimension, or the work is cancelled.
@@ -66,8 +68,12 @@ impl ProductCode {
             return Err(Error::invalid("X", "at least 1 row to learn codes from", n));
         }
         let size = size(metric, rows);
-        let scaled = rows.as_slice().iter().map(|v| v / size).collect();
-        let rows = &Matrix::new(n, dim, scaled)?;
+        let mut scaled = rows.clone();
+        scaled.as_mut_slice().chunks_exact_mut(dim).for_each(|row| {
+            prepare(metric, row);
+            row.iter_mut().for_each(|v| *v /= size);
+        });
+        let rows = &scaled;
         let group = |s: usize| start(s, dim, parts)..start(s + 1, dim, parts);
         let part =
             |rows: &Matrix, s: usize| columns(rows.as_slice(), dim, group(s).start, group(s).len());

@@ -18,7 +18,7 @@
 
 use half::f16;
 use twinlearn_core::error::{Error, Result};
-use twinlearn_core::linalg::{scale_to_unit, vectorised};
+use twinlearn_core::linalg::{dot_here, scale_to_unit, vectorised};
 use twinlearn_knn::Metric;
 
 use crate::rotation::Rotation;
@@ -214,25 +214,10 @@ pub(crate) fn prepare(metric: Metric, row: &mut [f32]) {
     }
 }
 
-/// A sum over lanes of its own, in one order in every instruction set.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+fn norm(row: &[f32]) -> f64 {
     vectorised(
         #[inline(always)]
-        || {
-            let mut lanes = [0.0_f64; 16];
-            let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-            for (a, b) in a.iter().zip(b) {
-                for i in 0..16 {
-                    lanes[i] += f64::from(a[i]) * f64::from(b[i]);
-                }
-            }
-            let tail: f64 =
-                a_tail.iter().zip(b_tail).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            lanes.iter().sum::<f64>() + tail
-        },
+        || dot_here(row, row),
     )
-}
-
-fn norm(row: &[f32]) -> f64 {
-    dot(row, row).sqrt()
+    .sqrt()
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use twinlearn_core::error::{Error, Result};
+use twinlearn_core::names::parse_digits;
 
 /// Bits of a number in a scalar code: 1, 2, 4 or 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,16 +59,13 @@ impl FromStr for CodeSpec {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let digits = |text: &str| {
-            let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            is_number.then(|| text.parse::<u64>().ok()).flatten()
-        };
         let read = match (text.strip_prefix("pq:"), text.strip_prefix("sq")) {
-            (Some(bytes), _) => digits(bytes)
-                .and_then(|bytes| usize::try_from(bytes).ok())
+            (Some(bytes), _) => parse_digits(bytes)
                 .filter(|bytes| (1..=MOST_BYTES).contains(bytes))
                 .map(Self::Product),
-            (None, Some(bits)) => digits(bits).and_then(|b| Bits::new(b).ok()).map(Self::Scalar),
+            (None, Some(bits)) => {
+                parse_digits(bits).and_then(|b| Bits::new(b as u64).ok()).map(Self::Scalar)
+            }
             (None, None) => None,
         };
         let expected = "pq:M, a product code of M bytes (as pq:16), or sq1, sq2, sq4 or sq8";

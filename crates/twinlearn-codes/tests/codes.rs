@@ -36,8 +36,7 @@ fn scalar(metric: Metric, bits: usize, x: &Matrix) -> Codec {
 }
 
 fn product(ctx: &Context, metric: Metric, bytes: usize, x: &Matrix) -> Codec {
-    let rows = if metric == Metric::Cosine { unit(x) } else { x.clone() };
-    Codec::Product(ProductCode::train(ctx, metric, &rows, bytes, 3).unwrap())
+    Codec::Product(ProductCode::train(ctx, metric, x, bytes, 3).unwrap())
 }
 
 /// The mean squared distance of rows (under cosine at length 1) to what their codes stand for.
@@ -154,7 +153,7 @@ fn candidates_are_put_in_order_by_the_rows_themselves() {
         let codec = scalar(metric, 2, &x);
         let bytes = codec.encode(&ctx, &x).unwrap();
         let codes = DenseVectors::new(&bytes, codec.row_bytes()).unwrap();
-        // Of all rows: the exact neighbours.
+        // With every row as a candidate they are the exact neighbours.
         let all = search_codes(&ctx, &codec, &codes, &queries, 700).unwrap();
         let found = rescore(&ctx, &all, &queries, &x, 10, metric).unwrap();
         for (i, found) in found.chunks_exact(10).enumerate() {

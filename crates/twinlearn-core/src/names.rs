@@ -30,3 +30,9 @@ macro_rules! named {
 }
 
 pub use crate::named;
+
+/// A whole number of digits alone: `parse` takes a leading `+` too.
+#[must_use]
+pub fn parse_digits(text: &str) -> Option<usize> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}

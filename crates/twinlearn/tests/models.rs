@@ -95,7 +95,7 @@ fn codes_are_kept_and_every_damage_to_them_is_noticed() {
         damaged[at] ^= 1 << (at % 8);
         assert!(Model::from_bytes(&damaged).is_err(), "byte {at}");
     }
-    // Models of before make no codes, and say so.
+    // Models of earlier versions make no codes, and say so.
     let old = Model::load(fixture("model_v2_linear.safetensors")).unwrap();
     let message = old.codec(Some(four)).unwrap_err().to_string();
     assert!(message.starts_with("model: expected one with what codes need"), "{message}");

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use twinlearn::{
-    Bits, Error, Model, OutputFile, Result, Vectors, rescore, search_codes, write_npy_integers,
-};
+use twinlearn::{Error, OutputFile, Result, Vectors, rescore, search_codes, write_npy_integers};
 
-use super::shared::{Memory, check_outputs, open};
+use super::shared::{Memory, check_outputs, codec, load_model, open};
 use crate::args::SearchArgs;
 use crate::logs::Logs;
 use crate::terminal::print;
@@ -15,16 +13,11 @@ use crate::ui::{Ui, seconds};
 pub(crate) fn run(ui: &Ui, args: &SearchArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let model = Model::load(&args.model)?;
-    let model = match args.dim {
-        Some(dim) => model.prefix(dim)?,
-        None => model,
-    };
+    let model = load_model(&args.model, args.dim)?;
     let codes = open(&ctx, &args.codes)?;
-    let codec = match (args.bits, args.own) {
-        (Some(bits), _) => model.codec(Some(Bits::new(bits)?))?,
-        (None, true) => model.codec(None)?,
-        (None, false) => model.codec_of(codes.dim())?,
+    let codec = match codec(&model, args.bits, args.own)? {
+        Some(codec) => codec,
+        None => model.codec_of(codes.dim())?,
     };
     let queries = open(&ctx, &args.queries)?;
     let rows = args.rescore.as_ref().map(|path| open(&ctx, path)).transpose()?;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use twinlearn::{
-    Context, Error, FileVectors, Metric, OutputFile, Result, VectorSource, Vectors,
-    available_memory, check_output, read_integers,
+    Bits, Codec, Context, Error, FileVectors, Metric, Model, OutputFile, Result, VectorSource,
+    Vectors, available_memory, check_output, read_integers,
 };
 use twinlearn_report::Report;
 
@@ -70,6 +70,21 @@ impl Memory {
             None => ctx,
         }
     }
+}
+
+/// The model in a file, or that of its first `dim` numbers.
+pub(crate) fn load_model(path: &Path, dim: Option<usize>) -> Result<Model> {
+    let model = Model::load(path)?;
+    match dim {
+        Some(dim) => model.prefix(dim),
+        None => Ok(model),
+    }
+}
+
+/// The codec that is asked for: of so many bits a number, or the model's own.
+pub(crate) fn codec(model: &Model, bits: Option<u64>, own: bool) -> Result<Option<Codec>> {
+    let bits = bits.map(Bits::new).transpose()?;
+    (bits.is_some() || own).then(|| model.codec(bits)).transpose()
 }
 
 /// Refuses outputs that are inputs, or each other.

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use twinlearn::{Bits, Model, Result, TransformOptions};
+use twinlearn::{Result, TransformOptions};
 
-use super::shared::{Memory, open};
+use super::shared::{Memory, codec, load_model, open};
 use crate::args::TransformArgs;
 use crate::logs::Logs;
 use crate::terminal::print;
@@ -13,16 +13,8 @@ use crate::ui::{Ui, seconds};
 pub(crate) fn run(ui: &Ui, args: &TransformArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let ctx = Memory::of(&ctx, &args.resources)?.bound(ctx);
-    let model = Model::load(&args.model)?;
-    let model = match args.dim {
-        Some(dim) => model.prefix(dim)?,
-        None => model,
-    };
-    let codec = match (args.bits, args.codes) {
-        (Some(bits), _) => Some(model.codec(Some(Bits::new(bits)?))?),
-        (None, true) => Some(model.codec(None)?),
-        (None, false) => None,
-    };
+    let model = load_model(&args.model, args.dim)?;
+    let codec = codec(&model, args.bits, args.codes)?;
     let written = match &codec {
         Some(codec) => format!("{} bytes ({})", codec.row_bytes(), codec.spec()),
         None => format!("{} dimensions", model.n_components()),

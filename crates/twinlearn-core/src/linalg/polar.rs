@@ -2,11 +2,11 @@
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Mat, MatRef, Par, Spec};
+use faer::{MatMut, MatRef, Par, Spec};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::linalg::Matrix;
+use crate::linalg::{self, Matrix, matmul_here};
 
 /// The orthogonal matrix R that minimises ‖A − R‖, and so maximises tr(AᵀR): U Vᵀ of A = U S Vᵀ.
 ///
@@ -22,15 +22,17 @@ fn polar(a: &Matrix<f64>) -> Result<Matrix<f64>> {
     let n = a.rows();
     assert_eq!(n, a.cols(), "a square matrix");
     let a = MatRef::from_row_major_slice(a.as_slice(), n, n);
-    let (mut values, mut u, mut v) = (vec![0.0; n], Mat::zeros(n, n), Mat::zeros(n, n));
+    // Column after column.
+    let [mut u, mut v] = [(); 2].map(|()| vec![0.0; n * n]);
+    let mut values = vec![0.0; n];
     let full = ComputeSvdVectors::Full;
     let params = Spec::default();
     let mut buffer = MemBuffer::new(svd_scratch::<f64>(n, n, full, full, Par::Seq, params));
     svd(
         a,
         faer::diag::DiagMut::from_slice_mut(&mut values),
-        Some(u.as_mut()),
-        Some(v.as_mut()),
+        Some(MatMut::from_column_major_slice_mut(&mut u, n, n)),
+        Some(MatMut::from_column_major_slice_mut(&mut v, n, n)),
         Par::Seq,
         MemStack::new(&mut buffer),
         params,
@@ -38,12 +40,9 @@ fn polar(a: &Matrix<f64>) -> Result<Matrix<f64>> {
     .map_err(|e| {
         Error::invalid("rotation", "singular values that converge", format_args!("{e:?}"))
     })?;
+    let [u, v] = [&u, &v].map(|columns| linalg::MatRef::new(columns, n, n));
     let mut product = Matrix::zeros(n, n);
-    for (i, row) in product.as_mut_slice().chunks_exact_mut(n).enumerate() {
-        for (j, out) in row.iter_mut().enumerate() {
-            *out = (0..n).map(|k| u[(i, k)] * v[(j, k)]).sum();
-        }
-    }
+    matmul_here(1.0, u.t(), v, 0.0, product.view_mut());
     Ok(product)
 }
 

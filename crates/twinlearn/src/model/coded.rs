@@ -3,9 +3,7 @@
 use twinlearn_codes::{Bits, CodeSpec, Codec, ProductCode, ScalarCode};
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
-use twinlearn_core::linalg::scale_to_unit;
 use twinlearn_core::progress::Stage;
-use twinlearn_knn::Metric;
 use twinlearn_vectors::{Subset, Vectors, spread_ids};
 
 use super::Model;
@@ -94,14 +92,8 @@ impl Model {
         let ids = spread_ids(rows.n_rows(), MOST_CODED);
         codes.product = Some(ctx.stage(Stage::Codes, ids.len(), || {
             let some = Subset::new(rows, &ids)?;
-            let mut reduced = encode(&ctx.quiet(), &self.inference, &some)?;
-            let (metric, dim) = (self.params.metric, reduced.cols());
-            if metric == Metric::Cosine {
-                reduced.as_mut_slice().chunks_exact_mut(dim).for_each(|row| {
-                    scale_to_unit(row);
-                });
-            }
-            ProductCode::train(ctx, metric, &reduced, bytes, self.params.seed)
+            let reduced = encode(&ctx.quiet(), &self.inference, &some)?;
+            ProductCode::train(ctx, self.params.metric, &reduced, bytes, self.params.seed)
         })?);
         Ok(self)
     }

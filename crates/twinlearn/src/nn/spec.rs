@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::names::named;
+use twinlearn_core::names::parse_digits;
 
 /// The three families of networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl NetworkSpec {
             Some("mlp") => NetworkKind::Mlp,
             _ => return Err("linear, flinear-H-W or mlp-H-W".to_owned()),
         };
-        let numbers: Option<Vec<usize>> = parts.map(parse_number).collect();
+        let numbers: Option<Vec<usize>> = parts.map(parse_digits).collect();
         let prefix = kind.prefix();
         if kind == NetworkKind::Linear {
             return match numbers.as_deref() {
@@ -159,11 +160,6 @@ impl NetworkSpec {
     pub fn parse_named(name: &str, s: &str) -> Result<Self> {
         Self::parse(s).map_err(|expected| Error::invalid(name, expected, format_args!("{s:?}")))
     }
-}
-
-/// Digits only: `usize::from_str` takes a leading `+` too.
-fn parse_number(s: &str) -> Option<usize> {
-    s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse().ok()).flatten()
 }
 
 impl fmt::Display for NetworkSpec {
