@@ -114,7 +114,7 @@ impl Codec {
     pub fn decode(&self, codes: &[u8]) -> Result<Matrix> {
         let (dim, bytes) = (self.dim(), self.row_bytes());
         if !codes.len().is_multiple_of(bytes) {
-            let expected = format_args!("rows of {bytes} bytes");
+            let expected = format!("rows of {bytes} bytes");
             return Err(Error::invalid("codes", expected, format_args!("{} bytes", codes.len())));
         }
         let mut rows = Matrix::zeros(codes.len() / bytes, dim);

@@ -35,7 +35,7 @@ impl<'a> Decoded<'a> {
         if codes.dim() == bytes {
             return Ok(Self { codec, codes });
         }
-        let expected = format_args!("{bytes} bytes a row, as code {} has", codec.spec());
+        let expected = format!("{bytes} bytes a row, as code {} has", codec.spec());
         Err(Error::invalid("codes", expected, codes.dim()))
     }
 
@@ -100,7 +100,7 @@ pub fn search_codes(
 ) -> Result<Vec<u32>> {
     let base = Decoded::new(codec, codes)?;
     if queries.dim() != codec.dim() {
-        let expected = format_args!("vectors of dimension {}", codec.dim());
+        let expected = format!("vectors of dimension {}", codec.dim());
         return Err(Error::invalid("queries", expected, queries.dim()));
     }
     check_count("k", k, codes.n_rows())?;
@@ -131,7 +131,7 @@ pub fn rescore(
 ) -> Result<Vec<u32>> {
     let dim = rows.dim();
     if queries.dim() != dim {
-        let expected = format_args!("vectors of dimension {dim}, as the rows");
+        let expected = format!("vectors of dimension {dim}, as the rows");
         return Err(Error::invalid("queries", expected, queries.dim()));
     }
     let count = candidates.len() / queries.n_rows().max(1);
@@ -139,7 +139,7 @@ pub fn rescore(
     let found = ctx.try_map(queries.n_rows(), |i| {
         let ids = &candidates[i * count..][..count];
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= rows.n_rows()) {
-            let expected = format_args!("rows for all codes, more than {id}");
+            let expected = format!("rows for all codes, more than {id}");
             return Err(Error::invalid("rescore", expected, rows.n_rows()));
         }
         let (mut query, mut some) = (vec![0.0; dim], Matrix::zeros(count, dim));

@@ -143,11 +143,8 @@ impl ProductCode {
         if !fits || !(1..=CENTRES).contains(&count) {
             let expected =
                 "a rotation of d × d and up to 256 centres of d numbers, at most d groups";
-            let got = format_args!(
-                "{} × {dim}, {count} × {} and {bytes}",
-                rotation.rows(),
-                centres.cols()
-            );
+            let got =
+                format!("{} × {dim}, {count} × {} and {bytes}", rotation.rows(), centres.cols());
             return Err(Error::invalid("codes", expected, got));
         }
         let book = |s: usize| {

@@ -86,7 +86,7 @@ impl KnnGraph {
     /// # Ok::<(), twinlearn_knn::Error>(())
     /// ```
     pub fn of_anchors(n_rows: usize, anchors: &[u32], ids: Vec<u32>) -> Result<Self> {
-        let expected = format_args!("a list for each of {} rows", anchors.len()).to_string();
+        let expected = format!("a list for each of {} rows", anchors.len()).to_string();
         if ids.is_empty() || !ids.len().is_multiple_of(anchors.len()) {
             return Err(Error::invalid("knn_graph", expected, format_args!("{} ids", ids.len())));
         }

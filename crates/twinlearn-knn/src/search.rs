@@ -261,7 +261,7 @@ pub fn knn_search(
         ));
     }
     if k == 0 || k > base.n_rows() {
-        let expected = format_args!("a number from 1 to {}", base.n_rows()).to_string();
+        let expected = format!("a number from 1 to {}", base.n_rows()).to_string();
         return Err(Error::invalid("n_neighbors", expected, k));
     }
     if !matches!(method, KnnMethod::Auto | KnnMethod::Exact) || approximation.is_some() {

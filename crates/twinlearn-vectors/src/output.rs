@@ -261,7 +261,7 @@ impl ArrayWriter {
     pub fn write(&mut self, rows: &[u8]) -> Result<()> {
         let n = rows.len() / self.row_bytes;
         if !rows.len().is_multiple_of(self.row_bytes) || n > self.missing {
-            let expected = format_args!("at most {} of {} bytes", self.missing, self.row_bytes);
+            let expected = format!("at most {} of {} bytes", self.missing, self.row_bytes);
             return Err(Error::invalid("rows", expected, format_args!("{} bytes", rows.len())));
         }
         self.missing -= n;

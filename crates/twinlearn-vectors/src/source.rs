@@ -82,7 +82,7 @@ impl VectorSource {
                 continue;
             }
             if n_rows == 0 || dim == 0 {
-                let shape = format_args!("shape {:?}", array.shape);
+                let shape = format!("shape {:?}", array.shape);
                 return Err(Error::file(&path, "at least one row and one column", shape));
             }
             if let Some(Part { path: first, rows }) = parts.first()

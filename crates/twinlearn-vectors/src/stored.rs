@@ -98,7 +98,7 @@ impl FileVectors {
         if !ids.is_sorted_by(|a, b| a < b)
             || ids.last().is_some_and(|&id| id as usize >= source.n_rows())
         {
-            let expected = format_args!("rising rows below {}", source.n_rows());
+            let expected = format!("rising rows below {}", source.n_rows());
             return Err(Error::invalid("ids", expected, "others"));
         }
         let bytes = ids.len() * source.dim() * source.common_dtype().size();

@@ -426,3 +426,42 @@ pub(crate) fn differences(
     total.as_mut_slice().iter_mut().for_each(|t| *t /= n);
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_forms() {
+        let ctx = Context::with_threads(1).unwrap();
+        for (dim, most, basis) in [(40, 40, true), (40, 6, true), (40, 6, false), (300, 8, true)] {
+            let value = |i: usize| ((i * i * 31 % 9973) as f32 * 0.37).sin();
+            let x = Matrix::new(400, dim, (0..400 * dim).map(value).collect()).unwrap();
+            let moments = Moments::of(&ctx, &x).unwrap();
+            let lengths = Lengths { are_units: false, mean: 1.0, other: Some(moments.clone()) };
+            let wanted = Wanted { most, basis };
+            for is_centred in [true, false] {
+                let differences = Some(&moments.covariance);
+                let material =
+                    Material { moments: &moments, lengths: &lengths, differences, is_centred };
+                let made = ClosedForms::new(&ctx, &material, wanted).unwrap().unwrap();
+                let made = made.for_queries(&ctx, &moments, &moments).unwrap();
+                let other = made.other_lengths.as_ref();
+                let matrices = [
+                    Some(made.pca.axes()),
+                    Some(&made.covariance),
+                    made.second.as_ref().map(|(_, axes)| axes),
+                    made.neighbours.as_ref(),
+                    made.queries.as_ref(),
+                    other.map(|other| other.pca.axes()),
+                    other.and_then(|other| other.second.as_ref()),
+                ];
+                let held: usize = matrices.iter().flatten().map(|m| 8 * m.as_slice().len()).sum();
+                let bytes = ClosedForms::bytes(dim, wanted);
+                // While they are made, five matrices more, and six sets of all axes.
+                let besides = 8 * 11 * dim * dim;
+                assert!(held <= bytes && bytes <= held + besides, "{dim}, {most}: {held}, {bytes}");
+            }
+        }
+    }
+}

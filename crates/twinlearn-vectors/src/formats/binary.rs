@@ -18,7 +18,7 @@ pub(super) fn open_vecs(file: Arc<DiskFile>, dtype: Dtype) -> Result<Array> {
     };
     let row = 4 + dim as u64 * dtype.size() as u64;
     if !file.len().is_multiple_of(row) {
-        let expected = format_args!("a multiple of {row} bytes, with {dim} dimensions").to_string();
+        let expected = format!("a multiple of {row} bytes, with {dim} dimensions").to_string();
         return Err(file.wrong(expected, file.len()));
     }
     // No more rows than bytes.

@@ -87,7 +87,7 @@ impl DiskFile {
     }
 
     fn cut_off(&self) -> Error {
-        let expected = format_args!("{} bytes, as when it was opened", self.len).to_string();
+        let expected = format!("{} bytes, as when it was opened", self.len);
         self.wrong(expected, "a file that was cut off since")
     }
 

@@ -73,7 +73,7 @@ impl Flat {
                 let (mark, numbers) = from.split_at(MARK);
                 let mark = i32::from_le_bytes([mark[0], mark[1], mark[2], mark[3]]);
                 if usize::try_from(mark) != Ok(self.dim) {
-                    let expected = format_args!("dimension {} in every row", self.dim).to_string();
+                    let expected = format!("dimension {} in every row", self.dim).to_string();
                     return Err(self.file.wrong(expected, format_args!("{mark} in row {row}")));
                 }
                 to.copy_from_slice(numbers);

@@ -46,7 +46,7 @@ pub(super) fn parse(file: &DiskFile, start: &[u8]) -> Result<(NpyHeader, Dtype, 
     match Dtype::from_npy(&header.descr) {
         Some((dtype, swapped)) => Ok((header, dtype, swapped)),
         None => {
-            let got = format_args!("elements of type {:?}", header.descr).to_string();
+            let got = format!("elements of type {:?}", header.descr).to_string();
             Err(file.wrong("floats of at most 64 bits, integers or booleans", got))
         }
     }

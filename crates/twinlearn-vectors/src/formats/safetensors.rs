@@ -30,7 +30,7 @@ pub(super) fn open(file: Arc<DiskFile>, name: Option<&str>) -> Result<Array> {
         return Err(damaged(&format_args!("no {name}")));
     };
     let Some(dtype) = dtype(info.dtype) else {
-        let got = format_args!("{name} of type {:?}", info.dtype).to_string();
+        let got = format!("{name} of type {:?}", info.dtype).to_string();
         return Err(file.wrong("floats or integers", got));
     };
     let (begin, end) = info.data_offsets;

@@ -103,7 +103,7 @@ impl Model {
                 return refuse("l2_norm", &true);
             }
             if codec.dim() != self.n_components() {
-                let expected = format_args!("codes of {} numbers", self.n_components());
+                let expected = format!("codes of {} numbers", self.n_components());
                 return Err(Error::invalid("codes", expected, codec.dim()));
             }
         }
@@ -126,7 +126,7 @@ impl Model {
         }
         if !file.is_table()? {
             let refuse = |name, got: &dyn Display| {
-                let expected = format_args!("none but for a table, not {}", file.path.display());
+                let expected = format!("none but for a table, not {}", file.path.display());
                 Err(Error::invalid(name, expected, got))
             };
             if options.column != TransformOptions::default().column {

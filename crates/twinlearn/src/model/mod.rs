@@ -257,7 +257,7 @@ impl Model {
         if dim == wanted {
             return Ok(());
         }
-        let expected = format_args!("vectors of dimension {wanted}, which the model was fitted to");
+        let expected = format!("vectors of dimension {wanted}, which the model was fitted to");
         Err(Error::invalid("X", expected, dim))
     }
 

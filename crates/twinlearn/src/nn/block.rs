@@ -25,6 +25,14 @@ pub(super) struct BlockTape<T> {
     pub(super) out: Matrix<T>,
 }
 
+#[cfg(test)]
+impl<T> BlockTape<T> {
+    /// Numbers in the buffers.
+    pub(super) fn n_numbers(&self) -> usize {
+        self.pre.iter().chain([&self.out]).map(|buffer| buffer.as_slice().len()).sum()
+    }
+}
+
 impl<T: Real> Block<T> {
     pub(crate) fn in_width(&self) -> usize {
         self.weight.cols()

@@ -219,3 +219,18 @@ impl<T: Real> Network<T> {
         rest.iter().fold(first.infer(x), |x, block| block.infer(x.as_slice()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_buffers() {
+        for spec in ["linear", "mlp-1-9", "flinear-2-5"] {
+            let spec: NetworkSpec = spec.parse().unwrap();
+            let tape = Network::<f32>::zeros(&spec, NormLayer::Batch, 7, 3).tape(20);
+            let numbers: usize = tape.blocks.iter().map(BlockTape::n_numbers).sum();
+            assert_eq!(Tape::bytes(spec.hidden(), 3, 20), 4 * numbers, "{spec}");
+        }
+    }
+}

@@ -161,12 +161,12 @@ impl TryFrom<Hyperparameters> for Params {
         if let (Some(warmup), Some(epochs)) = (h.warmup_epochs, h.epochs)
             && warmup >= epochs
         {
-            let expected = format_args!("fewer than epochs ({epochs})");
+            let expected = format!("fewer than epochs ({epochs})");
             return Err(Error::invalid("warmup_epochs", expected, warmup));
         }
         match (h.loss, &h.projector) {
             (Loss::KL | Loss::Auto, Some(projector)) => {
-                let expected = format_args!("none with loss {}", h.loss);
+                let expected = format!("none with loss {}", h.loss);
                 return Err(Error::invalid("projector", expected, projector));
             }
             (Loss::MSE, None) if h.solver == Solver::Sgd => {
@@ -185,7 +185,7 @@ impl TryFrom<Hyperparameters> for Params {
         match h.codes {
             Some(CodeSpec::Product(bytes)) if bytes <= h.n_components => {}
             Some(CodeSpec::Product(bytes)) => {
-                let expected = format_args!("at most n_components ({}) bytes", h.n_components);
+                let expected = format!("at most n_components ({}) bytes", h.n_components);
                 return Err(Error::invalid("codes", expected, format_args!("pq:{bytes}")));
             }
             Some(scalar) => {
@@ -201,7 +201,7 @@ impl TryFrom<Hyperparameters> for Params {
             let sizes: Vec<String> = h.nested.iter().map(usize::to_string).collect();
             let sizes = sizes.join(", ");
             if *size == 0 || !rises {
-                let expected = format_args!("sizes from 1 to {}, rising", h.n_components - 1);
+                let expected = format!("sizes from 1 to {}, rising", h.n_components - 1);
                 return Err(Error::invalid("nested", expected, sizes));
             }
             if !listed {
@@ -213,7 +213,7 @@ impl TryFrom<Hyperparameters> for Params {
             }
         }
         if h.solver != Solver::Sgd && h.encoder.kind() != NetworkKind::Linear {
-            let expected = format_args!("linear with solver {}", h.solver);
+            let expected = format!("linear with solver {}", h.solver);
             return Err(Error::invalid("encoder", expected, h.encoder));
         }
         let carried = match h.init {
@@ -247,7 +247,7 @@ impl TryFrom<Hyperparameters> for Params {
             Solver::Pca => matches!(h.init, Init::Best | Init::Pca),
         };
         if !fits {
-            let expected = format_args!("that of solver {}", h.solver);
+            let expected = format!("that of solver {}", h.solver);
             return Err(Error::invalid("init", expected, h.init));
         }
         let bounds = Bounds::default();

@@ -72,7 +72,7 @@ fn check_beside(name: &str, rows: &dyn Vectors, dim: usize) -> Result<()> {
     if rows.n_rows() > 0 && rows.dim() == dim {
         return Ok(());
     }
-    let got = format_args!("{} of dimension {}", rows.n_rows(), rows.dim());
+    let got = format!("{} of dimension {}", rows.n_rows(), rows.dim());
     Err(Error::invalid(name, format_args!("at least 1 row of dimension {dim}, as X"), got))
 }
 
@@ -85,7 +85,7 @@ fn check_queries(params: &Params, dim: usize, queries: Option<&dyn Vectors>) -> 
         };
     };
     if !params.is_listed() {
-        let got = format_args!(
+        let got = format!(
             "queries with loss {}, solver {}{}",
             params.loss,
             params.solver,

@@ -324,3 +324,54 @@ impl Learner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::NormLayer;
+    use crate::params::Recipe;
+
+    #[test]
+    fn bytes_are_those_of_a_learner() {
+        let (ctx, batch, dim) = (Context::with_threads(1).unwrap(), 40, 30);
+        for loss in ["BT", "MSE"] {
+            for (encoder, projector) in
+                [("linear", "mlp-1-50"), ("mlp-1-20", "mlp-2-64"), ("flinear-1-16", "linear")]
+            {
+                let params = Params::builder()
+                    .n_components(6)
+                    .recipe(Recipe::Reference)
+                    .loss(loss.parse().unwrap())
+                    .encoder(encoder.parse().unwrap())
+                    .projector(projector.parse().ok());
+                let params = params.build().unwrap();
+                let zeros = |spec: &NetworkSpec, input, output| {
+                    Network::zeros(spec, NormLayer::Batch, input, output)
+                };
+                let projector = params.projector.as_ref();
+                let networks = Networks {
+                    encoder: zeros(&params.encoder, dim, 6),
+                    projector: projector.map(|p| zeros(p, 6, params.projector_width(p, dim))),
+                };
+                let rows = rows_of(false, batch);
+                let objective = match loss {
+                    "BT" => Objective::BarlowTwins { lambda: 0.005, scale: 1.0 },
+                    _ => Objective::Reconstruction,
+                };
+                let kind = optimiser(&params);
+                let mut made = Learner::new(&ctx, networks, rows, objective, kind, Space::Own);
+                let width =
+                    made.networks.projector.as_ref().unwrap_or(&made.networks.encoder).out_width();
+                let state: usize = made.state_mut().1.iter().map(|(.., array)| array.len()).sum();
+                let gradients: usize = made.gradients.iter().map(Vec::len).sum();
+                let tapes = Tape::bytes(params.encoder.hidden(), 6, rows)
+                    + projector.map_or(0, |p| Tape::bytes(p.hidden(), width, rows));
+                let held = 4 * (state + gradients)
+                    + tapes
+                    + loss_bytes(params.loss, (batch, rows), dim, width);
+                let bytes = Learner::bytes(&params, batch, dim);
+                assert!(held <= bytes && bytes <= held + held / 20, "{encoder}: {held}, {bytes}");
+            }
+        }
+    }
+}

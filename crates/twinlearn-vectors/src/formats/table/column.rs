@@ -184,7 +184,7 @@ impl Column {
             && let Some(at) = (0..values.len()).find(|&at| values.is_null(at))
         {
             let (row, place) = (first + at / dim, at % dim);
-            let expected = format_args!("numbers in every row of column {}", self.name).to_string();
+            let expected = format!("numbers in every row of column {}", self.name).to_string();
             return Err(file.wrong(expected, format_args!("null in row {row}, at place {place}")));
         }
         let data = values.to_data();

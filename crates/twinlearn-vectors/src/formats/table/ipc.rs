@@ -234,7 +234,7 @@ fn checked(file: &DiskFile, block: &Block) -> Result<Buffer> {
         if let (Some(most), Some(&[a, b, c, d, e, f, g, h])) = (most, part.first_chunk()) {
             let claimed = i64::from_le_bytes([a, b, c, d, e, f, g, h]);
             if claimed > 0 && claimed as u64 / most > part.len() as u64 {
-                let claim = format_args!("{} bytes that claim to unpack to {claimed}", part.len());
+                let claim = format!("{} bytes that claim to unpack to {claimed}", part.len());
                 return Err(damaged(file, claim));
             }
         }

@@ -48,7 +48,7 @@ impl TableWriter {
         let is_union = |field: &&Field| matches!(field.data_type(), DataType::Union(..));
         let union = schema.flattened_fields().into_iter().find(is_union);
         if let (true, Some(field)) = (parquet, union) {
-            let got = format_args!("column {} of unions", field.name()).to_string();
+            let got = format!("column {} of unions", field.name()).to_string();
             return Err(Error::file(path, "columns that Parquet has a type for", got));
         }
         let file = OutputFile::create(path)?;
