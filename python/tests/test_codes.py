@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,8 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
     assert said(lambda: tldr.transform(x, bits=2, codes=True)).startswith("bits: expected None")
     assert said(lambda: tldr.transform(x, True, bits=2)).startswith("l2_norm: expected False")
     assert said(lambda: tldr.transform(x, codes=True)) == (
-        "model: expected a model fitted with a product code (codes pq:16, say), got one without"
+        "model: expected one fitted with a product code (codes pq:16, say), got one without "
+        "(a product code is of all numbers, not of the first)"
     )
     assert said(lambda: tldr.search(codes, x, 901)) == "k: expected a number from 1 to 900, got 901"
     assert said(lambda: tldr.search(codes.astype(float), x)).startswith("Z: expected a 2-D")
@@ -268,3 +270,47 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
     out.write_bytes(out.read_bytes()[:-3])
     assert "c.npy" in refused(*search)
     assert not (tmp_path / "f.npy").exists()
+
+
+def test_searches_refuse_what_cannot_be_compared() -> None:
+    x = np.random.default_rng(5).standard_normal((300, D)).astype(np.float32)
+    tldr = TLDR(n_components=8, solver="pca").fit(x)
+    codes, queries = tldr.transform(x, bits=4), x[:3].copy()
+    queries[1] = 0
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: tldr.search(codes, queries, 3), "queries: expected rows of non-zero length"),
+        (lambda: tldr.search(codes, x[:3], 0), "k: expected a number from 1 to 300"),
+        (lambda: tldr.search(codes, x[:3], 10**30), "k: expected a whole number from 0 to"),
+        (lambda: tldr.search(codes, x[:3], candidates=9), "candidates: expected none without"),
+        (
+            lambda: tldr.search(codes, x[:3], rescore=x, candidates=301),
+            "candidates: expected a number from 10",
+        ),
+        (lambda: tldr.search(codes, x[:3, :4]), "queries: expected vectors of dimension 24"),
+        (lambda: tldr.transform(queries, bits=2), "reduced vectors: expected rows of non-zero"),
+    ]
+    for call, message in calls:
+        with pytest.raises(TwinlearnError, match=message):
+            call()
+
+
+def test_tables_tell_their_codes_to_search(tmp_path: Path) -> None:
+    x = np.random.default_rng(6).standard_normal((300, D)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    tldr = TLDR(n_components=8, solver="pca", codes="pq:2").fit(x)
+    tldr.save(tmp_path / "m.safetensors")
+    TLDR(n_components=8, solver="pca", codes="pq:2").fit(x[:200]).save(tmp_path / "o.safetensors")
+    # Two bytes are the product code's, and those of two bits of eight numbers.
+    model, codes, found = (tmp_path / n for n in ("m.safetensors", "c.parquet", "found.npy"))
+    run("transform", model, tmp_path / "x.npy", "-o", codes, "--codes")
+    also = ["--queries", tmp_path / "x.npy", "-o", found]
+    run("search", model, codes, *also)
+    want = tldr.search(tldr.transform(x, codes=True), x, codes=True)
+    assert np.array_equal(np.load(found), want)
+    said = refused("search", model, codes, *also, "--bits", "2")
+    assert said.endswith("expected sq2 of 8 numbers, got pq:2 of 8 numbers")
+    said = refused("search", tmp_path / "o.safetensors", codes, *also)
+    assert "expected codes of this model, got those of another" in said
+    np.save(tmp_path / "f.npy", np.zeros((300, 2), np.float32))
+    said = refused("search", model, tmp_path / "f.npy", *also, "--bits", "2")
+    assert said.endswith("expected codes, which are bytes (u8), got f32")

@@ -86,9 +86,42 @@ def test_advice() -> None:
     found = advise(x, 0.9)
     assert (found.verdict, found.pca_n_components) == ("pca-is-enough", 6)
     low, high = found.pca_n_components_interval or []
-    assert 4 <= low <= 6 <= high <= 7 and f"6 (95 %: {low} to {high}) of 24" in found.sentence
+    assert 4 <= low <= 6 <= high <= 7
+    # A byte or less for each of six numbers, and perhaps a length.
+    assert found.choice and found.reduced_bytes_per_vector == found.choice["bytes_per_vector"] <= 8
+    assert f"in {found.reduced_bytes_per_vector} bytes a row (" in found.sentence
     assert repr(found).endswith("0.0 MB less for 600 rows.")
     assert found.curves[0]["points"][0]["recall"].value > 0
+
+
+def test_advice_on_bytes() -> None:
+    found = advise(X, bytes=16, rescore=50, n_queries=300)
+    assert found.bytes == 16 and found.keep is None and found.candidates == 50
+    assert found.choice and found.choice["bytes_per_vector"] <= 16
+    assert found.choice["recall"].value > 0.8 and found.choice["behind"] is None
+    assert {choice["method"] for choice in found.choices} == {"TLDR", "PCA", "full vectors"}
+    assert TLDR(**(found.params or {})).n_components == found.choice["n_components"]
+    assert "after 50 candidates are put in order" in found.sentence
+    with pytest.raises(TwinlearnError, match="bytes: expected at least 1 a row, got 0"):
+        advise(X, bytes=0)
+    with pytest.raises(TwinlearnError, match=r"keep: expected None beside bytes, got 0\.5"):
+        advise(X, 0.5, bytes=8)
+    with pytest.raises(TwinlearnError, match="rescore: expected a number from n_neighbors"):
+        advise(X, bytes=8, rescore=5)
+
+
+def test_codes_are_judged(fitted: TLDR) -> None:
+    found = evaluate(X, fitted, queries=Q, bits=1, rescore=50)
+    formats = [(m["name"], m["format"], m["bytes_per_vector"]) for m in found.methods]
+    d = int(fitted.n_components or 0)
+    assert formats[:4] == [
+        ("full vectors", "f32", 1536),
+        ("reduced", "sq1", d // 8),
+        ("reduced", "Hamming", d // 8),
+        ("reduced", "int8", d),
+    ]
+    assert ("full vectors", "signs", 48) in formats and found.candidates == 50
+    assert all(m["rescored"].value >= m["recall"].value for m in found.methods)
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,29 @@ def test_results_are_the_programs(tmp_path: Path) -> None:
     found = evaluate(base, {"m.safetensors": tldr}, queries=queries)
     assert json.loads((tmp_path / "eval.json").read_text()) == json.loads(found.to_json())
 
+    run(
+        "eval",
+        "--original",
+        given,
+        "--model",
+        tmp_path / "m.safetensors",
+        *also,
+        "--bits",
+        "1",
+        "--rescore",
+        "50",
+    )
+    found = evaluate(base, {"m.safetensors": tldr}, queries=queries, bits=1, rescore=50)
+    assert json.loads((tmp_path / "eval.json").read_text()) == json.loads(found.to_json())
+
     run("advise", given, "--json", tmp_path / "advise.json")
     assert json.loads((tmp_path / "advise.json").read_text()) == json.loads(advise(base).to_json())
+
+    run("advise", given, "--bytes", "8", "--rescore", "30", "--json", tmp_path / "advise.json")
+    advised = advise(base, bytes=8, rescore=30)
+    assert json.loads((tmp_path / "advise.json").read_text()) == json.loads(advised.to_json())
+    # A fit in so many bytes is the one that is advised.
+    run("fit", given, "-o", tmp_path / "m8.safetensors", "--bytes", "8", "--rescore", "30")
+    TLDR(**(advised.params or {})).fit(base).save(tmp_path / "p8.safetensors")
+    made = [(tmp_path / f"{name}8.safetensors").read_bytes() for name in "mp"]
+    assert made[0] == made[1]

@@ -109,7 +109,7 @@ class WithCodes(WithModel):
         codes: bool = False,
         n_components: int | None = None,
         rescore: ArrayLike | None = None,
-        candidates: int = 100,
+        candidates: int | None = None,
     ) -> NDArray[np.int64]:
         """Find the codes that are nearest to queries.
 
@@ -129,8 +129,9 @@ class WithCodes(WithModel):
         rescore : array of shape (n_samples, n_features), optional
             The rows themselves, memory-mapped, say: the candidates that codes find are put in
             order by them.
-        candidates : int, default=100
-            Candidates of each query that are put in order.
+        candidates : int, optional
+            Candidates of each query that are put in order: 100 unless given, or `k` where that is
+            more, or all where there are fewer.
 
         Returns
         -------
@@ -140,7 +141,8 @@ class WithCodes(WithModel):
         Raises
         ------
         TwinlearnError
-            When codes, queries and rows do not fit together, or there are fewer than `k`.
+            When codes, queries and rows do not fit together, there are fewer codes than `k` or
+            `candidates`, or a query or a row is not finite, or all zeros under cosine.
 
         Examples
         --------
@@ -153,22 +155,13 @@ class WithCodes(WithModel):
         [[0], [1]]
         """
         of = self._first(n_components)
-        base = _bytes(Z)
-        original = None if rescore is None else rows(rescore, "rescore")
-        if original is not None and len(original) != len(base):
-            raise TwinlearnError(
-                f"rescore: expected {len(base)} rows, one for each code, got {len(original)}"
-            )
-        count, k = whole("candidates", candidates), whole("k", k)
-        if original is not None and count < k:
-            raise TwinlearnError(f"candidates: expected at least k ({k}), got {count}")
         return of._model.search(
-            base,
+            _bytes(Z),
             rows(queries, "queries"),
-            k,
+            whole("k", k),
             job(self.n_jobs, self.memory),
             bits=_bits(bits, codes),
             codes=codes,
-            rescore=original,
-            candidates=count,
+            rescore=None if rescore is None else rows(rescore, "rescore"),
+            candidates=None if candidates is None else whole("candidates", candidates),
         )

@@ -69,12 +69,13 @@ class Evaluation(_Result[Found]):
     ----------
     methods : list of dict
         One for the full vectors, for each reduction as given, and for each baseline: `name`,
-        `kind` (full, given or baseline), `n_components`, `bytes_per_vector`, and as `Estimate` or
-        None `recall`, `recall_behind_first`, `accuracy`, `ndcg_at_10`, `average_precision`,
-        `recall_at_100`, `trustworthiness`, `continuity`, `effective_rank`.
+        `kind` (full, given, other_format or baseline), `n_components`, `format` (f32, int8, sq2,
+        pq:16, Hamming, signs), `bytes_per_vector`, `shared_bytes` (of what all vectors share), and
+        as `Estimate` or None `recall`, `rescored`, `recall_behind_first`, `accuracy`, `ndcg_at_10`,
+        `average_precision`, `recall_at_100`, `trustworthiness`, `continuity`, `effective_rank`.
     curves : list of dict
         The baselines' recall against dimension, where it was asked for.
-    n_rows, n_queries, n_features, n_neighbors, metric, seed
+    n_rows, n_queries, n_features, n_neighbors, candidates, metric, seed
         What was measured on.
     unseen : bool
         Whether nothing was fitted on the queries, as far as is known. Only then is there a verdict.
@@ -91,6 +92,7 @@ class Evaluation(_Result[Found]):
     n_queries: int
     n_features: int
     n_neighbors: int
+    candidates: int | None
     metric: str
     seed: int
     unseen: bool
@@ -111,24 +113,34 @@ class Evaluation(_Result[Found]):
 
 
 class Advice(_Result[Advised]):
-    """Which dimension to take. Printed, it is the curves and the verdict.
+    """How to keep vectors. Printed, it is the curves and the verdict.
 
     Attributes
     ----------
-    verdict : {"tldr", "pca-is-enough", "keep-all"}
+    verdict : {"tldr", "pca-is-enough", "int8-is-enough", "signs-are-enough", "keep-all"}
     sentence : str
         The verdict in words.
+    choice : dict or None
+        What to take: `method`, `n_components`, `format` (f32, int8, signs, sq1 to sq8, pq:M),
+        `bytes_per_vector`, and as `Estimate` `recall` of held-out rows that it was not chosen by;
+        None where the vectors should stay as they are.
+    choices : list of dict
+        The same of the best of TLDR, of PCA, and of the full vectors as int8 and as signs; with
+        `behind`, the recall of `choice` minus theirs, an `Estimate` or None.
+    params : dict or None
+        Arguments of a `TLDR` that makes the best of TLDR and PCA.
     n_components, pca_n_components : int or None
-        The smallest d below `n_features` that keeps the share, of TLDR and of the best form of
-        PCA.
+        The smallest d below `n_features` that keeps the share as float32, of TLDR and of the best
+        form of PCA; None where bytes were asked.
     n_components_interval, pca_n_components_interval : list of two int or None
         Between which dimensions they lie: where the upper and the lower ends of the 95 % intervals
         of recall reach the share.
     bytes_per_vector, reduced_bytes_per_vector : int
-        As float32, before and after.
+        As float32 before, and after.
     curves : list of dict
-        `name` and `points`: of each `n_components` and `recall`, an `Estimate`.
-    keep, n_rows, n_features, n_neighbors, metric, seed
+        `name`, `format`, and `points`: of each `n_components`, `bytes_per_vector` and `recall`, an
+        `Estimate`.
+    keep, bytes, candidates, n_rows, n_features, n_neighbors, metric, seed
         What was asked, of what.
     notes : list of str
         What was sampled, in words.
@@ -136,6 +148,8 @@ class Advice(_Result[Advised]):
 
     verdict: str
     sentence: str
+    choice: dict[str, Any] | None
+    choices: list[dict[str, Any]]
     n_components: int | None
     pca_n_components: int | None
     n_components_interval: list[int] | None
@@ -143,7 +157,9 @@ class Advice(_Result[Advised]):
     bytes_per_vector: int
     reduced_bytes_per_vector: int
     curves: list[dict[str, Any]]
-    keep: float
+    keep: float | None
+    bytes: int | None
+    candidates: int | None
     n_rows: int
     n_features: int
     n_neighbors: int
@@ -151,7 +167,17 @@ class Advice(_Result[Advised]):
     seed: int
     notes: list[str]
 
-    def report(self, title: str = "Which dimension") -> Report:
+    @property
+    def params(self) -> dict[str, Any] | None:
+        """Arguments of a `TLDR` that makes the best of TLDR and PCA."""
+        values = self._found.params()
+        if values is None:
+            return None
+        names = ("n_components", "metric", "solver", "codes")
+        given = {name: values[name] for name in names if values[name] is not None}
+        return given | {"random_state": self.seed}
+
+    def report(self, title: str = "How to keep vectors") -> Report:
         """A page about it."""
         return page(title, advice=self._found)
 
@@ -202,6 +228,9 @@ def evaluate(
     max_rows: int = 1_000_000,
     baselines: bool = True,
     curves: bool = False,
+    bits: int | None = None,
+    codes: bool = False,
+    rescore: int | None = None,
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> Evaluation:
@@ -234,6 +263,14 @@ def evaluate(
         solution, fitted on `X` without the queries.
     curves : bool, default=False
         Measure the baselines at other dimensions too, for a picture.
+    bits : {1, 2, 4, 8}, optional
+        Judge codes of so many bits a number, beside the same reductions kept as int8, as floats
+        and with 1 bit by Hamming distance, and beside codes of as many bytes: int8 and sign bits
+        of the full vectors, PCA with bits, OPQ.
+    codes : bool, default=False
+        The same of the product code that estimators were fitted with.
+    rescore : int, optional
+        Tell recall also after so many candidates were put in order by the full vectors.
     random_state : int, default=0
         The seed of what is drawn.
     n_jobs : int, optional
@@ -300,6 +337,9 @@ def evaluate(
             max_rows=whole("max_rows", max_rows),
             baselines=bool(baselines),
             curves=bool(curves),
+            bits=None if bits is None else whole("bits", bits),
+            codes=bool(codes),
+            rescore=None if rescore is None else whole("rescore", rescore),
             seed=whole("random_state", random_state),
         )
     )
@@ -307,8 +347,10 @@ def evaluate(
 
 def advise(
     X: ArrayLike,
-    keep: float = 0.9,
+    keep: float | None = None,
     *,
+    bytes: int | None = None,
+    rescore: int | None = None,
     metric: Metric = "cosine",
     n_neighbors: int = 10,
     n_queries: int = 1000,
@@ -317,14 +359,19 @@ def advise(
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> Advice:
-    """Find the smallest dimension that keeps enough neighbours, and whether PCA would do.
+    """Find how to keep vectors: enough neighbours in few bytes, or most in so many.
 
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
         The vectors.
-    keep : float, default=0.9
-        The share of each held-out row's nearest neighbours that is to stay, between 0 and 1.
+    keep : float, optional
+        The share of each held-out row's nearest neighbours that is to stay, between 0 and 1, in the
+        fewest bytes; 0.9 where neither it nor `bytes` is given.
+    bytes : int, optional
+        The bytes that a row may take, in which as many neighbours as possible are to stay.
+    rescore : int, optional
+        Count what is kept after so many candidates were put in order by the full vectors.
     metric : {"cosine", "ip", "l2"}, default="cosine"
         How near rows are.
     n_neighbors : int, default=10
@@ -344,28 +391,36 @@ def advise(
     Raises
     ------
     TwinlearnError
-        When `keep` or a value of `X` is not usable.
+        When `keep`, `bytes` or a value of `X` is not usable.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from twinlearn import advise
+    >>> from twinlearn import TLDR, advise
     >>> X = np.random.default_rng(0).standard_normal((400, 16))
     >>> X[:, 8:] *= 1e-6
     >>> advise(X).pca_n_components
     8
+    >>> found = advise(X, bytes=4)
+    >>> found.choice["bytes_per_vector"]
+    4
+    >>> tldr = TLDR(**found.params).fit(X)
     """
+    if keep is not None and bytes is not None:
+        raise TwinlearnError(f"keep: expected None beside bytes, got {keep!r}")
     return Advice(
         _twinlearn.advise(
             rows(X),
-            float(keep),
-            metric,
-            whole("n_neighbors", n_neighbors),
-            whole("n_queries", n_queries),
-            whole("max_rows", max_rows),
-            whole("fit_rows", fit_rows),
-            whole("random_state", random_state),
             job(n_jobs),
+            keep=0.9 if keep is None else float(keep),
+            bytes=None if bytes is None else whole("bytes", bytes),
+            rescore=None if rescore is None else whole("rescore", rescore),
+            metric=metric,
+            n_neighbors=whole("n_neighbors", n_neighbors),
+            n_queries=whole("n_queries", n_queries),
+            max_rows=whole("max_rows", max_rows),
+            fit_rows=whole("fit_rows", fit_rows),
+            seed=whole("random_state", random_state),
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def whole(name: str, value: Any) -> int:
-    """`value`, where it is a whole number from 0."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0:
+    """`value`, where it is a whole number from 0 that the engine can hold."""
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if is_whole and 0 <= value <= sys.maxsize:
         return int(value)
-    raise TwinlearnError(f"{name}: expected a whole number from 0, got {value!r}")
+    most = f" to {sys.maxsize}" if is_whole and value > 0 else ""
+    raise TwinlearnError(f"{name}: expected a whole number from 0{most}, got {value!r}")
 
 
 def job(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _twinlearn
 from ._arrays import as_given, borrowable, from_columns, rows
-from ._codes import WithCodes
+from ._faiss import WithFaiss
 from ._graph import as_graph
 from ._job import job, whole
 from ._progress import Progress
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._parameters import Path_
 
 
-class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithCodes):
+class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithFaiss):
     """Learn an encoder that makes vectors smaller and keeps neighbours together.
 
     Parameters that are None take the value of the recipe: ours, or with ``recipe="reference"`` that

@@ -58,6 +58,8 @@ class Model:
     def decode(
         self, z: NDArray[np.uint8], job: Job, *, bits: int | None = None, codes: bool = False
     ) -> NDArray[np.float32]: ...
+    def codec_facts(self, *, bits: int | None = None) -> tuple[str, int, bool]: ...
+    def turned(self, z: NDArray[np.float32], *, bits: int | None = None) -> NDArray[np.float32]: ...
     def search(
         self,
         z: NDArray[np.uint8],
@@ -68,7 +70,7 @@ class Model:
         bits: int | None = None,
         codes: bool = False,
         rescore: NDArray[Any] | None = None,
-        candidates: int = 100,
+        candidates: int | None = None,
     ) -> NDArray[np.int64]: ...
     def arrays(self) -> dict[str, NDArray[np.float32]]: ...
     def linear_map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None: ...
@@ -92,6 +94,7 @@ class Found:
 @final
 class Advised:
     def values(self) -> dict[str, Any]: ...
+    def params(self) -> dict[str, Any] | None: ...
     def to_json(self) -> str: ...
     @classmethod
     def from_json(cls, text: str) -> Self: ...
@@ -142,18 +145,24 @@ def evaluate(
     max_rows: int,
     baselines: bool,
     curves: bool,
+    bits: int | None,
+    codes: bool,
+    rescore: int | None,
     seed: int,
 ) -> Found: ...
 def advise(
     x: NDArray[Any],
+    job: Job,
+    *,
     keep: float,
+    bytes: int | None,
+    rescore: int | None,
     metric: str,
     n_neighbors: int,
     n_queries: int,
     max_rows: int,
     fit_rows: int,
     seed: int,
-    job: Job,
 ) -> Advised: ...
 def report(
     title: str,

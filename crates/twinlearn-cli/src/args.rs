@@ -52,6 +52,7 @@ pub(crate) enum Command {
   twinlearn fit X.npy -o model.safetensors -d 32 --metric l2 --knn knn.npy
   twinlearn fit X.npy -o model.safetensors -d 64 --solver pca
   twinlearn fit X.npy -o model.safetensors -d 128 --codes pq:32
+  twinlearn fit X.npy -o model.safetensors --bytes 32
   twinlearn fit passages.npy -o model.safetensors -d 64 --queries questions.npy
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl
   twinlearn fit X.npy --output-folder run --recipe reference --log run/log.jsonl --resume")]
@@ -63,6 +64,14 @@ pub(crate) struct FitArgs {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) hyperparameters: GivenHyperparameters,
+    /// Take the dimension, the solver and the code that keep most in so many bytes a row, as advise finds
+    /// them, in place of -d, --solver and --codes.
+    #[arg(long, value_name = "B", conflicts_with_all = ["n_components", "solver", "codes", "nested", "from",
+        "recipe", "encoder", "projector", "output_folder"])]
+    pub(crate) bytes: Option<usize>,
+    /// With --bytes: after so many candidates were put in order by the full vectors.
+    #[arg(long, value_name = "N", requires = "bytes")]
+    pub(crate) rescore: Option<usize>,
     /// A neighbour graph computed before (.npy of integers, N × at least k).
     #[arg(long, value_name = "GRAPH")]
     pub(crate) knn: Option<PathBuf>,
@@ -209,21 +218,22 @@ pub(crate) struct SearchArgs {
     /// Where the neighbours go (.npy, M × k, i64): row numbers of the codes, best first.
     #[arg(short, long, value_name = "FOUND", value_parser = file())]
     pub(crate) output: PathBuf,
-    /// Bits of a number in the codes [default: as the bytes of a row say].
+    /// Bits of a number in the codes [default: as a table tells, else as the bytes of a row say].
     #[arg(long, value_name = "B")]
     pub(crate) bits: Option<u64>,
     /// The codes are those that the model was fitted with.
     #[arg(long = "codes", conflicts_with = "bits")]
     pub(crate) own: bool,
-    /// The size that transform --dim had [default: d].
+    /// The size that transform --dim had [default: as a table tells, else d].
     #[arg(long, value_name = "N")]
     pub(crate) dim: Option<usize>,
     /// The original vectors, N × D: the candidates that codes find are put in order by them.
     #[arg(long, value_name = "X")]
     pub(crate) rescore: Option<PathBuf>,
-    /// Candidates of each query that are put in order.
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "rescore")]
-    pub(crate) candidates: usize,
+    /// Candidates of each query that are put in order [default: 100, or -k where that is more, or all
+    /// codes where these are fewer].
+    #[arg(long, value_name = "N", requires = "rescore")]
+    pub(crate) candidates: Option<usize>,
     #[command(flatten)]
     pub(crate) resources: Resources,
 }
@@ -277,6 +287,15 @@ pub(crate) struct EvalArgs {
     /// Judge no baselines.
     #[arg(long)]
     pub(crate) no_baselines: bool,
+    /// Judge codes of so many bits a number (1, 2, 4 or 8), beside other ways to keep vectors in bytes.
+    #[arg(long, value_name = "B")]
+    pub(crate) bits: Option<u64>,
+    /// Judge the product code that the models were fitted with, beside the same.
+    #[arg(long, conflicts_with = "bits", requires = "model")]
+    pub(crate) codes: bool,
+    /// Tell recall also after so many candidates were put in order by the full vectors.
+    #[arg(long, value_name = "N")]
+    pub(crate) rescore: Option<usize>,
     #[command(flatten)]
     pub(crate) measuring: Measuring,
     #[command(flatten)]
@@ -287,13 +306,21 @@ pub(crate) struct EvalArgs {
 #[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
   twinlearn advise X.npy
-  twinlearn advise X.npy --keep 0.8 --html advice.html")]
+  twinlearn advise X.npy --keep 0.8 --html advice.html
+  twinlearn advise X.npy --bytes 32
+  twinlearn advise X.npy --bytes 16 --rescore 100")]
 pub(crate) struct AdviseArgs {
     /// The vectors, N × D.
     pub(crate) x: PathBuf,
-    /// The share of each row's nearest neighbours that is to stay.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
-    pub(crate) keep: f64,
+    /// The share of each row's nearest neighbours that is to stay, in the fewest bytes [default: 0.9].
+    #[arg(long, value_name = "SHARE", conflicts_with = "bytes")]
+    pub(crate) keep: Option<f64>,
+    /// The bytes that a row may take, in which as many neighbours as possible are to stay.
+    #[arg(long, value_name = "B")]
+    pub(crate) bytes: Option<usize>,
+    /// Count what is kept after so many candidates were put in order by the full vectors.
+    #[arg(long, value_name = "N")]
+    pub(crate) rescore: Option<usize>,
     /// How near rows are: cosine, ip or l2.
     #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = choices::<Metric>(Metric::NAMES))]
     pub(crate) metric: Metric,

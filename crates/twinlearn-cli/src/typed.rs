@@ -7,7 +7,9 @@ use clap::{Arg, ArgMatches, Command};
 use twinlearn::Error;
 
 /// Names of the library whose flags are called otherwise in some commands.
-const OTHER_NAMES: [(&str, &str); 7] = [
+const OTHER_NAMES: [(&str, &str); 9] = [
+    ("codes", "own"),
+    ("candidates", "rescore"),
     ("X", "x"),
     ("X", "original"),
     ("n_components", "dim"),

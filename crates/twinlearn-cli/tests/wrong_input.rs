@@ -382,10 +382,13 @@ fn nested_sizes_are_cut_or_refused() {
     assert_eq!(line, "--nested: expected sizes from 1 to 2, rising, got 3");
     let transform = ["transform", "m.safetensors", "x.npy", "-o", "z4.npy"];
     for (extra, want) in [
-        (&["--column", "a"][..], "--column: expected none but for a table, not z4.npy, got a"),
+        (
+            &["--column", "a"][..],
+            "--column: expected an output that is a table (.parquet or .arrow), got z4.npy",
+        ),
         (
             &["--keep-original"],
-            "--keep-original: expected none but for a table, not z4.npy, got true",
+            "--keep-original: expected an output that is a table (.parquet or .arrow), got z4.npy",
         ),
     ] {
         assert_eq!(folder.fails(&[&transform[..], extra].concat()), want);

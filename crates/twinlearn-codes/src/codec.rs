@@ -71,7 +71,8 @@ impl Codec {
         }
     }
 
-    /// The codes of rows, row after row. A row's code does not depend on those beside it.
+    /// The codes of rows, row after row. A row's code does not depend on those beside it. What has no
+    /// direction under cosine (zeros) has some code all the same.
     ///
     /// # Errors
     /// When rows have another dimension or cannot be read, or the work is cancelled.
@@ -130,15 +131,22 @@ impl Codec {
     }
 
     /// Writes what a code stands for, turned as [`turned`](Self::turned) turns rows.
-    pub(crate) fn decode_turned(&self, code: &[u8], out: &mut [f32]) {
+    ///
+    /// # Panics
+    /// When `code` and `out` are not one row of bytes and of numbers.
+    pub fn decode_turned(&self, code: &[u8], out: &mut [f32]) {
         match self {
             Self::Scalar(own) => own.decode(code, out),
             Self::Product(own) => own.decode(code, out),
         }
     }
 
-    /// Rows turned as decoded ones are; distances stay.
-    pub(crate) fn turned(&self, rows: &dyn Vectors) -> Result<Matrix> {
+    /// Rows turned as those of [`decode_turned`](Self::decode_turned) are: between such rows distances are
+    /// as before, up to a scale of all.
+    ///
+    /// # Errors
+    /// When rows cannot be read.
+    pub fn turned(&self, rows: &dyn Vectors) -> Result<Matrix> {
         let (n, dim) = (rows.n_rows(), self.dim());
         let mut turned = Matrix::zeros(n, dim);
         rows.read_rows(0, turned.as_mut_slice())?;

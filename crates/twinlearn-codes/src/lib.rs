@@ -8,15 +8,22 @@
 
 mod codec;
 mod decoded;
+mod kernels;
 mod product;
 mod rotation;
 mod scalar;
+mod scan;
+#[cfg(test)]
+mod scan_tests;
+mod search;
+mod small;
 mod spec;
 
 pub use codec::Codec;
-pub use decoded::{Decoded, rescore, search_codes};
+pub use decoded::Decoded;
 pub use product::ProductCode;
 pub use scalar::{RowMoments, ScalarCode};
+pub use search::{rescore, search_codes};
 pub use spec::{Bits, CodeSpec};
 pub use twinlearn_core::{Context, Error, Matrix, Result};
 pub use twinlearn_knn::Metric;

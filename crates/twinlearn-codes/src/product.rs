@@ -167,6 +167,11 @@ impl ProductCode {
         &self.centres
     }
 
+    /// The centres of each group.
+    pub(crate) fn books(&self) -> &[Matrix] {
+        &self.books
+    }
+
     /// Bytes of working memory that [`train`](Self::train) of `n` rows takes, these among them.
     #[must_use]
     pub fn training_bytes(n: usize, dim: usize) -> usize {

@@ -37,37 +37,61 @@ fn step(bits: Bits) -> f64 {
 /// What scalar codes know of the rows that they are for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowMoments {
-    /// c, the mean of the rows; under cosine of rows at length 1.
+    /// c, the mean of the rows; under cosine of rows at length 1, else of those that are not far out.
     pub centre: Vec<f32>,
     /// ρ̄, the mean of the rows' distances from it, and their standard deviation over ρ̄.
     pub lengths: [f32; 2],
 }
 
 impl RowMoments {
-    /// Those of some rows of `dim` numbers.
+    /// Those of some rows of `dim` numbers. Under l2 and inner product rows more than [`FAR`] times as far
+    /// from the mean as half of them are left out: one would move the mean away from all others.
     #[must_use]
     pub fn of(metric: Metric, rows: &[f32], dim: usize) -> Self {
-        let prepared = |row: &[f32]| {
-            let mut row = row.to_vec();
-            prepare(metric, &mut row);
-            row
-        };
-        let n = (rows.len() / dim).max(1) as f64;
-        let mut sums = vec![0.0; dim];
-        for row in rows.chunks_exact(dim) {
-            sums.iter_mut().zip(prepared(row)).for_each(|(s, v)| *s += f64::from(v));
+        let mut prepared = rows.to_vec();
+        prepared.chunks_exact_mut(dim).for_each(|row| prepare(metric, row));
+        let mut rows: Vec<&[f32]> = prepared.chunks_exact(dim).collect();
+        let mut centre = mean(&rows, dim);
+        let mut distances = distances(&rows, &centre);
+        if metric != Metric::Cosine {
+            let most = FAR * median(&distances);
+            if distances.iter().any(|&distance| distance > most) {
+                let near = rows.iter().zip(&distances).filter(|(_, distance)| **distance <= most);
+                rows = near.map(|(row, _)| *row).collect();
+                centre = mean(&rows, dim);
+                distances = self::distances(&rows, &centre);
+            }
         }
-        let centre: Vec<f32> = sums.iter().map(|s| (s / n) as f32).collect();
-        let distance = |row: &[f32]| {
-            let square = |(a, b): (f32, &f32)| f64::from(a - b).powi(2);
-            prepared(row).into_iter().zip(&centre).map(square).sum::<f64>().sqrt()
-        };
-        let distances: Vec<f64> = rows.chunks_exact(dim).map(distance).collect();
+        let n = rows.len().max(1) as f64;
         let length = distances.iter().sum::<f64>() / n;
         let variance = distances.iter().map(|d| (d - length).powi(2)).sum::<f64>() / n;
         let spread = if length > 0.0 { variance.sqrt() / length } else { 0.0 };
         Self { centre, lengths: [length, spread].map(|v| v as f32) }
     }
+}
+
+/// How many times as far from the mean as half of the rows are, a row still counts.
+const FAR: f64 = 10.0;
+
+fn mean(rows: &[&[f32]], dim: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; dim];
+    for row in rows {
+        sums.iter_mut().zip(*row).for_each(|(sum, &v)| *sum += f64::from(v));
+    }
+    sums.into_iter().map(|sum: f64| (sum / rows.len().max(1) as f64) as f32).collect()
+}
+
+fn distances(rows: &[&[f32]], centre: &[f32]) -> Vec<f64> {
+    let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+    let distance = |row: &&[f32]| row.iter().zip(centre).map(square).sum::<f64>().sqrt();
+    rows.iter().map(distance).collect()
+}
+
+/// The upper one of two.
+fn median(distances: &[f64]) -> f64 {
+    let mut sorted = distances.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Lengths that differ by less than this share of their mean are not worth their bytes under cosine.
@@ -143,7 +167,9 @@ impl ScalarCode {
         (self.dim() * self.bits.get()).div_ceil(8) + length
     }
 
-    fn stores_length(&self) -> bool {
+    /// Whether each row's length is stored beside its numbers.
+    #[must_use]
+    pub fn stores_length(&self) -> bool {
         Self::has_length(self.metric, self.bits, self.moments.lengths[1])
     }
 
@@ -186,14 +212,22 @@ impl ScalarCode {
             }
         }
         // Half-integers: never of length 0.
-        let inverse = 1.0 / norm(out);
-        let mean = f64::from(self.moments.lengths[0]);
-        let ratio = match rest {
-            [low, high] => f16::from_le_bytes([*low, *high]).to_f64(),
-            _ => 1.0,
-        };
-        let factor = (mean * ratio * inverse) as f32;
+        let factor = (self.length_of(rest) / norm(out)) as f32;
         out.iter_mut().zip(&self.turned).for_each(|(v, c)| *v = c + factor * *v);
+    }
+
+    /// ρ of a row, by what is stored beside its numbers.
+    pub(crate) fn length_of(&self, stored: &[u8]) -> f64 {
+        let mean = f64::from(self.moments.lengths[0]);
+        match stored {
+            [low, high] => mean * f16::from_le_bytes([*low, *high]).to_f64(),
+            _ => mean,
+        }
+    }
+
+    /// Hc.
+    pub(crate) fn turned(&self) -> &[f32] {
+        &self.turned
     }
 
     /// Turns a row as decoded rows are.

@@ -68,7 +68,7 @@ impl FromStr for CodeSpec {
             }
             (None, None) => None,
         };
-        let expected = "pq:M, a product code of M bytes (as pq:16), or sq1, sq2, sq4 or sq8";
+        let expected = "pq:M, a product code of M bytes (as pq:16)";
         read.ok_or_else(|| Error::invalid("codes", expected, format_args!("{text:?}")))
     }
 }

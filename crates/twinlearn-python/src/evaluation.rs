@@ -2,11 +2,11 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use twinlearn::{EvaluationData, EvaluationParams, Qrels, Reduction};
+use twinlearn::{Bits, EvaluationData, EvaluationParams, Goal, Qrels, Reduction};
 use twinlearn_report::Report;
 
 use crate::arrays::{with_all, with_rows};
-use crate::error::{TwinlearnError, raised};
+use crate::error::{TwinlearnError, raised, renamed};
 use crate::model::Model;
 use crate::params::named;
 use crate::run::Job;
@@ -20,9 +20,9 @@ pub(crate) struct Found(twinlearn::Evaluation);
 #[pyclass(frozen, module = "twinlearn._twinlearn")]
 pub(crate) struct Advised(twinlearn::Advice);
 
-/// The methods of a result.
+/// The methods of a result, and more of one.
 macro_rules! result_methods {
-    ($class:ident) => {
+    ($class:ident { $($more:tt)* }) => {
         #[pymethods]
         impl $class {
             /// Everything, by name.
@@ -48,19 +48,27 @@ macro_rules! result_methods {
             fn __str__(&self) -> String {
                 self.0.to_string()
             }
+
+            $($more)*
         }
     };
 }
 
-result_methods!(Found);
-result_methods!(Advised);
+result_methods!(Found {});
+result_methods!(Advised {
+    /// The hyper-parameters to fit with, where a fit is worth something.
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let params = self.0.params().map_err(raised)?;
+        params.map(|params| to_python(py, &params)).transpose()
+    }
+});
 
 /// What reductions of `x` keep: for each of `names` those of a model (`models`) or reduced rows
 /// (`reduced`), with reduced queries where there are some.
 #[pyfunction]
 #[pyo3(signature = (
     x, names, models, reduced, reduced_queries, job, *, queries=None, labels=None, query_labels=None,
-    qrels=None, metric, n_neighbors, n_queries, max_rows, baselines, curves, seed
+    qrels=None, metric, n_neighbors, n_queries, max_rows, baselines, curves, bits, codes, rescore, seed
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
 pub(crate) fn evaluate<'py>(
@@ -81,8 +89,12 @@ pub(crate) fn evaluate<'py>(
     max_rows: usize,
     baselines: bool,
     curves: bool,
+    bits: Option<u64>,
+    codes: bool,
+    rescore: Option<usize>,
     seed: u64,
 ) -> PyResult<Found> {
+    let bits = bits.map(Bits::new).transpose().map_err(raised)?;
     let params = EvaluationParams::default()
         .metric(named(metric)?)
         .n_neighbors(n_neighbors)
@@ -90,6 +102,9 @@ pub(crate) fn evaluate<'py>(
         .max_rows(max_rows)
         .baselines(baselines)
         .curves(curves)
+        .bits(bits)
+        .codes(codes)
+        .candidates(rescore)
         .seed(seed);
     let mut arrays = vec![Some(x.clone()), queries];
     arrays.extend(reduced);
@@ -134,25 +149,31 @@ pub(crate) fn evaluate<'py>(
                 Some((name.as_str(), reduction))
             })
             .collect();
-        job.run(py, |ctx| twinlearn::evaluate(ctx, &data, &given, &params))
+        let named = |error| renamed(error, "candidates", "rescore");
+        job.run(py, |ctx| twinlearn::evaluate(ctx, &data, &given, &params).map_err(named))
     })
     .map(Found)
 }
 
-/// The smallest dimension that keeps enough.
+/// How to keep vectors: for a share of the neighbours, or for so many bytes.
 #[pyfunction]
+#[pyo3(signature = (
+    x, job, *, keep, bytes, rescore, metric, n_neighbors, n_queries, max_rows, fit_rows, seed
+))]
 #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
 pub(crate) fn advise(
     py: Python<'_>,
     x: &Bound<'_, PyAny>,
+    job: &Job,
     keep: f64,
+    bytes: Option<usize>,
+    rescore: Option<usize>,
     metric: &Bound<'_, PyAny>,
     n_neighbors: usize,
     n_queries: usize,
     max_rows: usize,
     fit_rows: usize,
     seed: u64,
-    job: &Job,
 ) -> PyResult<Advised> {
     let params = EvaluationParams::default()
         .metric(named(metric)?)
@@ -160,8 +181,12 @@ pub(crate) fn advise(
         .n_queries(n_queries)
         .max_rows(max_rows)
         .fit_rows(fit_rows)
+        .candidates(rescore)
         .seed(seed);
-    with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, keep, &params))).map(Advised)
+    let goal = bytes.map_or(Goal::Keep(keep), Goal::Bytes);
+    let named = |error| renamed(error, "candidates", "rescore");
+    with_rows(x, |x| job.run(py, |ctx| twinlearn::advise(ctx, x, goal, &params).map_err(named)))
+        .map(Advised)
 }
 
 /// A page, as HTML: about a model and its training ((step, loss) and (step, recall)), what `evaluate` and

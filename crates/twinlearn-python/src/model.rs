@@ -3,10 +3,10 @@
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use twinlearn::{Bits, Codec, DenseVectors, Matrix, Vectors, rescore as rescore_by, search_codes};
+use twinlearn::{Bits, CodeSearch, Codec, DenseVectors, Matrix};
 
 use crate::arrays::{to_numpy, with_all, with_rows};
-use crate::error::{TwinlearnError, raised};
+use crate::error::{TwinlearnError, raised, renamed};
 use crate::run::Job;
 use crate::values::to_python;
 
@@ -104,9 +104,7 @@ impl Model {
         bits: Option<u64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let codec = self.codec(bits)?;
-        let codes = with_rows(x, |x| {
-            job.run(py, |ctx| codec.encode(ctx, &self.0.transform(ctx, x, false)?))
-        })?;
+        let codes = with_rows(x, |x| job.run(py, |ctx| self.0.encode(ctx, &codec, x)))?;
         let n = codes.len() / codec.row_bytes();
         Ok(PyArray1::from_vec(py, codes).reshape([n, codec.row_bytes()])?.into_any())
     }
@@ -129,7 +127,7 @@ impl Model {
     /// The `k` nearest of the codes `z` to each query, M × k; of so many candidates, put in order by the rows of
     /// `rescore`, where these are given.
     #[pyo3(signature = (
-        z, queries, k, job, *, bits=None, codes=false, rescore=None, candidates=100
+        z, queries, k, job, *, bits=None, codes=false, rescore=None, candidates=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are one Python function's")]
     fn search<'py>(
@@ -142,25 +140,45 @@ impl Model {
         bits: Option<u64>,
         codes: bool,
         rescore: Option<Bound<'py, PyAny>>,
-        candidates: usize,
+        candidates: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let codec = self.codec_for(&z, bits, codes)?;
         let bytes = DenseVectors::new(z.as_slice()?, codec.row_bytes()).map_err(raised)?;
         let found = with_all(&[Some(queries.clone()), rescore], &[], &mut |vectors| {
             let &[Some(queries), rows] = vectors else { unreachable!("queries are always given") };
-            job.run(py, |ctx| {
-                let reduced = self.0.transform(ctx, queries, false)?;
-                let count = if rows.is_some() { candidates.min(bytes.n_rows()) } else { k };
-                let found = search_codes(ctx, &codec, &bytes, &reduced, count)?;
-                match rows {
-                    Some(rows) => rescore_by(ctx, &found, queries, rows, k, codec.metric()),
-                    None => Ok(found),
-                }
-            })
+            let mut search = CodeSearch::new(&codec, k);
+            search = rows.map_or(search, |rows| search.rescore(rows));
+            search = candidates.map_or(search, |count| search.candidates(count));
+            let named = |error| renamed(error, "n_neighbors", "k");
+            job.run(py, |ctx| self.0.search(ctx, &bytes, queries, &search).map_err(named))
         })?;
         let n = found.len() / k.max(1);
         let found = found.into_iter().map(i64::from).collect();
         Ok(PyArray1::from_vec(py, found).reshape([n, k])?.into_any())
+    }
+
+    /// The name of a code, its bytes a row, and whether these hold a length beside the numbers.
+    #[pyo3(signature = (*, bits=None))]
+    fn codec_facts(&self, bits: Option<u64>) -> PyResult<(String, usize, bool)> {
+        let codec = self.codec(bits)?;
+        let has_length = match &codec {
+            Codec::Scalar(code) => code.stores_length(),
+            Codec::Product(_) => false,
+        };
+        Ok((codec.spec().to_string(), codec.row_bytes(), has_length))
+    }
+
+    /// Reduced rows turned as codes turn them.
+    #[pyo3(signature = (z, *, bits=None))]
+    fn turned<'py>(
+        &self,
+        py: Python<'py>,
+        z: PyReadonlyArray2<'py, f32>,
+        bits: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let codec = self.codec(bits)?;
+        let rows = DenseVectors::new(z.as_slice()?, codec.dim()).map_err(raised)?;
+        to_numpy(py, codec.turned(&rows).map_err(raised)?)
     }
 
     /// Every stored array by its name.

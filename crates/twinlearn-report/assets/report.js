@@ -100,14 +100,14 @@
         series.push(line, intervals(curve.name, curve.points.map((p) => [p[0], p[2], p[3]]), color));
       });
       return {
-        xAxis: axis("dimensions", { type: "log", logBase: 2, min: "dataMin", max: "dataMax", minorTick: { show: false } }),
+        xAxis: axis(data.size_name, { type: "log", logBase: 2, min: "dataMin", max: "dataMax", minorTick: { show: false } }),
         yAxis: shareAxis(data.recall_name),
         tooltip: {
           ...base().tooltip,
           trigger: "item",
           formatter: (p) => {
             const point = data.curves.find((c) => c.name === p.seriesName).points[p.dataIndex];
-            return told([p.seriesName, `${point[0]} dimensions: ${percent(point[1])}`,
+            return told([p.seriesName, `${point[0]} ${data.size_name}: ${percent(point[1])}`,
               `95 % of resamples: ${percent(point[2])} to ${percent(point[3])}`]);
           },
         },

@@ -58,7 +58,11 @@ pub(crate) fn body(report: &Report) -> String {
     if report.has_curves() {
         out.push_str(&chart(
             "quality",
-            "Quality against dimension",
+            if report.advice.is_some() {
+                "Quality against bytes"
+            } else {
+                "Quality against dimension"
+            },
             "Share of the nearest neighbours that is kept; bars are 95 % bootstrap intervals.",
         ));
     }
@@ -132,8 +136,9 @@ aria-label=\"Find rows by their text or label\"></div>\n\
 /// A column of the table: heading, value of a method, and whether it is a share.
 type Column = (&'static str, fn(&MethodEvaluation) -> Option<Estimate>, bool);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     ("recall", |m| Some(m.recall), true),
+    ("rescored", |m| m.rescored, true),
     ("less than the first", |m| m.recall_behind_first, true),
     ("accuracy", |m| m.accuracy, true),
     ("nDCG@10", |m| m.ndcg_at_10, true),
@@ -148,7 +153,7 @@ fn methods(evaluation: &Evaluation) -> String {
     let mut out = String::from(
         "<section><h2 id=\"methods\">What is kept</h2>\n<div class=\"scroll\" tabindex=\"0\" \
          role=\"region\" aria-labelledby=\"methods\"><table>\n<thead><tr><th>method</th>\
-         <th>dimensions</th><th>bytes</th>",
+         <th>dimensions</th><th>format</th><th>bytes</th>",
     );
     let shown: Vec<&Column> = COLUMNS
         .iter()
@@ -166,9 +171,10 @@ fn methods(evaluation: &Evaluation) -> String {
         let class = if method.kind == MethodKind::Baseline { "" } else { " class=\"given\"" };
         let _ = write!(
             out,
-            "<tr{class}><td>{}</td><td>{}</td><td>{}</td>",
+            "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{}</td>",
             escape(&method.name),
             method.n_components,
+            escape(&method.format),
             method.bytes_per_vector
         );
         for (_, of, is_share) in &shown {

@@ -16,6 +16,7 @@ const ECHARTS: &str = include_str!("../assets/echarts.min.js");
 #[derive(Serialize)]
 struct Data<'a> {
     recall_name: String,
+    size_name: &'static str,
     keep: Option<f64>,
     curves: Vec<Line>,
     losses: &'a [(usize, f64)],
@@ -29,7 +30,7 @@ struct Data<'a> {
 struct Line {
     name: String,
     given: bool,
-    /// d, recall, low, high.
+    /// d or bytes, recall, low, high.
     points: Vec<(usize, f64, f64, f64)>,
 }
 
@@ -52,9 +53,18 @@ impl Report {
                 given: true,
                 points: vec![point(method.n_components, method.recall)],
             });
-        let curves = self.advice.iter().flat_map(|a| &a.curves);
-        let curves = curves.chain(evaluation.into_iter().flat_map(|e| &e.curves)).map(line);
-        given.chain(curves).collect()
+        let in_bytes = |curve: &Curve| Line {
+            name: match &*curve.format {
+                "f32" => curve.name.clone(),
+                format => format!("{} {format}", curve.name),
+            },
+            given: false,
+            points: curve.points.iter().map(|p| point(p.bytes_per_vector, p.recall)).collect(),
+        };
+        match &self.advice {
+            Some(advice) => advice.curves.iter().map(in_bytes).collect(),
+            None => given.chain(evaluation.into_iter().flat_map(|e| &e.curves).map(line)).collect(),
+        }
     }
 }
 
@@ -67,7 +77,8 @@ pub(crate) fn page(report: &Report) -> String {
         .unwrap_or(10);
     let data = Data {
         recall_name: format!("recall@{k}"),
-        keep: report.advice.as_ref().map(|advice| advice.keep),
+        size_name: if report.advice.is_some() { "bytes a row" } else { "dimensions" },
+        keep: report.advice.as_ref().and_then(|advice| advice.keep),
         curves: report.lines(),
         losses: &report.losses,
         recalls: &report.recalls,

@@ -53,6 +53,19 @@ pub(super) struct Part {
     pub(super) rows: Rows,
 }
 
+impl Part {
+    /// An entry of the metadata of a table.
+    fn metadata(&self, key: &str) -> Option<&str> {
+        #[cfg(feature = "arrow")]
+        if let Rows::Stream { stream, .. } = &self.rows {
+            let (table, _) = stream.table()?;
+            return table.schema.metadata().get(key).map(String::as_str);
+        }
+        let _ = key;
+        None
+    }
+}
+
 impl VectorSource {
     /// Looks at the file, folder or pattern.
     ///
@@ -132,6 +145,26 @@ impl VectorSource {
     #[must_use]
     pub fn dtype(&self) -> &'static str {
         self.common_dtype().name()
+    }
+
+    /// The path, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// An entry of the metadata of a table, or of several.
+    ///
+    /// # Errors
+    /// When tables have different ones.
+    pub fn metadata(&self, key: &str) -> Result<Option<&str>> {
+        let mut all = self.parts.iter().map(|part| (part, part.metadata(key)));
+        let Some((first, entry)) = all.next() else { return Ok(None) };
+        if let Some((other, _)) = all.find(|(_, other)| *other != entry) {
+            let expected = format!("metadata {key} as that of {}", first.path.display());
+            return Err(Error::file(&other.path, expected, "others"));
+        }
+        Ok(entry)
     }
 
     pub(super) fn common_dtype(&self) -> Dtype {

@@ -58,14 +58,14 @@ mod units;
 
 pub use estimate::Estimate;
 pub use evaluation::{
-    Advice, Curve, CurvePoint, Evaluation, EvaluationData, EvaluationParams, MethodEvaluation,
-    MethodKind, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction, Verdict, advise,
-    evaluate, knn_accuracy,
+    Advice, Choice, Curve, CurvePoint, Evaluation, EvaluationData, EvaluationParams, Goal,
+    MethodEvaluation, MethodKind, NestedEvaluation, NestedMethod, Qrels, QrelsNames, Reduction,
+    Verdict, advise, evaluate, knn_accuracy,
 };
 pub use linear_map::LinearMap;
 pub use model::{
-    HeldOut, MODEL_ENDING, Model, NestedReport, QueryRecord, QueryReport, ReducedView, RowsAlone,
-    ScalarQuantiser, TrainingRecord, TransformOptions, ValidationReport,
+    CodeSearch, HeldOut, MODEL_ENDING, Model, NestedReport, QueryRecord, QueryReport, ReducedView,
+    RowsAlone, ScalarQuantiser, TrainingRecord, TransformOptions, ValidationReport,
 };
 pub use nn::{NetworkKind, NetworkSpec, NormLayer};
 pub use params::{

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use twinlearn::{
-    Context, Error, EvaluationData, EvaluationParams, FileVectors, LinearMap, Loss, Matrix,
+    Context, Error, EvaluationData, EvaluationParams, FileVectors, Goal, LinearMap, Loss, Matrix,
     MethodEvaluation, MethodKind, Metric, Params, Qrels, QrelsNames, Reduction, Subset, Trainer,
     Verdict, advise, evaluate, read_integers,
 };
@@ -154,11 +154,17 @@ fn advice_on_rows_of_known_rank() {
         if i % 40 < 8 { wave } else { wave * 1e-6 }
     };
     let x = Matrix::new(900, 40, (0..900 * 40).map(value).collect()).unwrap();
-    let advice = advise(&context(), &x, 0.95, &EvaluationParams::default()).unwrap();
+    let advice = advise(&context(), &x, Goal::Keep(0.95), &EvaluationParams::default()).unwrap();
     assert_eq!(advice.verdict, Verdict::PcaIsEnough);
     assert_eq!(advice.pca_n_components, Some(8));
-    assert!(advice.sentence.starts_with("PCA is enough here: 95 %"), "{}", advice.sentence);
-    assert_eq!((advice.bytes_per_vector, advice.reduced_bytes_per_vector), (160, 32));
+    assert!(
+        advice.sentence.starts_with("PCA is enough here: it keeps 95 %"),
+        "{}",
+        advice.sentence
+    );
+    // Eight numbers of a byte, or less where codes are learned.
+    assert_eq!(advice.bytes_per_vector, 160);
+    assert!((4..=10).contains(&advice.reduced_bytes_per_vector), "{advice}");
     let truncation = advice.curves.iter().find(|c| c.name == "truncation").unwrap();
     assert!(truncation.points.iter().any(|p| p.n_components == 8 && p.recall.value > 0.95));
 }
@@ -168,7 +174,7 @@ fn advice_on_sentence_embeddings() {
     let train = FileVectors::open(data("train_x.npy")).unwrap();
     let ids: Vec<u32> = (0..800).collect();
     let x = Subset::new(&train, &ids).unwrap();
-    let advice = advise(&context(), &x, 0.6, &EvaluationParams::default()).unwrap();
+    let advice = advise(&context(), &x, Goal::Keep(0.6), &EvaluationParams::default()).unwrap();
     let found = [advice.n_components.unwrap(), advice.pca_n_components.unwrap()];
     for (curve, (name, d)) in advice.curves.iter().zip(["TLDR", "PCA"].into_iter().zip(found)) {
         // The curve shows it: the dimension before is not enough.
@@ -180,7 +186,7 @@ fn advice_on_sentence_embeddings() {
     // A share that nothing keeps.
     let noise = (0..300 * 24).map(|i: usize| ((i * i % 7919) as f32 * 0.61).sin()).collect();
     let x = Matrix::new(300, 24, noise).unwrap();
-    let all = advise(&context(), &x, 0.999, &EvaluationParams::default()).unwrap();
+    let all = advise(&context(), &x, Goal::Keep(0.999), &EvaluationParams::default()).unwrap();
     assert_eq!(all.verdict, Verdict::KeepAll, "{}", all.sentence);
     assert_eq!(all.reduced_bytes_per_vector, all.bytes_per_vector);
 }
@@ -355,14 +361,15 @@ fn what_does_not_fit_is_named() {
     let want = "X: expected more than 20 rows beside the queries, twice n_neighbors, got 12";
     let got = evaluate(&ctx, &EvaluationData::new(&few), &reductions, &defaults).unwrap_err();
     assert_eq!(got.to_string(), want);
-    assert_eq!(advise(&ctx, &few, 0.9, &defaults).unwrap_err().to_string(), want);
+    assert_eq!(advise(&ctx, &few, Goal::Keep(0.9), &defaults).unwrap_err().to_string(), want);
     for keep in [0.0, 1.0, f64::NAN] {
-        let error = advise(&ctx, &x, keep, &params).unwrap_err();
+        let error = advise(&ctx, &x, Goal::Keep(keep), &params).unwrap_err();
         assert!(matches!(error, Error::Invalid { name, .. } if name == "keep"));
     }
     let cancelled = twinlearn::CancelToken::default();
     cancelled.cancel();
-    let error = advise(&context().cancel_token(cancelled), &x, 0.5, &params).unwrap_err();
+    let error =
+        advise(&context().cancel_token(cancelled), &x, Goal::Keep(0.5), &params).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }
 
@@ -407,6 +414,6 @@ fn rows_of_any_size_are_judged() {
         let recalls = found.methods.iter().map(|method| method.recall.value);
         assert!(recalls.clone().all(f64::is_finite), "{name}: {found}");
         assert!(found.methods.iter().any(|method| method.name == "spectral"), "{name}");
-        assert!(advise(&ctx, &x, 0.5, &params).is_ok(), "{name}");
+        assert!(advise(&ctx, &x, Goal::Keep(0.5), &params).is_ok(), "{name}");
     }
 }

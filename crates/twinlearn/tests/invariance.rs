@@ -4,10 +4,10 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use twinlearn::{
-    Context, DenseVectors, EvaluationData, EvaluationParams, FileVectors, Fit, Init, KnnMethod,
-    KnnParams, LinearMap, Matrix, Metric, Model, Params, ParamsBuilder, Pca, Reduction, Solver,
-    Trainer, TransformOptions, VectorSource, Vectors, advise, evaluate, knn_graph, knn_search,
-    recall_at_k,
+    Context, DenseVectors, EvaluationData, EvaluationParams, FileVectors, Fit, Goal, Init,
+    KnnMethod, KnnParams, LinearMap, Matrix, Metric, Model, Params, ParamsBuilder, Pca, Reduction,
+    Solver, Trainer, TransformOptions, VectorSource, Vectors, advise, evaluate, knn_graph,
+    knn_search, recall_at_k,
 };
 
 const ROWS: usize = 600;
@@ -153,7 +153,7 @@ fn under_l2_evaluations_do_not_depend_on_the_origin() {
         let gap = (a.recall.value - b.recall.value).abs();
         assert!(gap < 0.02, "{}: {} near, {} far", a.name, a.recall.value, b.recall.value);
     }
-    let [a, b] = [&near, &far].map(|x| advise(&ctx(), x, 0.7, &params).unwrap());
+    let [a, b] = [&near, &far].map(|x| advise(&ctx(), x, Goal::Keep(0.7), &params).unwrap());
     let [a, b] = [a, b].map(|advice| advice.pca_n_components.unwrap());
     assert!(a.abs_diff(b) <= 1, "{a} near, {b} far");
 }

@@ -89,7 +89,7 @@ fn codes_are_kept_and_every_damage_to_them_is_noticed() {
     let four = Bits::new(4).unwrap();
     assert_eq!(short.codec(Some(four)).unwrap().dim(), 4);
     let message = short.codec(None).unwrap_err().to_string();
-    assert!(message.starts_with("model: expected a model fitted with a product code"), "{message}");
+    assert!(message.starts_with("model: expected one fitted with a product code"), "{message}");
     for at in (0..bytes.len()).step_by(7) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use twinlearn::{
-    Checkpoints, Context, EvaluationData, EvaluationParams, Fit, FitData, LinearMap, Loss, Matrix,
-    Metric, Optimizer, Params, ParamsBuilder, Pca, Reduction, Solver, Trainer, Vectors, Verdict,
-    advise, evaluate,
+    Checkpoints, Context, EvaluationData, EvaluationParams, Fit, FitData, Goal, LinearMap, Loss,
+    Matrix, Metric, Optimizer, Params, ParamsBuilder, Pca, Reduction, Solver, Trainer, Vectors,
+    Verdict, advise, evaluate,
 };
 
 const DIM: usize = 300;
@@ -224,7 +224,7 @@ fn evaluations_and_advice_take_them() {
     let found = evaluate(&ctx, &EvaluationData::new(&x), &reductions, &params).unwrap();
     assert!(found.methods.iter().all(|method| method.recall.value.is_finite()), "{found}");
 
-    let advice = advise(&ctx, &x, 0.8, &params).unwrap();
+    let advice = advise(&ctx, &x, Goal::Keep(0.8), &params).unwrap();
     assert!(matches!(advice.verdict, Verdict::Tldr | Verdict::PcaIsEnough), "{advice}");
     assert!(advice.pca_n_components.unwrap() < 40, "{advice}");
 }

@@ -1,6 +1,6 @@
 //! `twinlearn advise`
 
-use twinlearn::{Advice, Metric, Result, Verdict, advise};
+use twinlearn::{Advice, Choice, Goal, Metric, Result, Verdict, advise};
 use twinlearn_report::Report;
 
 use super::shared::{Memory, create_outputs, measured, name, open, write_html, write_json};
@@ -10,42 +10,77 @@ use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let metric = args.metric;
-    let params = args.measuring.params(metric).fit_rows(args.fit_rows);
+    let params = args.measuring.params(metric).fit_rows(args.fit_rows).candidates(args.rescore);
+    let goal = match (args.bytes, args.keep) {
+        (Some(bytes), _) => Goal::Bytes(bytes),
+        (None, keep) => Goal::Keep(keep.unwrap_or(KEEP)),
+    };
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
     let x = open(&ctx, &args.x)?;
     let [json, html] = create_outputs(&args.measuring, &[Some(&x)], &[])?;
     let x = memory.load(&ctx, x)?;
     let ctx = memory.bound(ctx);
-    let advice = advise(&ctx, &x, args.keep, &params)?;
+    let advice = advise(&ctx, &x, goal, &params)?;
     write_json(json, &advice)?;
-    ui.show(&format!("{advice}\n{}", command(args, metric, &advice)))?;
+    ui.show(&format!("{advice}\n{}", commands(args, &advice)))?;
     let Some(html) = html else { return Ok(()) };
     let facts = measured(&args.x, metric, args.measuring.n_neighbors, args.measuring.seed);
-    let title = format!("Which dimension for {}", name(&args.x));
+    let title = format!("How to keep {}", name(&args.x));
     write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
 }
 
+/// The share that is to stay where nothing is asked.
+const KEEP: f64 = 0.9;
+
 /// What to type next.
-fn command(args: &AdviseArgs, metric: Metric, advice: &Advice) -> String {
+fn commands(args: &AdviseArgs, advice: &Advice) -> String {
     let x = quoted(&args.x.to_string_lossy());
-    let metric = match metric {
+    let metric = match advice.metric {
         Metric::Cosine => String::new(),
         metric => format!(" --metric {metric}"),
     };
-    // A name of its own: what is typed as it stands should not take the place of another model.
-    let fit = |d: usize, kind: &str, solver: &str| {
-        format!("twinlearn fit {x} -o {kind}-{d}.safetensors -d {d}{metric}{solver}")
-    };
-    match (advice.verdict, advice.n_components, advice.pca_n_components) {
-        (Verdict::Tldr, Some(d), _) => fit(d, "tldr", ""),
-        (Verdict::PcaIsEnough, _, Some(d)) => fit(d, "pca", " --solver pca"),
-        _ => format!("twinlearn advise {x} --keep {:.2}{metric}", 0.9 * advice.keep),
+    let is_learned = matches!(advice.verdict, Verdict::Tldr | Verdict::PcaIsEnough);
+    match (advice.fitted(), advice.keep) {
+        (Some(choice), _) if is_learned => {
+            let (kind, solver) = match choice.method.as_str() {
+                "PCA" => ("pca", " --solver pca"),
+                _ => ("tldr", ""),
+            };
+            // A name of its own: what is typed as it stands should not take the place of another model.
+            let model = format!("{kind}-{}.safetensors", choice.n_components);
+            let d = choice.n_components;
+            let code = match choice.format.starts_with("pq:") {
+                true => format!(" --codes {}", choice.format),
+                false => String::new(),
+            };
+            let fit = format!("twinlearn fit {x} -o {model} -d {d}{metric}{solver}{code}");
+            [vec![fit], steps(&x, &model, choice, args.rescore)].concat().join("\n")
+        }
+        (_, Some(keep)) if advice.verdict == Verdict::KeepAll => {
+            format!("twinlearn advise {x} --keep {:.2}{metric}", 0.9 * keep)
+        }
+        _ => String::new(),
     }
 }
 
+/// How codes of a model are made and searched.
+pub(crate) fn steps(x: &str, model: &str, choice: &Choice, rescore: Option<usize>) -> Vec<String> {
+    let flag = match choice.format.strip_prefix("sq") {
+        Some(bits) => format!("--bits {bits}"),
+        None if choice.format.starts_with("pq:") => "--codes".to_owned(),
+        None => return vec![format!("twinlearn transform {model} {x} -o reduced.npy")],
+    };
+    let rescore =
+        rescore.map_or(String::new(), |count| format!(" --rescore {x} --candidates {count}"));
+    vec![
+        format!("twinlearn transform {model} {x} -o codes.npy {flag}"),
+        format!("twinlearn search {model} codes.npy --queries Q.npy {flag} -o found.npy{rescore}"),
+    ]
+}
+
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+,@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

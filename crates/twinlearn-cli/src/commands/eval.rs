@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use twinlearn::{
-    Error, EvaluationData, Metric, Model, Qrels, QrelsNames, Reduction, Result, VectorSource,
+    Bits, Error, EvaluationData, Metric, Model, Qrels, QrelsNames, Reduction, Result, VectorSource,
     Vectors, evaluate,
 };
 use twinlearn_report::Report;
@@ -118,6 +118,8 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
         .collect();
     let given: Vec<(&str, Reduction<'_>)> = given.iter().map(|(n, r)| (n.as_str(), *r)).collect();
     let params = args.measuring.params(metric).baselines(!args.no_baselines).curves(html.is_some());
+    let bits = args.bits.map(Bits::new).transpose()?;
+    let params = params.bits(bits).codes(args.codes).candidates(args.rescore);
     let evaluation = evaluate(&ctx, &data, &given, &params)?;
     write_json(json, &evaluation)?;
     ui.show(&evaluation.to_string())?;

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use twinlearn::{
     Checkpoints, Context, Error, Estimate, EvaluationData, EvaluationParams, FileVectors, Fit,
-    FitData, FitReport, Init, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport,
-    OutputFile, Params, QueryRecord, Reduction, Result, Solver, Trainer, ValidationReport,
+    FitData, FitReport, Goal, Init, KnnGraph, Loss, MODEL_ENDING, Metric, Model, NestedReport,
+    OutputFile, Params, QueryRecord, Reduction, Result, Solver, Trainer, ValidationReport, advise,
     evaluate, read_integers, sample_rows, write_npy_integers,
 };
 use twinlearn_report::Report;
 
+use super::advise::{quoted, steps};
 use super::shared::{
     Described, Memory, check_outputs, create_html, measured, name, open, reading, write_html,
 };
@@ -79,6 +80,11 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let queries = queries.map(|queries| memory.load(&ctx, queries)).transpose()?;
     let ctx = memory.bound(ctx);
 
+    let advice = args.bytes.map(|bytes| advice(&ctx, (&x, bytes), args, &params)).transpose()?;
+    let params = match &advice {
+        Some((params, _)) => params.clone(),
+        None => params,
+    };
     let run = Arc::<Run>::default();
     let mut trainer = Trainer::new(params);
     if let Some(model) = model {
@@ -120,7 +126,43 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     }
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
-    ui.show(&format!("{place}\n{}", summary(&fit)))
+    let advice = advice.map_or_else(String::new, |(_, said)| format!("\n{said}"));
+    ui.show(&format!("{place}\n{}{advice}", summary(&fit)))
+}
+
+/// Rows that advice is fitted on, at most.
+const ADVISED_BY: usize = 20_000;
+
+/// What to fit with for so many bytes, and what is told of it.
+fn advice(
+    ctx: &Context,
+    (x, bytes): (&FileVectors, usize),
+    args: &FitArgs,
+    params: &Params,
+) -> Result<(Params, String)> {
+    let asked = EvaluationParams::default()
+        .metric(params.metric)
+        .seed(params.seed)
+        .candidates(args.rescore)
+        .fit_rows(ADVISED_BY);
+    let advice = advise(ctx, x, Goal::Bytes(bytes), &asked)?;
+    let (Some(advised), Some(choice)) = (advice.params()?, advice.fitted()) else {
+        return Err(Error::Invalid {
+            name: "bytes".to_owned(),
+            expected: "some in which a fit keeps neighbours".to_owned(),
+            actual: format!("{bytes}: {}", advice.sentence),
+        });
+    };
+    let builder = args.hyperparameters.set(Params::builder())?;
+    let builder = builder.n_components(advised.n_components).solver(advised.solver);
+    let builder = match advised.codes {
+        Some(codes) => builder.codes(codes),
+        None => builder,
+    };
+    let model = args.output.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    let x = quoted(&args.x.to_string_lossy());
+    let steps = steps(&x, &quoted(&model), choice, args.rescore).join("\n");
+    Ok((builder.build()?, format!("{}\n{steps}", advice.sentence)))
 }
 
 /// Refuses what would do nothing.

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use twinlearn::{Error, OutputFile, Result, Vectors, rescore, search_codes, write_npy_integers};
+use twinlearn::{Bits, CodeSearch, Model, OutputFile, Result, Vectors, write_npy_integers};
 
-use super::shared::{Memory, check_outputs, codec, load_model, open};
+use super::shared::{Memory, check_outputs, open};
 use crate::args::SearchArgs;
 use crate::logs::Logs;
 use crate::terminal::print;
@@ -13,23 +13,12 @@ use crate::ui::{Ui, seconds};
 pub(crate) fn run(ui: &Ui, args: &SearchArgs) -> Result<()> {
     let ctx = ui.context(&args.resources, Logs::default())?;
     let mut memory = Memory::of(&ctx, &args.resources)?;
-    let model = load_model(&args.model, args.dim)?;
+    let model = Model::load(&args.model)?;
     let codes = open(&ctx, &args.codes)?;
-    let codec = match codec(&model, args.bits, args.own)? {
-        Some(codec) => codec,
-        None => model.codec_of(codes.dim())?,
-    };
+    let bits = args.bits.map(Bits::new).transpose()?;
+    let (model, codec) = model.codec_of_file(&codes, args.dim, (bits, args.own))?;
     let queries = open(&ctx, &args.queries)?;
     let rows = args.rescore.as_ref().map(|path| open(&ctx, path)).transpose()?;
-    if let Some(rows) = &rows
-        && rows.n_rows() != codes.n_rows()
-    {
-        return Err(Error::Invalid {
-            name: "rescore".to_owned(),
-            expected: format!("{} rows, one for each code", codes.n_rows()),
-            actual: rows.n_rows().to_string(),
-        });
-    }
     let sources = [Some(&codes), Some(&queries), rows.as_ref()];
     check_outputs(&[Some(&args.output)], &sources, &[Some(&args.model)])?;
     let output = OutputFile::create_as(&args.output, &["npy"])?;
@@ -39,23 +28,11 @@ pub(crate) fn run(ui: &Ui, args: &SearchArgs) -> Result<()> {
     let ctx = memory.bound(ctx);
 
     let k = args.n_neighbors;
+    let mut search = CodeSearch::new(&codec, k);
+    search = rows.as_ref().map_or(search, |rows| search.rescore(rows));
+    search = args.candidates.map_or(search, |count| search.candidates(count));
     let start = Instant::now();
-    let reduced = model.transform(&ctx, &queries, false)?;
-    let found = match &rows {
-        None => search_codes(&ctx, &codec, &codes, &reduced, k)?,
-        Some(rows) => {
-            let count = args.candidates.min(codes.n_rows());
-            if k > count {
-                return Err(Error::Invalid {
-                    name: "candidates".to_owned(),
-                    expected: format!("at least -k, {k}"),
-                    actual: count.to_string(),
-                });
-            }
-            let candidates = search_codes(&ctx, &codec, &codes, &reduced, count)?;
-            rescore(&ctx, &candidates, &queries, rows, k, codec.metric())?
-        }
-    };
+    let found = model.search(&ctx, &codes, &queries, &search)?;
     let elapsed = start.elapsed();
     let found: Vec<i64> = found.into_iter().map(i64::from).collect();
     write_npy_integers(output, queries.n_rows(), &found)?;

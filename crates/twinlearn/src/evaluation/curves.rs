@@ -7,6 +7,7 @@ use twinlearn_core::error::Result;
 
 use super::baselines::Baselines;
 use super::data::{EvaluationData, Reduction};
+use super::formats::{Format, Kept};
 use super::results::{Curve, CurvePoint};
 use super::sample::Sample;
 use crate::closed::sees_more_than_rows;
@@ -22,12 +23,19 @@ pub(super) const PCA: &str = "PCA";
 /// each of a dozen forms at each dimension would take minutes.
 pub(super) const PART: usize = 100_000;
 
+/// Whether a baseline is one of the forms of PCA that solver pca has.
+pub(super) fn is_form_of_pca(name: &str) -> bool {
+    name.starts_with(PCA) && !sees_more_than_rows(name)
+}
+
 /// Curves that grow as dimensions are measured.
 pub(super) struct Curves<'a> {
     pub(super) ctx: &'a Context,
     pub(super) data: EvaluationData<'a>,
     pub(super) sample: &'a Sample,
     pub(super) seed: u64,
+    /// Rows that are found, of which those that are neighbours count.
+    count: usize,
     /// The same queries among some of many rows, to choose the form of PCA by.
     part: Option<Sample>,
     /// By name and dimension.
@@ -47,7 +55,12 @@ impl<'a> Curves<'a> {
             true => Some(sample.part(ctx, &data, part)?),
             false => None,
         };
-        Ok(Self { ctx, data, sample, seed, part, points: BTreeMap::new() })
+        Ok(Self { ctx, data, sample, seed, count: sample.k, part, points: BTreeMap::new() })
+    }
+
+    /// Of what is found among the first `count` rows.
+    pub(super) fn among(self, count: usize) -> Self {
+        Self { count, ..self }
     }
 
     /// Among how many rows the form of PCA is chosen, if not among all.
@@ -57,10 +70,8 @@ impl<'a> Curves<'a> {
 
     /// Measures every baseline at d, at most the most that they are for.
     pub(super) fn measure_baselines(&mut self, baselines: &Baselines, d: usize) -> Result<()> {
-        // Solver pca, by which these are made, has no other.
-        let is_form = |name: &str| name.starts_with(PCA) && !sees_more_than_rows(name);
         let (forms, others): (Vec<_>, Vec<_>) =
-            baselines.at(self.ctx, d)?.into_iter().partition(|(name, _)| is_form(name));
+            baselines.at(self.ctx, d)?.into_iter().partition(|(name, _)| is_form_of_pca(name));
         for (name, map) in others {
             self.measure(&name, &Reduction::Map(&map))?;
         }
@@ -85,7 +96,8 @@ impl<'a> Curves<'a> {
 
     /// Measures a reduction; of several under one name and dimension the best stays.
     pub(super) fn measure(&mut self, name: &str, reduction: &Reduction<'_>) -> Result<()> {
-        let scores = self.sample.recall(self.ctx, &self.data, reduction)?;
+        let kept = Kept::floats(*reduction);
+        let scores = self.sample.kept_recall(self.ctx, &self.data, &kept, self.count)?;
         let recall = Estimate::of_mean(&scores, self.seed);
         let curve = self.points.entry(name.to_owned()).or_default();
         let kept = curve.entry(reduction.n_components()).or_insert(recall);
@@ -103,9 +115,14 @@ impl<'a> Curves<'a> {
 
     /// Ours first, then PCA's.
     pub(super) fn finish(self) -> Vec<Curve> {
-        let point = |(n_components, recall)| CurvePoint { n_components, recall };
+        let point = |(n_components, recall)| CurvePoint {
+            n_components,
+            bytes_per_vector: Format::Floats.row_bytes(n_components),
+            recall,
+        };
         let curve = |(name, points): (String, BTreeMap<usize, Estimate>)| Curve {
             name,
+            format: Format::Floats.name(),
             points: points.into_iter().map(point).collect(),
         };
         let mut curves: Vec<Curve> = self.points.into_iter().map(curve).collect();

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::{Display, Formatter, Result};
 
 use super::advise::{Advice, Verdict};
-use super::results::{Evaluation, MethodEvaluation, NestedMethod};
+use super::results::{Curve, Evaluation, MethodEvaluation, NestedMethod};
 use crate::estimate::Estimate;
 
 /// A column: heading, value of a method, digits.
 type Column = (&'static str, fn(&MethodEvaluation) -> Option<Estimate>, usize);
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
+    ("rescored", |m| m.rescored, 3),
     ("accuracy", |m| m.accuracy, 3),
     ("nDCG@10", |m| m.ndcg_at_10, 3),
     ("mAP", |m| m.average_precision, 3),
@@ -26,10 +27,10 @@ const FORMS: &str = "PCA γ: each axis is divided by its standard deviation to t
                      Spectral: twin learning without training.";
 
 /// The first columns of a method's row; names are `width` wide.
-fn row(width: usize, name: &str, n_components: usize, recall: Estimate) -> String {
+fn row(width: usize, name: &str, dim: &str, recall: Estimate) -> String {
     let Estimate { value, low, high } = recall;
     let interval = format!("{value:.3} [{low:.3}, {high:.3}]");
-    format!("{name:<width$} {n_components:>5} {interval:>22}")
+    format!("{name:<width$} {dim} {interval:>22}")
 }
 
 /// The width of a column of names, at least `least`.
@@ -48,13 +49,22 @@ impl Display for Evaluation {
         let nested = self.nested.iter().flat_map(|nested| &nested.methods);
         let names = self.methods.iter().map(|m| &m.name).chain(nested.map(|m| &m.name));
         let width = width(24, names);
-        write!(f, "{:<width$} {:>5} {recall:>22}", "method", "dim")?;
+        let is_coded = self.methods.iter().any(MethodEvaluation::is_coded);
+        // How vectors are kept is told where any is not kept as floats.
+        let kept = |format: &str, bytes: &str| match is_coded {
+            true => format!(" {format:<7} {bytes:>5}"),
+            false => String::new(),
+        };
+        let heading = format!("{:>5}{}", "dim", kept("format", "bytes"));
+        write!(f, "{:<width$} {heading} {recall:>22}", "method")?;
         for (heading, _, _) in &shown {
             write!(f, " {heading:>8}")?;
         }
         writeln!(f)?;
         for m in &self.methods {
-            write!(f, "{}", row(width, &m.name, m.n_components, m.recall))?;
+            let kept = kept(&m.format, &m.bytes_per_vector.to_string());
+            let dim = format!("{:>5}{kept}", m.n_components);
+            write!(f, "{}", row(width, &m.name, &dim, m.recall))?;
             for (_, of, digits) in &shown {
                 let value = of(m).map_or("-".to_owned(), |e| format!("{:.digits$}", e.value));
                 write!(f, " {value:>8}")?;
@@ -66,7 +76,8 @@ impl Display for Evaluation {
             let first = nested.methods.first().map_or("", |m| &m.name);
             writeln!(f, "\nthe first {d} dimensions, and recall beside that of {first}")?;
             for NestedMethod { name, recall, recall_behind_first } in &nested.methods {
-                write!(f, "{}", row(width, name, nested.n_components, *recall))?;
+                let dim = format!("{:>5}", nested.n_components);
+                write!(f, "{}", row(width, name, &dim, *recall))?;
                 if let Some(Estimate { value, low, high }) = recall_behind_first {
                     let [value, low, high] = [value, low, high].map(|v| -100.0 * v);
                     write!(f, "  {value:+.1} points (95 %: {high:+.1} to {low:+.1})")?;
@@ -87,20 +98,41 @@ impl Display for Evaluation {
 /// The curves, then what was sampled, the verdict and what it saves.
 impl Display for Advice {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let points = self.curves.iter().flat_map(|curve| &curve.points);
-        let all: BTreeSet<usize> = points.map(|point| point.n_components).collect();
-        let width = width(18, self.curves.iter().map(|curve| &curve.name));
-        write!(f, "{:<width$}", format!("recall@{}, d =", self.n_neighbors))?;
-        for d in &all {
-            write!(f, " {d:>6}")?;
-        }
-        writeln!(f)?;
-        for curve in &self.curves {
-            write!(f, "{:<width$}", curve.name)?;
+        let recall = match self.candidates {
+            Some(count) => format!("recall@{} of {count}", self.n_neighbors),
+            None => format!("recall@{}", self.n_neighbors),
+        };
+        let label = |curve: &Curve| format!("{} {}", curve.name, curve.format);
+        let labels: Vec<String> = self.curves.iter().map(label).collect();
+        let width = width(18, labels.iter());
+        if self.keep.is_some() {
+            let floats = || self.curves.iter().filter(|curve| curve.format == "f32");
+            let points = floats().flat_map(|curve| &curve.points);
+            let all: BTreeSet<usize> = points.map(|point| point.n_components).collect();
+            write!(f, "{:<width$}", format!("{recall}, d ="))?;
             for d in &all {
-                let point = curve.points.iter().find(|point| point.n_components == *d);
-                let value = point.map_or("-".to_owned(), |p| format!("{:.3}", p.recall.value));
-                write!(f, " {value:>6}")?;
+                write!(f, " {d:>6}")?;
+            }
+            writeln!(f)?;
+            for curve in floats() {
+                write!(f, "{:<width$}", curve.name)?;
+                for d in &all {
+                    let point = curve.points.iter().find(|point| point.n_components == *d);
+                    let value = point.map_or("-".to_owned(), |p| format!("{:.3}", p.recall.value));
+                    write!(f, " {value:>6}")?;
+                }
+                writeln!(f)?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "{:<width$} bytes a row: {recall}", "format")?;
+        for (curve, label) in self.curves.iter().zip(&labels) {
+            if self.keep.is_some() && curve.format == "f32" {
+                continue;
+            }
+            write!(f, "{label:<width$}")?;
+            for point in &curve.points {
+                write!(f, " {}: {:.3} ", point.bytes_per_vector, point.recall.value)?;
             }
             writeln!(f)?;
         }

@@ -6,8 +6,10 @@ use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::Subset;
 
 use super::baselines::{Baselines, GRAPH_K};
+use super::coded::{self, Formats, MOST_OPQ};
 use super::curves::{Curves, PART};
 use super::data::{EvaluationData, Reduction};
+use super::formats::Kept;
 use super::judge::Judge;
 use super::moved::{Moved, with_rows};
 use super::nested::nested;
@@ -40,6 +42,7 @@ pub fn evaluate(
     reductions: &[(&str, Reduction<'_>)],
     params: &EvaluationParams,
 ) -> Result<Evaluation> {
+    params.check()?;
     data.check_sizes()?;
     for (name, reduction) in reductions {
         reduction.check_sizes(name, data)?;
@@ -68,30 +71,56 @@ pub fn evaluate(
         let mut judge = Judge::new(quiet, data, params, &unseen)?;
         let full = Reduction::Reduced { x: data.x, queries: data.queries };
         let mut methods = Vec::with_capacity(total);
-        let mut add =
-            |judge: &mut Judge<'_>, kind: MethodKind, name: &str, reduction: &Reduction<'_>| {
-                methods.push(judge.judge(quiet, (kind, name), reduction)?);
-                ctx.emit(&Event::StageProgress { stage: Stage::Evaluate, done: methods.len() });
-                Result::Ok(())
-            };
-        add(&mut judge, MethodKind::Full, "full vectors", &full)?;
-        for (name, reduction) in reductions {
-            add(&mut judge, MethodKind::Given, name, reduction)?;
-        }
+        let mut add = |judge: &mut Judge<'_>, kind: MethodKind, name: &str, kept: &Kept<'_>| {
+            methods.push(judge.judge(quiet, (kind, name), kept)?);
+            ctx.emit(&Event::StageProgress { stage: Stage::Evaluate, done: methods.len() });
+            Result::Ok(())
+        };
+        add(&mut judge, MethodKind::Full, "full vectors", &Kept::floats(full))?;
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
+        let sample = judge.sample.clone();
+        let formats = params.is_coded().then(|| Formats::new(quiet, *data, &sample, params));
+        let given = match &formats {
+            Some(formats) => formats.given(reductions)?,
+            None => {
+                let floats = |(name, reduction): &(&str, _)| {
+                    (MethodKind::Given, (*name).to_owned(), Kept::floats(*reduction))
+                };
+                reductions.iter().map(floats).collect()
+            }
+        };
+        for (kind, name, kept) in &given {
+            add(&mut judge, *kind, name, kept)?;
+        }
+        if let (true, Some((.., first))) = (params.is_coded(), given.first()) {
+            notes.extend(coded::notes(first, params.candidates));
+        }
         let mut baselines = None;
         if let Some(d) = d {
             let ids = judge.sample.fitted(params.fit_rows);
             let rows = Subset::new(data.x, &ids)?;
             let graph = Baselines::graph(quiet, &rows, GRAPH_K, params.metric, params.seed)?;
-            let picture = if params.curves { dimensions(d, data.x.dim()) } else { Vec::new() };
+            let picture =
+                if params.has_picture() { dimensions(d, data.x.dim()) } else { Vec::new() };
             let most = picture.iter().chain(&widths).copied().fold(d, usize::max);
+            let most = if params.is_coded() { most.max(MOST_OPQ.min(data.x.dim())) } else { most };
             let with = (params.metric, params.seed);
             let baselines = baselines.insert(Baselines::new(quiet, &rows, &graph, with, most)?);
-            for (name, baseline) in baselines.at(quiet, d)? {
-                add(&mut judge, MethodKind::Baseline, &name, &Reduction::Map(&baseline))?;
+            match (&formats, given.first()) {
+                (Some(formats), Some((.., first))) => {
+                    let [pca, leading] = formats.forms(baselines, d)?;
+                    for (kind, name, kept) in formats.baselines(first, full, [&pca, &leading])? {
+                        add(&mut judge, kind, &name, &kept)?;
+                    }
+                }
+                _ => {
+                    for (name, map) in baselines.at(quiet, d)? {
+                        let kept = Kept::floats(Reduction::Map(&map));
+                        add(&mut judge, MethodKind::Baseline, &name, &kept)?;
+                    }
+                }
             }
-            if params.curves {
+            if params.has_picture() {
                 let mut measured = Curves::new(quiet, *data, (&judge.sample, PART), params.seed)?;
                 for d in picture {
                     measured.measure_baselines(baselines, d)?;
@@ -102,9 +131,12 @@ pub fn evaluate(
                 .push(format!("Baselines were fitted on {} rows, without the queries.", ids.len()));
         }
         tell_apart(&mut methods);
-        let nested = nested(quiet, &judge, reductions, (baselines.as_ref(), &unseen), params.seed)?;
+        let nested = match params.is_coded() {
+            true => Vec::new(),
+            false => nested(quiet, &judge, reductions, (baselines.as_ref(), &unseen), params.seed)?,
+        };
         let rival = match (&unseen, reductions.first()) {
-            (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) => {
+            (Unseen::Rows { .. }, Some((_, Reduction::Model(model)))) if !params.is_coded() => {
                 model.training().validation.as_ref().and_then(|report| report.closed_form.clone())
             }
             _ => None,
@@ -117,6 +149,7 @@ pub fn evaluate(
             n_features: data.x.dim(),
             n_queries: judge.sample.queries.len(),
             n_neighbors: params.n_neighbors,
+            candidates: params.candidates,
             metric: params.metric,
             seed: params.seed,
             unseen: !matches!(unseen, Unseen::Unknown),

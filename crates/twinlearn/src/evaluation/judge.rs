@@ -2,11 +2,11 @@
 
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
-use twinlearn_knn::recall_scores;
 use twinlearn_knn::search_of_checked;
 use twinlearn_vectors::{Subset, Vectors, copied};
 
 use super::data::{EvaluationData, Reduction};
+use super::formats::Kept;
 use super::neighbours::accuracy_scores;
 use super::params::EvaluationParams;
 use super::ranking::{DEPTH, RankingScores};
@@ -34,6 +34,8 @@ pub(super) struct Judge<'a> {
     /// Rows of X of which every pair is compared.
     paired: Vec<u32>,
     orders: Orders,
+    /// Candidates that are put in order by the full vectors, where it is told what that gives.
+    candidates: Option<usize>,
     /// The recall of every query by the first reduction.
     first: Option<Vec<f64>>,
 }
@@ -50,7 +52,9 @@ impl<'a> Judge<'a> {
         let paired = sample.some(Draw::Paired, n_paired(k));
         let orders = Orders::new(ctx, &copied(ctx, &Subset::new(data.x, &paired)?)?, metric)?;
         let is_seen = matches!(unseen, Unseen::Unknown);
-        Ok(Self { data: *data, seed, is_seen, sample, paired, orders, first: None })
+        params.n_found(sample.base.len())?;
+        let candidates = params.candidates;
+        Ok(Self { data: *data, seed, is_seen, sample, paired, orders, candidates, first: None })
     }
 
     /// What was sampled, in words.
@@ -79,23 +83,26 @@ impl<'a> Judge<'a> {
         &mut self,
         ctx: &Context,
         (kind, name): (MethodKind, &str),
-        reduction: &Reduction<'_>,
+        kept: &Kept<'_>,
     ) -> Result<MethodEvaluation> {
         let (k, seed, metric) = (self.sample.k, self.seed, self.sample.metric);
         let is_full = kind == MethodKind::Full;
-        let base = reduction.rows(ctx, self.data.x, &self.sample.base)?;
+        let base = kept.rows(ctx, self.data.x, &self.sample.base)?;
+        let count = if is_full { k } else { self.candidates.unwrap_or(k) };
         let found = if is_full {
             self.sample.truth.clone()
         } else {
-            self.sample.found(ctx, &self.data, reduction, &*base)?
+            self.sample.found(ctx, &self.data, kept, (&*base, count))?
         };
-        let recall = recall_scores(&self.sample.truth, &found, k)?;
-        let accuracy = self.accuracy(&found)?;
-        let ranking = self.ranking(ctx, reduction, &*base)?;
+        let recall = self.sample.shares(&found, count, k);
+        let rescored = self.candidates.map(|_| self.sample.shares(&found, count, count));
+        let nearest: Vec<u32> = found.chunks_exact(count).flat_map(|f| &f[..k]).copied().collect();
+        let accuracy = self.accuracy(&nearest)?;
+        let ranking = self.ranking(ctx, kept, &*base)?;
         let (structure, effective_rank) = if is_full {
             (self.orders.compare(ctx, &self.orders, k)?, None)
         } else {
-            let paired = copied(ctx, &*reduction.rows(ctx, self.data.x, &self.paired)?)?;
+            let paired = copied(ctx, &*kept.rows(ctx, self.data.x, &self.paired)?)?;
             let structure = self.orders.compare(ctx, &Orders::new(ctx, &paired, metric)?, k)?;
             (structure, Some(effective_rank(ctx, &paired)?))
         };
@@ -105,9 +112,12 @@ impl<'a> Judge<'a> {
         let evaluation = MethodEvaluation {
             name: name.to_owned(),
             n_components: base.dim(),
-            bytes_per_vector: base.dim() * size_of::<f32>(),
+            format: kept.format.name(),
+            bytes_per_vector: kept.row_bytes(),
+            shared_bytes: kept.format.shared_bytes(),
             kind,
             recall: estimate(&recall),
+            rescored: rescored.as_deref().map(estimate),
             recall_behind_first: behind,
             accuracy: accuracy.as_deref().map(estimate),
             ndcg_at_10: ranking.as_ref().map(|r| estimate(&r.ndcg)),
@@ -142,7 +152,7 @@ impl<'a> Judge<'a> {
     fn ranking(
         &self,
         ctx: &Context,
-        reduction: &Reduction<'_>,
+        kept: &Kept<'_>,
         base: &dyn Vectors,
     ) -> Result<Option<RankingScores>> {
         let Some(qrels) = self.data.qrels else { return Ok(None) };
@@ -151,7 +161,7 @@ impl<'a> Judge<'a> {
             return Err(Error::invalid("qrels", "an answer to at least one query", "none"));
         }
         let depth = DEPTH.min(base.n_rows());
-        let queries = reduction.queries(ctx, &self.data, &ids)?;
+        let queries = kept.queries(ctx, &self.data, &ids)?;
         let ranked = search_of_checked(ctx, &*queries, base, depth, self.sample.metric)?;
         let mut scores = RankingScores::default();
         for ((_, judged), ranked) in qrels.answered().zip(ranked.chunks_exact(depth)) {

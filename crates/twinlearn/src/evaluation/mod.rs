@@ -4,10 +4,12 @@
 
 mod advise;
 mod baselines;
+mod coded;
 mod curves;
 mod data;
 mod display;
 mod evaluate;
+mod formats;
 mod judge;
 mod moved;
 mod neighbours;
@@ -20,7 +22,7 @@ mod sample;
 mod structure;
 mod unseen;
 
-pub use advise::{Advice, Verdict, advise};
+pub use advise::{Advice, Choice, Goal, Verdict, advise};
 pub use data::{EvaluationData, Reduction};
 pub use evaluate::evaluate;
 pub use neighbours::knn_accuracy;

@@ -1,6 +1,7 @@
 //! How it is measured.
 
-use twinlearn_core::error::Result;
+use twinlearn_codes::Bits;
+use twinlearn_core::error::{Error, Result};
 use twinlearn_knn::Metric;
 
 use crate::params::Params;
@@ -24,6 +25,9 @@ pub struct EvaluationParams {
     pub(super) fit_rows: usize,
     pub(super) baselines: bool,
     pub(super) curves: bool,
+    pub(super) bits: Option<Bits>,
+    pub(super) codes: bool,
+    pub(super) candidates: Option<usize>,
     pub(super) seed: u64,
 }
 
@@ -37,6 +41,9 @@ impl Default for EvaluationParams {
             fit_rows: 50_000,
             baselines: true,
             curves: false,
+            bits: None,
+            codes: false,
+            candidates: None,
             seed: 0,
         }
     }
@@ -96,11 +103,69 @@ impl EvaluationParams {
         self
     }
 
+    /// What is judged are codes of so many bits a number of what reductions give, beside int8, Hamming
+    /// distance, sign bits, and codes of as many bytes of others: all by their bytes; default none.
+    #[must_use]
+    pub fn bits(mut self, bits: Option<Bits>) -> Self {
+        self.bits = bits;
+        self
+    }
+
+    /// The same with the product code that models were fitted with; default false.
+    #[must_use]
+    pub fn codes(mut self, codes: bool) -> Self {
+        self.codes = codes;
+        self
+    }
+
+    /// Recall is also told of so many candidates once they are put in order by the full vectors: of the
+    /// neighbours that are among them; default none.
+    #[must_use]
+    pub fn candidates(mut self, candidates: Option<usize>) -> Self {
+        self.candidates = candidates;
+        self
+    }
+
     /// The seed of what is drawn: queries, samples, the random projection, resamples; default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+}
+
+impl EvaluationParams {
+    /// Whether codes are what is judged.
+    pub(super) fn is_coded(&self) -> bool {
+        self.bits.is_some() || self.codes
+    }
+
+    /// Whether recall is measured at other dimensions: codes have other bytes at each.
+    pub(super) fn has_picture(&self) -> bool {
+        self.curves && !self.is_coded()
+    }
+
+    /// Rows that are found of `n` for each query: the candidates, or k.
+    pub(super) fn n_found(&self, n: usize) -> Result<usize> {
+        let k = self.n_neighbors;
+        match self.candidates {
+            None => Ok(k),
+            Some(count) if (k..=n).contains(&count) => Ok(count),
+            Some(count) => {
+                let expected = format!("a number from n_neighbors ({k}) to {n}, the rows searched");
+                Err(Error::invalid("candidates", expected, count))
+            }
+        }
+    }
+
+    /// What can be refused before any row is read.
+    pub(super) fn check(&self) -> Result<()> {
+        match (self.bits, self.codes) {
+            (Some(bits), true) => {
+                Err(Error::invalid("bits", "none beside codes, the other kind", bits.get()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

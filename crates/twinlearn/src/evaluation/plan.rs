@@ -7,6 +7,7 @@ use twinlearn_core::linalg::Effort;
 use twinlearn_core::progress::Plan;
 
 use super::baselines::{GRAPH_K, N_BASELINES, N_PCA};
+use super::coded;
 use super::curves::PART;
 use super::data::{EvaluationData, SHARE};
 use super::judge::n_paired;
@@ -20,6 +21,9 @@ use crate::trainer::{FitPlan, FitSizes};
 
 /// How many times longer than in a search it takes to compare rows in `f64` and to sort them.
 const SORTING: f64 = 20.0;
+
+/// Formats that are measured at each dimension that advice tries, of TLDR and of PCA.
+const CELLS: f64 = 10.0;
 
 /// Seconds of one thread to reduce all rows and look for the queries' neighbours.
 fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64 {
@@ -81,7 +85,7 @@ impl EvaluationPlan {
         let orders = 3 * 4 * paired * paired + 4 * paired * (dim + widest);
         let answered = data.qrels.map_or(0, |qrels| qrels.answered().count());
         let ids = 4 * (n + 2 * n_base + n_queries * (2 * k + 1) + answered * DEPTH);
-        let picture = d.map_or(Vec::new(), |d| match params.curves {
+        let picture = d.map_or(Vec::new(), |d| match params.has_picture() {
             true => dimensions(d, dim),
             false => Vec::new(),
         });
@@ -114,7 +118,15 @@ impl EvaluationPlan {
             + cost::search(asked, n_base, dim)
             + widths.iter().map(|&width| judged(width)).sum::<f64>()
             + baselines;
-        let n_judged = 1 + widths.len() + d.map_or(0, |_| N_BASELINES);
+        let n_judged = match params.is_coded() {
+            true => coded::n_judged(params, widths.len(), d.is_some()),
+            false => 1 + widths.len() + d.map_or(0, |_| N_BASELINES),
+        };
+        let (bytes, multiplications) = match params.is_coded() {
+            true => coded::cost(n_left, dim, widest.max(dim)),
+            false => (0, 0.0),
+        };
+        let (fits, work) = (fits.max(bytes), work + cost::product(multiplications));
         let seconds = work / ctx.n_threads() as f64;
         Ok(Self { n_base, n_queries, dim, n_judged, n_fitted, held, fits, seconds })
     }
@@ -197,7 +209,12 @@ impl AdvicePlan {
         let baselines = baselines_at(n_queries, n_base, dim, typical);
         let one = fit(typical)?.seconds() + baselines / ctx.n_threads() as f64;
         let seconds = common.seconds + n_tried as f64 * one;
-        common.fits = common.fits.max(most.bytes());
+        let (bytes, _) = coded::cost(common.n_fitted, dim, dim);
+        common.fits = common.fits.max(most.bytes()).max(bytes);
+        // All that were fitted are kept.
+        common.held += n_tried * 4 * typical * dim;
+        let cells = n_tried as f64 * CELLS * found_again(n_queries, n_base, dim, typical);
+        let seconds = seconds + cells / ctx.n_threads() as f64;
         Ok(Self { common, n_tried, seconds })
     }
 

@@ -14,6 +14,8 @@ pub enum MethodKind {
     Full,
     /// A reduction that was given.
     Given,
+    /// A reduction that was given, kept in another way than the one that is judged.
+    OtherFormat,
     /// One of ours to compare with.
     Baseline,
 }
@@ -27,10 +29,21 @@ pub struct MethodEvaluation {
     pub name: String,
     /// d.
     pub n_components: usize,
-    /// Bytes of a reduced vector as `f32`.
+    /// How vectors are kept: `f32`; `int8`; codes of `sq1` to `sq8` or `pq:M`; `Hamming` is sq1 compared by
+    /// Hamming distance, `signs` the same of whether numbers are above 0.
+    #[serde(default = "floats")]
+    pub format: String,
+    /// Bytes of a vector, what it has beside its numbers included.
     pub bytes_per_vector: usize,
+    /// Bytes of what all vectors share: ranges, a mean, a rotation and centres.
+    #[serde(default)]
+    pub shared_bytes: usize,
     /// recall@k of the original neighbours.
     pub recall: Estimate,
+    /// The same after [`candidates`](Evaluation::candidates) rows of each query are put in order by the full
+    /// vectors.
+    #[serde(default)]
+    pub rescored: Option<Estimate>,
     /// The first reduction's recall minus this one's, query by query: an interval above 0 says that
     /// the first is better.
     pub recall_behind_first: Option<Estimate>,
@@ -50,6 +63,17 @@ pub struct MethodEvaluation {
     pub effective_rank: Option<Estimate>,
 }
 
+impl MethodEvaluation {
+    /// Whether vectors are kept as other than 32-bit floats.
+    pub(super) fn is_coded(&self) -> bool {
+        self.format != floats()
+    }
+}
+
+fn floats() -> String {
+    "f32".to_owned()
+}
+
 /// What [`evaluate`](crate::evaluate()) found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -61,6 +85,9 @@ pub struct Evaluation {
     pub n_queries: usize,
     /// k.
     pub n_neighbors: usize,
+    /// Candidates that were put in order by the full vectors, if any were.
+    #[serde(default)]
+    pub candidates: Option<usize>,
     /// How near rows are.
     pub metric: Metric,
     /// The seed of every sample and resample.
@@ -91,10 +118,13 @@ impl Evaluation {
     }
 
     /// The baseline that the verdict is about, where baselines were judged: [`rival`](Self::rival), or
-    /// the one that keeps most.
+    /// of those that take no more bytes than the first reduction the one that keeps most.
     #[must_use]
     pub fn best_baseline(&self) -> Option<&MethodEvaluation> {
-        let is_baseline = |method: &&MethodEvaluation| method.kind == MethodKind::Baseline;
+        let most = self.given().next().map_or(usize::MAX, |first| first.bytes_per_vector);
+        let is_baseline = |method: &&MethodEvaluation| {
+            method.kind == MethodKind::Baseline && method.bytes_per_vector <= most
+        };
         let baselines = || self.methods.iter().filter(is_baseline);
         let chosen = self.rival.as_ref();
         let chosen = chosen.and_then(|name| baselines().find(|method| method.name == *name));
@@ -110,14 +140,22 @@ impl Evaluation {
             return None;
         }
         let gap = best.recall_behind_first?;
+        let (size, rival) = match first.is_coded() {
+            false => {
+                let (d, dim) = (first.n_components, self.n_features);
+                (format!("with {d} of {dim} dimensions"), best.name.clone())
+            }
+            true => {
+                let rival = format!("{} as {}", best.name, best.format);
+                (format!("in {} bytes ({})", first.bytes_per_vector, first.format), rival)
+            }
+        };
         Some(format!(
-            "{} keeps {:.1} % of the {} nearest neighbours with {} of {} dimensions: {}.",
+            "{} keeps {:.1} % of the {} nearest neighbours {size}: {}.",
             first.name,
             100.0 * first.recall.value,
             self.n_neighbors,
-            first.n_components,
-            self.n_features,
-            gap.beside(&format!("{} ({:.1} %)", best.name, 100.0 * best.recall.value)),
+            gap.beside(&format!("{rival} ({:.1} %)", 100.0 * best.recall.value)),
         ))
     }
 }
@@ -129,14 +167,20 @@ pub(super) fn tell_apart(methods: &mut [MethodEvaluation]) {
             continue;
         }
         let is_taken = |name: &str| {
-            let mut others = methods.iter().enumerate();
-            others
-                .any(|(j, other)| other.name == name && (j < i || other.kind != MethodKind::Given))
+            let mut others = methods.iter().enumerate().filter(|(_, other)| other.name == name);
+            others.any(|(j, other)| match other.kind {
+                MethodKind::Given | MethodKind::OtherFormat => j < i,
+                _ => true,
+            })
         };
         let own = methods[i].name.clone();
         let numbered = (2..).map(|number| format!("{own} ({number})"));
         let free = std::iter::once(own.clone()).chain(numbered).find(|name| !is_taken(name));
-        methods[i].name = free.unwrap_or(own);
+        let name = free.unwrap_or(own);
+        methods[i].name.clone_from(&name);
+        let others = methods[i + 1..].iter_mut();
+        let others = others.take_while(|method| method.kind == MethodKind::OtherFormat);
+        others.for_each(|method| method.name.clone_from(&name));
     }
 }
 
@@ -145,6 +189,9 @@ pub(super) fn tell_apart(methods: &mut [MethodEvaluation]) {
 pub struct CurvePoint {
     /// d.
     pub n_components: usize,
+    /// Bytes of a vector.
+    #[serde(default)]
+    pub bytes_per_vector: usize,
     /// recall@k of the held-out rows' neighbours.
     pub recall: Estimate,
 }
@@ -154,7 +201,10 @@ pub struct CurvePoint {
 pub struct Curve {
     /// `TLDR`, `PCA` (the best form of it that solver pca has, at each d), or another baseline.
     pub name: String,
-    /// By rising d.
+    /// How vectors are kept: `f32`, `int8`, `signs`, `sq1` to `sq8`, or `pq`, product codes.
+    #[serde(default = "floats")]
+    pub format: String,
+    /// By rising bytes.
     pub points: Vec<CurvePoint>,
 }
 

@@ -3,10 +3,11 @@
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_core::random::sample;
-use twinlearn_knn::{Metric, recall_scores, search_of_checked};
+use twinlearn_knn::{Metric, search_of_checked};
 use twinlearn_vectors::{Subset, Vectors, ids_at};
 
 use super::data::{EvaluationData, Reduction};
+use super::formats::Kept;
 use super::params::{DEFAULT_NEIGHBORS, EvaluationParams};
 use super::unseen::Unseen;
 
@@ -50,6 +51,7 @@ pub(super) fn sizes(
 }
 
 /// Queries, and the nearest rows of each in the original space.
+#[derive(Clone)]
 pub(super) struct Sample {
     seed: u64,
     pub(super) k: usize,
@@ -147,16 +149,27 @@ impl Sample {
         Ok(Self { base, left: None, queries, truth, note: String::new(), ..*self })
     }
 
-    /// The nearest reduced rows of every reduced query.
+    /// The `count` rows of `base`, what is kept of the rows, that are nearest to what stands for each
+    /// query.
     pub(super) fn found(
         &self,
         ctx: &Context,
         data: &EvaluationData<'_>,
-        reduction: &Reduction<'_>,
-        base: &dyn Vectors,
+        kept: &Kept<'_>,
+        (base, count): (&dyn Vectors, usize),
     ) -> Result<Vec<u32>> {
-        let queries = reduction.queries(ctx, data, &self.queries)?;
-        search_of_checked(ctx, &*queries, base, self.k, self.metric)
+        let queries = kept.queries(ctx, data, &self.queries)?;
+        search_of_checked(ctx, &*queries, base, count, self.metric)
+    }
+
+    /// The share of each query's neighbours that is among the first `first` of its `count` in `found`.
+    pub(super) fn shares(&self, found: &[u32], count: usize, first: usize) -> Vec<f64> {
+        let lists = self.truth.chunks_exact(self.k).zip(found.chunks_exact(count));
+        let share = |(truth, found): (&[u32], &[u32])| {
+            let hits = truth.iter().filter(|id| found[..first].contains(id)).count();
+            hits as f64 / self.k as f64
+        };
+        lists.map(share).collect()
     }
 
     /// The recall of every query by a reduction.
@@ -166,8 +179,20 @@ impl Sample {
         data: &EvaluationData<'_>,
         reduction: &Reduction<'_>,
     ) -> Result<Vec<f64>> {
-        let base = reduction.rows(ctx, data.x, &self.base)?;
-        recall_scores(&self.truth, &self.found(ctx, data, reduction, &*base)?, self.k)
+        self.kept_recall(ctx, data, &Kept::floats(*reduction), self.k)
+    }
+
+    /// The same of what is kept, among the `count` rows that it finds first.
+    pub(super) fn kept_recall(
+        &self,
+        ctx: &Context,
+        data: &EvaluationData<'_>,
+        kept: &Kept<'_>,
+        count: usize,
+    ) -> Result<Vec<f64>> {
+        let base = kept.rows(ctx, data.x, &self.base)?;
+        let found = self.found(ctx, data, kept, (&*base, count))?;
+        Ok(self.shares(&found, count, count))
     }
 
     /// `count` rows to fit baselines on: of all that are neither queries nor held out. Rows of a few

@@ -3,8 +3,10 @@
 use twinlearn_codes::{Bits, CodeSpec, Codec, ProductCode, ScalarCode};
 use twinlearn_core::context::Context;
 use twinlearn_core::error::{Error, Result};
+use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::Stage;
-use twinlearn_vectors::{Subset, Vectors, spread_ids};
+use twinlearn_knn::Metric;
+use twinlearn_vectors::{Subset, Vectors, check_row, spread_ids};
 
 use super::Model;
 use super::codes::Codes;
@@ -38,8 +40,10 @@ impl Model {
     /// When the model has no product code, or was made before models knew of codes.
     pub fn codec(&self, bits: Option<Bits>) -> Result<Codec> {
         let Some(Codes { moments, product, .. }) = &self.codes else {
-            let expected = "one with what codes need (fitted anew, with this n_components)";
-            return Err(Error::invalid("model", expected, "one without, as earlier versions made"));
+            let expected = "one with what codes need";
+            let got = "one without: of an earlier version, or of the first numbers alone of one that was \
+                       not fitted for them (nested)";
+            return Err(Error::invalid("model", expected, got));
         };
         match (bits, product) {
             (Some(bits), _) => {
@@ -47,10 +51,20 @@ impl Model {
             }
             (None, Some(product)) => Ok(Codec::Product(product.clone())),
             (None, None) => {
-                let expected = "a model fitted with a product code (codes pq:16, say)";
-                Err(Error::invalid("model", expected, "one without"))
+                let expected = "one fitted with a product code (codes pq:16, say)";
+                let got = "one without (a product code is of all numbers, not of the first)";
+                Err(Error::invalid("model", expected, got))
             }
         }
+    }
+
+    /// The codes of the reduced rows of `x`, N × [`Codec::row_bytes`] bytes.
+    ///
+    /// # Errors
+    /// As [`transform`](Self::transform); when a row is reduced to zeros under cosine, which have no
+    /// direction.
+    pub fn encode(&self, ctx: &Context, codec: &Codec, x: &dyn Vectors) -> Result<Vec<u8>> {
+        encode_run(ctx, codec, &self.transform(ctx, x, false)?, 0)
     }
 
     /// The codec whose codes have so many bytes a row: the product code that the model was fitted with, or a
@@ -106,4 +120,18 @@ impl Model {
             None => (0, 0.0),
         }
     }
+}
+
+/// The codes of reduced rows, of which the first has number `first` in an error.
+pub(super) fn encode_run(
+    ctx: &Context,
+    codec: &Codec,
+    reduced: &Matrix,
+    first: usize,
+) -> Result<Vec<u8>> {
+    let need_direction = codec.metric() == Metric::Cosine;
+    for (i, row) in reduced.as_slice().chunks_exact(reduced.cols()).enumerate() {
+        check_row("reduced vectors", first + i, row, need_direction)?;
+    }
+    codec.encode(ctx, reduced)
 }

@@ -12,6 +12,8 @@ use twinlearn_core::linalg::Matrix;
 use twinlearn_core::progress::{Event, Plan, Stage};
 use twinlearn_vectors::{OutputDtype, ReducedFile, VectorSource, check_output};
 
+use super::coded::encode_run;
+use super::search::{CodesNote, NOTE};
 use super::{Model, ScalarQuantiser};
 use crate::nn::encode_bytes;
 
@@ -75,8 +77,8 @@ impl Model {
     /// Reduces vectors in files into a file, in one pass, whose format its extension says: `.npy`,
     /// `.fbin`, `.f16bin`, `.i8bin`, `.parquet` or `.arrow`, and for codes `.u8bin` or those that have no
     /// type of numbers of their own. Tables keep the other columns of tables; an entry `twinlearn` of their
-    /// metadata is a JSON object: with int8 the ranges as `low` and `high`, with codes their name as `codes`
-    /// and `n_components`. Memory does not grow with N.
+    /// metadata is a JSON object: with int8 the ranges as `low` and `high`, with codes their name as `codes`,
+    /// `n_components`, and as `model` its [`checksum`](Self::checksum). Memory does not grow with N.
     ///
     /// # Errors
     /// As [`transform`](Self::transform); when `path` is one of the files of `source`; with a column or
@@ -125,15 +127,14 @@ impl Model {
             return Err(Error::file(file.path, expected, "numbers"));
         }
         if !file.is_table()? {
-            let refuse = |name, got: &dyn Display| {
-                let expected = format!("none but for a table, not {}", file.path.display());
-                Err(Error::invalid(name, expected, got))
-            };
-            if options.column != TransformOptions::default().column {
-                return refuse("column", &options.column);
-            }
-            if options.keep_original {
-                return refuse("keep_original", &true);
+            let is_column = options.column != TransformOptions::default().column;
+            for (name, is_given) in
+                [("column", is_column), ("keep_original", options.keep_original)]
+            {
+                if is_given {
+                    let expected = "an output that is a table (.parquet or .arrow)";
+                    return Err(Error::invalid(name, expected, file.path.display()));
+                }
             }
         }
         let quantiser = match dtype {
@@ -145,12 +146,11 @@ impl Model {
         };
         if let Some(quantiser) = quantiser {
             let ranges = serde_json::json!({ "low": quantiser.low(), "high": quantiser.high() });
-            file.note = Some(("twinlearn".to_owned(), ranges.to_string()));
+            file.note = Some((NOTE.to_owned(), ranges.to_string()));
         }
         if let Some(codec) = &options.codec {
-            let spec = codec.spec();
-            let note = serde_json::json!({ "codes": spec, "n_components": self.n_components() });
-            file.note = Some(("twinlearn".to_owned(), note.to_string()));
+            let note = serde_json::json!(CodesNote::new(self, codec));
+            file.note = Some((NOTE.to_owned(), note.to_string()));
         }
         let held = source.in_flight_bytes() + file.held_bytes(source)?;
         let plan = self.transform_plan(ctx, source, held)?;
@@ -164,7 +164,7 @@ impl Model {
                 let done = first + rows.n_rows();
                 ctx.emit(&Event::StageProgress { stage: Stage::Transform, done });
                 match &options.codec {
-                    Some(codec) => codec.encode(ctx, &block),
+                    Some(codec) => encode_run(ctx, codec, &block, first),
                     None => to_bytes(&block, first, dtype, quantiser),
                 }
             })

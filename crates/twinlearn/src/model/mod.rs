@@ -7,6 +7,7 @@ mod files;
 mod nested;
 mod quantiser;
 mod record;
+mod search;
 mod view;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ pub use self::quantiser::ScalarQuantiser;
 pub use self::record::{
     HeldOut, NestedReport, QueryRecord, QueryReport, RowsAlone, TrainingRecord, ValidationReport,
 };
+pub use self::search::CodeSearch;
 pub use self::view::ReducedView;
 use crate::linear_map::LinearMap;
 use crate::nn::{Network, encode, encode_rows};

@@ -22,7 +22,7 @@ pub struct ScalarQuantiser {
 
 impl ScalarQuantiser {
     /// The range of each column.
-    pub(super) fn of(rows: &Matrix) -> Self {
+    pub(crate) fn of(rows: &Matrix) -> Self {
         let mut low = vec![f32::INFINITY; rows.cols()];
         let mut high = vec![f32::NEG_INFINITY; rows.cols()];
         for row in rows.as_slice().chunks_exact(rows.cols()) {
@@ -53,16 +53,21 @@ impl ScalarQuantiser {
     #[must_use]
     pub fn encode(&self, rows: &Matrix) -> Vec<i8> {
         assert_eq!(rows.cols(), self.low.len(), "dimension");
-        let scales: Vec<f32> =
-            self.steps().map(|step| if step > 0.0 { 1.0 / step } else { 0.0 }).collect();
-        let mut codes = Vec::with_capacity(rows.as_slice().len());
-        for row in rows.as_slice().chunks_exact(rows.cols()) {
-            codes.extend(row.iter().zip(&self.low).zip(&scales).map(|((v, low), scale)| {
-                // The cast clips.
-                (((v - low) * scale).round() + LOWEST) as i8
-            }));
-        }
+        let mut codes = vec![0; rows.as_slice().len()];
+        let rows = rows.as_slice().chunks_exact(rows.cols());
+        let codes_of = codes.chunks_exact_mut(self.low.len());
+        rows.zip(codes_of).for_each(|(row, codes)| self.encode_row(row, codes));
         codes
+    }
+
+    /// Writes the code of one row.
+    pub(crate) fn encode_row(&self, row: &[f32], codes: &mut [i8]) {
+        let ranges = self.low.iter().zip(self.steps());
+        for ((code, v), (low, step)) in codes.iter_mut().zip(row).zip(ranges) {
+            let scale = if step > 0.0 { 1.0 / step } else { 0.0 };
+            // The cast clips.
+            *code = (((v - low) * scale).round() + LOWEST) as i8;
+        }
     }
 
     /// What codes stand for.
@@ -74,13 +79,18 @@ impl ScalarQuantiser {
         let dim = self.low.len();
         assert!(codes.len().is_multiple_of(dim), "whole rows");
         let mut rows = Matrix::zeros(codes.len() / dim, dim);
-        let steps: Vec<f32> = self.steps().collect();
-        for (row, codes) in rows.as_mut_slice().chunks_exact_mut(dim).zip(codes.chunks_exact(dim)) {
-            for (((v, &code), low), step) in row.iter_mut().zip(codes).zip(&self.low).zip(&steps) {
-                *v = low + (f32::from(code) - LOWEST) * step;
-            }
-        }
+        let codes = codes.chunks_exact(dim);
+        let rows_of = rows.as_mut_slice().chunks_exact_mut(dim);
+        codes.zip(rows_of).for_each(|(codes, row)| self.decode_row(codes, row));
         rows
+    }
+
+    /// Writes what one code stands for.
+    pub(crate) fn decode_row(&self, codes: &[i8], row: &mut [f32]) {
+        let ranges = self.low.iter().zip(self.steps());
+        for ((v, &code), (low, step)) in row.iter_mut().zip(codes).zip(ranges) {
+            *v = low + (f32::from(code) - LOWEST) * step;
+        }
     }
 
     fn steps(&self) -> impl Iterator<Item = f32> {

@@ -1,0 +1,131 @@
+//! Which ways to keep vectors are worth measuring, for what is asked.
+
+use twinlearn_codes::{Bits, CodeSpec};
+use twinlearn_core::error::Result;
+
+use super::super::coded::MOST_OPQ;
+use super::cells::{Asked, Cell, Cells, Method};
+
+/// Bits of scalar codes, from the most on.
+const BITS: [usize; 4] = [3, 2, 1, 0];
+/// A dimension is sought to a tenth of it.
+const TOLERANCE: usize = 10;
+/// Bytes of product codes are sought by so many halvings, from half of those of the best scalar code on.
+const HALVINGS: usize = 2;
+
+fn scalar(place: usize) -> Bits {
+    Bits::ALL[place]
+}
+
+/// The vectors as they are, in the ways that databases have by themselves.
+pub(super) fn full(cells: &mut Cells<'_, '_>, dim: usize) -> Result<()> {
+    for asked in [Asked::Int8, Asked::Signs] {
+        cells.measure(Method::Full, dim, asked)?;
+    }
+    Ok(())
+}
+
+/// Measures the ways to keep vectors in so many bytes; up to `most` dimensions.
+pub(super) fn in_bytes(cells: &mut Cells<'_, '_>, bytes: usize, most: usize) -> Result<()> {
+    let mut sizes = vec![bytes / 4];
+    for method in [Method::Tldr, Method::Pca] {
+        for place in BITS {
+            let bits = scalar(place);
+            let d = (8 * bytes / bits.get()).min(most);
+            let d = match cells.scalar_bytes(method, d, bits)? {
+                taken if taken <= bytes => d,
+                // A length beside the codes of each row.
+                taken => (8 * bytes.saturating_sub(taken - (d * bits.get()).div_ceil(8))
+                    / bits.get())
+                .min(most),
+            };
+            sizes.push(d);
+        }
+    }
+    sizes.retain(|d| (1..=most).contains(d));
+    sizes.sort_unstable();
+    sizes.dedup();
+    for method in [Method::Tldr, Method::Pca] {
+        for &d in &sizes {
+            cells.measure_all(method, d)?;
+        }
+    }
+    let product = Asked::Code(CodeSpec::Product(bytes));
+    for method in [Method::Tldr, Method::Pca] {
+        let mut sizes = vec![4 * bytes, 8 * bytes];
+        if method == Method::Pca {
+            sizes.push(MOST_OPQ);
+        }
+        sizes.iter_mut().for_each(|d| *d = (*d).min(most).min(MOST_OPQ));
+        sizes.sort_unstable();
+        sizes.dedup();
+        for d in sizes {
+            if d >= bytes {
+                cells.measure(method, d, product)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Seeks the fewest bytes in which a method keeps a share, by codes of fewer and fewer bits; `floats` is
+/// the dimension at which floats do.
+pub(super) fn keeping(
+    cells: &mut Cells<'_, '_>,
+    method: Method,
+    (keep, floats): (f64, usize),
+    most: usize,
+) -> Result<()> {
+    let mut best: Option<usize> = None;
+    let mut low = floats;
+    cells.measure(method, floats, Asked::Floats)?;
+    for place in BITS {
+        let asked = Asked::Code(CodeSpec::Scalar(scalar(place)));
+        let worth = |cell: &Cell, best: Option<&Cell>| {
+            best.is_none_or(|best| cell.row_bytes < best.row_bytes)
+        };
+        let (mut d, mut below) = (low, None);
+        let reached = loop {
+            let cell = cells.measure(method, d, asked)?;
+            let best = best.map(|best| &cells.all[best]);
+            if cells.all[cell].chosen_by() >= keep {
+                break Some(cell);
+            }
+            if d == most || !worth(&cells.all[cell], best) {
+                break None;
+            }
+            (below, d) = (Some(d), (2 * d).min(most));
+        };
+        let Some(mut reached) = reached else { break };
+        let mut high = cells.all[reached].n_components;
+        if let Some(mut under) = below {
+            while high - under > (high / TOLERANCE).max(1) {
+                let middle = under.midpoint(high);
+                let cell = cells.measure(method, middle, asked)?;
+                match cells.all[cell].chosen_by() >= keep {
+                    true => (reached, high) = (cell, middle),
+                    false => under = middle,
+                }
+            }
+        }
+        if worth(&cells.all[reached], best.map(|best| &cells.all[best])) {
+            best = Some(reached);
+        }
+        low = high;
+    }
+    let Some(best) = best else { return Ok(()) };
+    let Cell { n_components: d, row_bytes, .. } = cells.all[best];
+    let (mut low, mut high) = (row_bytes / 2, row_bytes);
+    for _ in 0..HALVINGS {
+        let middle = low.midpoint(high);
+        if middle == 0 || middle >= high || middle > d || d > MOST_OPQ {
+            break;
+        }
+        let cell = cells.measure(method, d, Asked::Code(CodeSpec::Product(middle)))?;
+        match cells.all[cell].chosen_by() >= keep {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+"""Codes as an index of FAISS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._codes import WithCodes, _bits, _bytes
+from ._twinlearn import TwinlearnError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+# Centres of a byte, and of half a byte.
+CENTRES = 256
+FEW_CENTRES = 16
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise TwinlearnError("faiss: expected the package faiss-cpu, got none installed") from error
+    return faiss
+
+
+def _linear(faiss: Any, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> Any:
+    """The map of rows x to weight · x + bias."""
+    out, given = weight.shape
+    transform = faiss.LinearTransform(given, out, bias is not None)
+    faiss.copy_array_to_vector(np.ascontiguousarray(weight, np.float32).ravel(), transform.A)
+    if bias is not None:
+        faiss.copy_array_to_vector(np.ascontiguousarray(bias, np.float32), transform.b)
+    transform.is_trained = True
+    return transform
+
+
+def _quantiser(faiss: Any, centres: NDArray[Any], codes: NDArray[Any], metric: int) -> Any:
+    """An IndexPQ of centres (groups × centres × numbers) that holds codes."""
+    parts, count, width = centres.shape
+    index = faiss.IndexPQ(parts * width, parts, count.bit_length() - 1, metric)
+    faiss.copy_array_to_vector(
+        np.ascontiguousarray(centres, np.float32).ravel(), index.pq.centroids
+    )
+    faiss.copy_array_to_vector(codes.ravel(), index.codes)
+    index.ntotal, index.is_trained = len(codes), True
+    return index
+
+
+class WithFaiss(WithCodes):
+    """What every estimator of the package does with FAISS."""
+
+    def to_faiss(
+        self,
+        Z: ArrayLike,
+        *,
+        bits: int | None = None,
+        codes: bool = False,
+        n_components: int | None = None,
+    ) -> Any:
+        """Make codes an index of FAISS, which FAISS alone can save, open and search.
+
+        Product codes become an ``IndexPQ``, codes of 2 or 4 bits an ``IndexPQFastScan``, of 8 bits
+        an ``IndexPQ``, each in an ``IndexPreTransform`` that reduces queries: its `search` takes
+        queries as they are before they are reduced. Codes of 1 bit become an ``IndexBinaryFlat``,
+        whose queries are codes, ``tldr.transform(Q, bits=1)``.
+
+        FAISS compares a query (under cosine at length 1) with what a code stands for by squared
+        distance, under metric ip by inner product, and its fast scan rounds: `TLDR.search`, which
+        compares directions under cosine, finds a few more neighbours.
+
+        Parameters
+        ----------
+        Z : array of shape (n_samples, bytes), uint8
+            What ``transform(X, bits=...)`` or ``transform(X, codes=True)`` gave.
+        bits, codes, n_components : optional
+            What `transform` was given. One of `bits` and `codes` is.
+
+        Returns
+        -------
+        index : faiss.IndexPreTransform or faiss.IndexBinaryFlat
+
+        Raises
+        ------
+        TwinlearnError
+            When the package faiss is not installed, the encoder has hidden layers, or codes hold
+            what an index of FAISS cannot: a length in each row, or groups of several sizes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from twinlearn import TLDR
+        >>> X = np.random.default_rng(0).standard_normal((400, 16))
+        >>> tldr = TLDR(n_components=8, codes="pq:4").fit(X)
+        >>> Z = tldr.transform(X, codes=True)
+        >>> index = tldr.to_faiss(Z, codes=True)  # doctest: +SKIP
+        >>> distances, found = index.search(X[:2].astype(np.float32), 10)  # doctest: +SKIP
+        """
+        of, base, given = self._first(n_components), _bytes(Z), _bits(bits, codes)
+        if given is None and not codes:
+            raise TwinlearnError("bits: expected 1, 2, 4 or 8, or codes=True, got neither")
+        model = of._model
+        spec, wanted, has_length = model.codec_facts(bits=given)
+        if base.shape[1] != wanted:
+            raise TwinlearnError(
+                f"Z: expected {wanted} bytes a row, as code {spec} has, got {base.shape[1]}"
+            )
+        faiss = _faiss()
+        if given == 1:
+            index = faiss.IndexBinaryFlat(8 * wanted)
+            index.add(base)
+            return index
+        if has_length:
+            raise TwinlearnError(
+                f"Z: expected codes without a length in each row, got {spec}, which has one under "
+                "this metric (product codes have none)"
+            )
+        linear = model.linear_map()
+        if linear is None:
+            raise TwinlearnError("encoder: expected a linear one, got one with hidden layers")
+        arrays, d = model.arrays(), model.n_components
+        metric = model.params()["metric"]
+        by = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
+        if given is None:
+            centres = arrays["codes.centres"]
+            if d % wanted:
+                raise TwinlearnError(
+                    f"codes: expected groups of one size, got {d} numbers in {wanted} bytes"
+                )
+            # Of few rows there are fewer centres; no code names the others.
+            padded = np.pad(centres, ((0, CENTRES - len(centres)), (0, 0)), mode="edge")
+            groups = padded.reshape(CENTRES, wanted, d // wanted).transpose(1, 0, 2)
+            rotation = arrays["codes.rotation"]
+            index = _quantiser(faiss, groups, base, by)
+        else:
+            rotation = model.turned(np.eye(d, dtype=np.float32), bits=given).T
+            turned = rotation @ arrays["codes.centre"]
+            index = self._scalar(faiss, (base, given), (turned, arrays["codes.lengths"][0]), by)
+        chain = [_linear(faiss, rotation)]
+        if metric == "cosine":
+            chain.insert(0, faiss.NormalizationTransform(d, 2.0))
+        chain.insert(0, _linear(faiss, *linear))
+        whole = faiss.IndexPreTransform(index)
+        for transform in reversed(chain):
+            whole.prepend_transform(transform)
+        return whole
+
+    @staticmethod
+    def _scalar(
+        faiss: Any,
+        codes: tuple[NDArray[Any], int],
+        about: tuple[NDArray[Any], float],
+        metric: int,
+    ) -> Any:
+        """Codes of 2, 4 or 8 bits: product codes with even centres."""
+        (base, bits), (centre, length) = codes, about
+        d, per_group = len(centre), max(1, 4 // bits)
+        if d * bits % 8:
+            raise TwinlearnError(
+                f"bits: expected whole bytes, got {d} numbers of {bits} bits ({d * bits} bits)"
+            )
+        levels = np.arange(2**bits) - (2**bits - 1) / 2
+        shifts = 8 - bits * np.arange(1, 8 // bits + 1)
+        numbers = (base[:, :, None] >> shifts & (2**bits - 1)).reshape(len(base), d)
+        # The length of what codes stand for is divided out of each; FAISS has one for all.
+        mean = float(np.linalg.norm(levels[numbers], axis=1).mean())
+        points = np.stack(np.meshgrid(*[levels] * per_group, indexing="ij"), axis=-1).reshape(
+            -1, per_group
+        )
+        groups = centre.reshape(-1, 1, per_group) + length / mean * points
+        if bits == 8:
+            return _quantiser(faiss, groups, base, metric)
+        # Of two groups in a byte ours has the first in the high bits, FAISS in the low ones.
+        swapped = np.ascontiguousarray(base << 4 | base >> 4)
+        return faiss.IndexPQFastScan(_quantiser(faiss, groups, swapped, metric))
