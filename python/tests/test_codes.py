@@ -228,7 +228,9 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
         "model: expected one fitted with a product code (codes pq:16, say), got one without "
         "(a product code is of all numbers, not of the first)"
     )
-    assert said(lambda: tldr.search(codes, x, 901)) == "k: expected a number from 1 to 900, got 901"
+    assert said(lambda: tldr.search(codes, x, 901)) == (
+        "k: expected a number from 1 to 900, the codes that there are, got 901"
+    )
     assert said(lambda: tldr.search(codes.astype(float), x)).startswith("Z: expected a 2-D")
     # Codes of two kinds may have as many bytes: nothing is guessed.
     both = TLDR(n_components=8, solver="pca", codes="pq:2").fit(x)

@@ -90,7 +90,7 @@ def test_advice() -> None:
     # A byte or less for each of six numbers, and perhaps a length.
     assert found.choice and found.reduced_bytes_per_vector == found.choice["bytes_per_vector"] <= 8
     assert f"in {found.reduced_bytes_per_vector} bytes a row (" in found.sentence
-    assert repr(found).endswith("0.0 MB less for 600 rows.")
+    assert repr(found).endswith("MB less for 600 rows.")
     assert found.curves[0]["points"][0]["recall"].value > 0
 
 
