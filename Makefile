@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart check test test-slow cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart check test test-slow cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-bytes bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -100,7 +100,11 @@ bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python benchmarks/defaults.py $(BINARY) $(WORDNET) benchmarks/results
 
-# OPENBLAS_CORETYPE, where set, would hold FAISS back.
+# OPENBLAS_CORETYPE, where set, would hold FAISS back. WHICH="--set wordnet --bytes 32", say, for some.
+bench-bytes: .venv-bench/.knn ## Neighbours for a byte, beside FAISS and other quantisers
+	$(CARGO) build --release --locked
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/bytes.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(WHICH)
+
 bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/knn.py $(BINARY) $(WORDNET) benchmarks/results

@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_refused(x: Array, tmp_path: Path) -> None:
     # Codes of two kinds may have as many bytes: nothing is guessed.
     both = TLDR(n_components=8, solver="pca", codes="pq:2").fit(x)
     z = both.transform(x, codes=True)
-    assert "expected bits, or codes, to tell them apart: sq2 (2), pq:2 (2)" in said(
+    assert "expected to be told which they are (bits, or codes): sq2 (2), pq:2 (2)" in said(
         lambda: both.search(z, x)
     )
     assert both.search(z, x[:3], 4, codes=True).shape == (3, 4)

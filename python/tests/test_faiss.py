@@ -98,7 +98,10 @@ def test_what_faiss_cannot_hold_is_named() -> None:
     with pytest.raises(TwinlearnError, match="Z: expected 16 bytes a row, as code sq2 has, got 8"):
         fitted().to_faiss(np.zeros((3, 8), np.uint8), bits=2)
     odd = fitted(codes="pq:24")
-    with pytest.raises(TwinlearnError, match="codes: expected groups of one size, got 64 numbers"):
+    with pytest.raises(
+        TwinlearnError,
+        match=r"codes: expected groups of one size \(n_components a multiple of 24\), got 64",
+    ):
         odd.to_faiss(odd.transform(X, codes=True), codes=True)
     deep = TLDR(n_components=16, encoder="mlp-1-32", epochs=1).fit(X[:600])
     with pytest.raises(TwinlearnError, match="encoder: expected a linear one, got one with hidden"):

@@ -100,11 +100,11 @@ class Evaluation(_Result[Found]):
     notes: list[str]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        """The method of this name."""
+        """The method of this name, or name and format (``"full vectors int8"``)."""
         for method in self.methods:
-            if method["name"] == name:
+            if name in {method["name"], f"{method['name']} {method['format']}"}:
                 return method
-        names = ", ".join(method["name"] for method in self.methods)
+        names = ", ".join(f"{method['name']} {method['format']}" for method in self.methods)
         raise KeyError(f"expected one of {names}, got {name}")
 
     def report(self, title: str = "What is kept") -> Report:

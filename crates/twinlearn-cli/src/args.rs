@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Search(SearchArgs),
     /// Tell what a reduction keeps, beside PCA and others at the same dimension.
     Eval(Box<EvalArgs>),
-    /// Find the smallest dimension that keeps enough, and whether PCA would do.
+    /// Find how to keep vectors: enough neighbours in few bytes, or most in so many; and whether PCA would do.
     Advise(AdviseArgs),
     /// Show what a model file holds.
     Inspect(InspectArgs),

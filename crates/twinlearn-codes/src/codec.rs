@@ -111,7 +111,7 @@ impl Codec {
     /// What codes stand for, row after row: under cosine directions, of a length about 1.
     ///
     /// # Errors
-    /// When they are not whole rows.
+    /// When they are not whole rows, or a length in them is not finite.
     pub fn decode(&self, codes: &[u8]) -> Result<Matrix> {
         let (dim, bytes) = (self.dim(), self.row_bytes());
         if !codes.len().is_multiple_of(bytes) {
@@ -122,6 +122,7 @@ impl Codec {
         for (row, code) in rows.as_mut_slice().chunks_exact_mut(dim).zip(codes.chunks_exact(bytes))
         {
             self.decode_turned(code, row);
+            check_finite(row)?;
             match self {
                 Self::Scalar(code) => code.turn_back(row),
                 Self::Product(code) => row.copy_from_slice(&code.turned_back(row)),
@@ -157,5 +158,13 @@ impl Codec {
             }
         }
         Ok(turned)
+    }
+}
+
+/// Refuses a row whose length was stored as what is no number: it would be before or behind all others.
+pub(crate) fn check_finite(row: &[f32]) -> Result<()> {
+    match row.iter().find(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(v) => Err(Error::invalid("codes", "lengths that are finite (codes are damaged)", v)),
     }
 }

@@ -3,7 +3,7 @@
 use twinlearn_core::error::{Error, Result};
 use twinlearn_vectors::Vectors;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, check_finite};
 
 /// Codes whose bytes are read and decoded at once.
 const ROWS: usize = 64;
@@ -55,6 +55,7 @@ impl<'a> Decoded<'a> {
                     }
                 }
                 self.codec.decode_turned(&code, out);
+                check_finite(out)?;
             }
         }
         Ok(())

@@ -165,6 +165,23 @@ fn candidates_are_put_in_order_by_the_rows_themselves() {
 }
 
 #[test]
+fn damaged_lengths_are_noticed() {
+    let ctx = Context::with_threads(2).unwrap();
+    let x = rows(400, 12, 0.0);
+    for metric in [Metric::L2, Metric::Ip] {
+        let codec = scalar(metric, 4, &x);
+        let mut bytes = codec.encode(&ctx, &x).unwrap();
+        // The length is an f16 at the end: not a number.
+        let end = 200 * codec.row_bytes() - 1;
+        (bytes[end - 1], bytes[end]) = (1, 0x7c);
+        let codes = DenseVectors::new(&bytes, codec.row_bytes()).unwrap();
+        let want = "codes: expected lengths that are finite (codes are damaged), got NaN";
+        assert_eq!(search_codes(&ctx, &codec, &codes, &x, 3).unwrap_err().to_string(), want);
+        assert_eq!(codec.decode(&bytes).unwrap_err().to_string(), want);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let ctx = Context::with_threads(1).unwrap();
     let x = rows(60, 12, 0.0);

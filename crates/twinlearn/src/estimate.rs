@@ -105,7 +105,8 @@ impl Estimate {
         let square = differences.iter().map(|v| (v - value).powi(2)).sum::<f64>();
         let spread = (square / (n.max(2) - 1) as f64).sqrt().max(LEAST_SPREAD);
         let half = 2.0 * spread / (n as f64).sqrt();
-        Self { value, low: value - half, high: value + half }.without_rounding()
+        Self { value, low: (value - half).max(-1.0), high: (value + half).min(1.0) }
+            .without_rounding()
     }
 
     /// Means of differences that cancel are 0, not what rounding leaves of them: a verdict is about signs.

@@ -210,7 +210,14 @@ fn advice_keeps_within_its_bytes() {
         };
         assert_eq!(codec.unwrap().row_bytes(), fitted.bytes_per_vector, "{advice}");
     }
+    // More bytes than numbers: a byte for each, learned.
+    let found = advise(&ctx, &x, Goal::Bytes(DIM - 1), &params).unwrap();
+    let learned = found.curves.iter().find(|c| c.name == "PCA" && c.format == "pq").unwrap();
+    assert_eq!(learned.points.last().unwrap().bytes_per_vector, DIM - 1, "{found}");
     let advice = |bytes| advise(&ctx, &x, Goal::Bytes(bytes), &params).unwrap();
+    let more = advice(DIM + 5);
+    let learned = more.curves.iter().find(|c| c.name == "PCA" && c.format == "pq").unwrap();
+    assert_eq!(learned.points.last().unwrap().bytes_per_vector, DIM, "{more}");
     assert_eq!(advice(DIM).verdict, Verdict::Int8IsEnough);
     let all = advice(4 * DIM);
     assert_eq!((all.verdict, all.choice), (Verdict::KeepAll, None));

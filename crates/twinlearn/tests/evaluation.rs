@@ -158,7 +158,7 @@ fn advice_on_rows_of_known_rank() {
     assert_eq!(advice.verdict, Verdict::PcaIsEnough);
     assert_eq!(advice.pca_n_components, Some(8));
     assert!(
-        advice.sentence.starts_with("PCA is enough here: it keeps 95 %"),
+        advice.sentence.starts_with("PCA is enough here (within a tenth"),
         "{}",
         advice.sentence
     );

@@ -127,7 +127,32 @@ pub(crate) fn run(ui: &Ui, args: &FitArgs) -> Result<()> {
     let place = [&args.output, &args.output_folder].into_iter().flatten().next();
     let place = place.map_or_else(String::new, |path| path.display().to_string());
     let advice = advice.map_or_else(String::new, |(_, said)| format!("\n{said}"));
-    ui.show(&format!("{place}\n{}{advice}", summary(&fit)))
+    let coded = coded(&ctx, &x, &fit.model)?;
+    ui.show(&format!("{place}\n{}{coded}{advice}", summary(&fit)))
+}
+
+/// What the codes of a model keep of the neighbours of rows that it held out.
+fn coded(ctx: &Context, x: &FileVectors, model: &Model) -> Result<String> {
+    let params = EvaluationParams::default().metric(model.params().metric).baselines(false);
+    let params = params.codes(true).seed(model.params().seed);
+    let held_out = model.training().held_out.as_ref();
+    if model.params().codes.is_none() || held_out.is_none_or(|rows| rows.count < 2) {
+        return Ok(String::new());
+    }
+    let given = [("model", Reduction::Model(model))];
+    let found = evaluate(&ctx.quiet(), &EvaluationData::new(x), &given, &params)?;
+    let code = found.given().next();
+    Ok(code.map_or_else(String::new, |code| {
+        let Estimate { value, low, high } = code.recall;
+        format!(
+            "\n  as {:<9}{value:.3} (95 %: {low:.3} to {high:.3}) in {} bytes a row, where floats take {} and \
+             keep {:.3}",
+            code.format,
+            code.bytes_per_vector,
+            4 * code.n_components,
+            found.methods.iter().rfind(|m| m.format == "f32").map_or(value, |m| m.recall.value)
+        )
+    }))
 }
 
 /// Rows that advice is fitted on, at most.

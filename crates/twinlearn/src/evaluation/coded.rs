@@ -8,7 +8,7 @@ use twinlearn_core::linalg::Matrix;
 use super::baselines::Baselines;
 use super::curves::is_form_of_pca;
 use super::data::{EvaluationData, Reduction};
-use super::formats::{Format, Kept, reduced};
+use super::formats::{Format, Kept, Side, reduced};
 use super::params::EvaluationParams;
 use super::results::MethodKind;
 use super::sample::Sample;
@@ -23,7 +23,7 @@ pub(super) const MOST_OPQ: usize = 512;
 /// compared with.
 pub(super) fn n_judged(params: &EvaluationParams, n_given: usize, has_baselines: bool) -> usize {
     let hamming = usize::from(params.bits.is_some_and(|bits| bits.get() == 1));
-    1 + n_given * (3 + hamming) + if has_baselines { 4 } else { 0 }
+    1 + n_given * (3 + hamming) + if has_baselines { 5 } else { 0 }
 }
 
 /// Bytes of working memory, and about the multiplications, that formats for rows of `widest` numbers take,
@@ -121,7 +121,9 @@ impl<'a> Formats<'a> {
             all.push((MethodKind::Baseline, name.to_owned(), Kept { reduction, format }));
         };
         add("full vectors", full, Format::int8(&self.reduced(&full)?));
-        add("full vectors", full, Format::Signs);
+        for queries in [Side::Bits, Side::Floats] {
+            add("full vectors", full, Format::Signs { queries });
+        }
         // The most bits that fit into as many bytes.
         let fits = |bits: &&Bits| d * bits.get() <= 8 * bytes;
         if let Some(bits) = Bits::ALL.iter().rev().find(fits) {
@@ -185,7 +187,8 @@ impl<'a> Formats<'a> {
 /// What is told of the codes that are judged.
 pub(super) fn notes(first: &Kept<'_>, candidates: Option<usize>) -> Vec<String> {
     let mut notes = vec![
-        "Queries are compared as floats with what bytes stand for; Hamming and signs: bits with bits."
+        "Queries are compared as floats with what bytes stand for (signs/f32: with the signs of the full \
+         vectors); Hamming and signs: bits with bits."
             .to_owned(),
     ];
     if let Format::Code(Codec::Product(_)) = &first.format {

@@ -52,7 +52,7 @@ impl Display for Evaluation {
         let is_coded = self.methods.iter().any(MethodEvaluation::is_coded);
         // How vectors are kept is told where any is not kept as floats.
         let kept = |format: &str, bytes: &str| match is_coded {
-            true => format!(" {format:<7} {bytes:>5}"),
+            true => format!(" {format:<9} {bytes:>5}"),
             false => String::new(),
         };
         let heading = format!("{:>5}{}", "dim", kept("format", "bytes"));
@@ -99,7 +99,7 @@ impl Display for Evaluation {
 impl Display for Advice {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let recall = match self.candidates {
-            Some(count) => format!("recall@{} of {count}", self.n_neighbors),
+            Some(count) => format!("recall@{}, {count} candidates re-ranked", self.n_neighbors),
             None => format!("recall@{}", self.n_neighbors),
         };
         let label = |curve: &Curve| format!("{} {}", curve.name, curve.format);
@@ -125,14 +125,21 @@ impl Display for Advice {
             }
             writeln!(f)?;
         }
-        writeln!(f, "{:<width$} bytes a row: {recall}", "format")?;
+        writeln!(f, "{:<width$}  bytes a row: {recall}", "format")?;
         for (curve, label) in self.curves.iter().zip(&labels) {
             if self.keep.is_some() && curve.format == "f32" {
                 continue;
             }
+            // What takes more than was asked is in the JSON and on the page.
+            let most = self.bytes.unwrap_or(usize::MAX);
+            let mut points = curve.points.iter().filter(|p| p.bytes_per_vector <= most).peekable();
+            if points.peek().is_none() {
+                continue;
+            }
             write!(f, "{label:<width$}")?;
-            for point in &curve.points {
-                write!(f, " {}: {:.3} ", point.bytes_per_vector, point.recall.value)?;
+            for point in points {
+                let (bytes, d) = (point.bytes_per_vector, point.n_components);
+                write!(f, "  {bytes} (d = {d}): {:.3}", point.recall.value)?;
             }
             writeln!(f)?;
         }
@@ -147,7 +154,7 @@ impl Display for Advice {
         let saved = (before - after) as f64 * self.n_rows as f64 / 1e6;
         write!(
             f,
-            "\nA vector takes {after} bytes for {before} as f32: {saved:.1} MB less for {} rows.",
+            "\nA vector takes {after} bytes instead of {before} as f32: {saved:.1} MB less for {} rows.",
             self.n_rows
         )
     }

@@ -20,9 +20,16 @@ pub(super) enum Format {
     Code(Codec),
     /// Codes of 1 bit, those of queries too, by Hamming distance.
     Hamming(Codec),
-    /// Whether each number is above 0, of queries too, by Hamming distance: the binary quantisation of
-    /// databases.
-    Signs,
+    /// Whether each number is above 0: the binary quantisation of databases. Queries stay floats, or are
+    /// compared by Hamming distance.
+    Signs { queries: Side },
+}
+
+/// What is compared with bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Floats,
+    Bits,
 }
 
 impl Format {
@@ -56,7 +63,8 @@ impl Format {
             Self::Int8(_) => "int8".to_owned(),
             Self::Code(codec) => codec.spec().to_string(),
             Self::Hamming(_) => "Hamming".to_owned(),
-            Self::Signs => "signs".to_owned(),
+            Self::Signs { queries: Side::Bits } => "signs".to_owned(),
+            Self::Signs { queries: Side::Floats } => "signs/f32".to_owned(),
         }
     }
 
@@ -66,7 +74,7 @@ impl Format {
             Self::Floats => dim * size_of::<f32>(),
             Self::Int8(_) => dim,
             Self::Code(codec) | Self::Hamming(codec) => codec.row_bytes(),
-            Self::Signs => dim.div_ceil(8),
+            Self::Signs { .. } => dim.div_ceil(8),
         }
     }
 
@@ -74,7 +82,7 @@ impl Format {
     pub(super) fn shared_bytes(&self) -> usize {
         size_of::<f32>()
             * match self {
-                Self::Floats | Self::Signs => 0,
+                Self::Floats | Self::Signs { .. } => 0,
                 Self::Int8(quantiser) => 2 * quantiser.low().len(),
                 Self::Code(Codec::Scalar(code)) | Self::Hamming(Codec::Scalar(code)) => {
                     code.dim() + 2
@@ -111,7 +119,7 @@ impl Format {
                 Ok(Box::new(Bytes { bytes, row_bytes: dim, dim, decode: Box::new(decode) }))
             }
             Self::Hamming(codec) => Ok(bits(codec.encode(ctx, &*rows)?, codec.row_bytes(), dim)),
-            Self::Signs => {
+            Self::Signs { .. } => {
                 let row_bytes = dim.div_ceil(8);
                 let encode = |row: &[f32], out: &mut [u8]| {
                     for (byte, row) in out.iter_mut().zip(row.chunks(8)) {
@@ -130,9 +138,9 @@ impl Format {
         queries: Box<dyn Vectors + 'a>,
     ) -> Result<Box<dyn Vectors + 'a>> {
         match self {
-            Self::Floats | Self::Int8(_) => Ok(queries),
+            Self::Floats | Self::Int8(_) | Self::Signs { queries: Side::Floats } => Ok(queries),
             Self::Code(codec) => Ok(Box::new(codec.turned(&*queries)?)),
-            Self::Hamming(_) | Self::Signs => self.base(ctx, queries),
+            Self::Hamming(_) | Self::Signs { .. } => self.base(ctx, queries),
         }
     }
 }

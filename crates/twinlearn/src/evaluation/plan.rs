@@ -25,6 +25,9 @@ const SORTING: f64 = 20.0;
 /// Formats that are measured at each dimension that advice tries, of TLDR and of PCA.
 const CELLS: f64 = 10.0;
 
+/// Product codes that it learns.
+const PRODUCT_CODES: f64 = 6.0;
+
 /// Seconds of one thread to reduce all rows and look for the queries' neighbours.
 fn found_again(n_queries: usize, n_base: usize, dim: usize, width: usize) -> f64 {
     cost::product((n_base * width) as f64 * dim as f64) + cost::search(n_queries, n_base, width)
@@ -214,6 +217,8 @@ impl AdvicePlan {
         // All that were fitted are kept.
         common.held += n_tried * 4 * typical * dim;
         let cells = n_tried as f64 * CELLS * found_again(n_queries, n_base, dim, typical);
+        let (_, learned) = coded::cost(common.n_fitted, dim, dim);
+        let cells = cells + PRODUCT_CODES * cost::product(learned);
         let seconds = seconds + cells / ctx.n_threads() as f64;
         Ok(Self { common, n_tried, seconds })
     }

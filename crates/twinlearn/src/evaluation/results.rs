@@ -30,7 +30,7 @@ pub struct MethodEvaluation {
     /// d.
     pub n_components: usize,
     /// How vectors are kept: `f32`; `int8`; codes of `sq1` to `sq8` or `pq:M`; `Hamming` is sq1 compared by
-    /// Hamming distance, `signs` the same of whether numbers are above 0.
+    /// Hamming distance, `signs` the same of whether numbers are above 0, `signs/f32` that with float queries.
     #[serde(default = "floats")]
     pub format: String,
     /// Bytes of a vector, what it has beside its numbers included.

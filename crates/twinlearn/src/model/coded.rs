@@ -40,9 +40,9 @@ impl Model {
     /// When the model has no product code, or was made before models knew of codes.
     pub fn codec(&self, bits: Option<Bits>) -> Result<Codec> {
         let Some(Codes { moments, product, .. }) = &self.codes else {
-            let expected = "one with what codes need";
-            let got = "one without: of an earlier version, or of the first numbers alone of one that was \
-                       not fitted for them (nested)";
+            let expected = "one with what codes need: fitted by this version, and of all its numbers or a \
+                            nested size";
+            let got = "one without (of the first numbers of solver pca, say)";
             return Err(Error::invalid("model", expected, got));
         };
         match (bits, product) {
@@ -91,7 +91,8 @@ impl Model {
                 Err(Error::invalid("codes", expected, format_args!("rows of {row_bytes} bytes")))
             }
             _ => {
-                let expected = format!("bits, or codes, to tell them apart: {}", listed(&fitting));
+                let expected =
+                    format!("to be told which they are (bits, or codes): {}", listed(&fitting));
                 Err(Error::invalid("codes", expected, format_args!("rows of {row_bytes} bytes")))
             }
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use twinlearn_codes::{Bits, CodeSpec, Codec, rescore, search_codes};
 use twinlearn_core::context::Context;
+use twinlearn_core::cost::beside;
 use twinlearn_core::error::{Error, Result};
 use twinlearn_knn::Metric;
 use twinlearn_vectors::{VectorSource, Vectors, check_vectors};
@@ -146,6 +147,9 @@ impl Model {
             return Err(Error::invalid("rescore", expected, got));
         }
         let count = search.n_found(n)?;
+        // Queries reduced and turned, candidates with their distances, and row numbers of 8 bytes.
+        let per_query = 8 * self.n_components() + 24 * count + 16 * k;
+        let ctx = &beside(ctx, queries.n_rows().saturating_mul(per_query), "this search")?;
         check_vectors(ctx, "queries", queries, metric == Metric::Cosine)?;
         let reduced = self.transform(ctx, queries, false)?;
         let found = search_codes(ctx, codec, codes, &reduced, count)?;

@@ -9,7 +9,7 @@ use twinlearn_core::linalg::Matrix;
 
 use super::super::curves::is_form_of_pca;
 use super::super::data::Reduction;
-use super::super::formats::{Format, Kept, reduced};
+use super::super::formats::{Format, Kept, Side, reduced};
 use super::super::sample::Sample;
 use super::dimensions::Search;
 use crate::linear_map::LinearMap;
@@ -41,7 +41,7 @@ pub(super) enum Asked {
     /// A byte for each number, by its range.
     Int8,
     /// Whether numbers are above 0.
-    Signs,
+    Signs(Side),
 }
 
 /// A way to keep vectors, and what it keeps of the neighbours of each query.
@@ -114,7 +114,7 @@ impl<'a, 'b> Cells<'a, 'b> {
         let rows = || reduced(self.ctx, &reduction, data.x, self.ids);
         let format = match asked {
             Asked::Floats => Format::Floats,
-            Asked::Signs => Format::Signs,
+            Asked::Signs(queries) => Format::Signs { queries },
             Asked::Int8 => Format::int8(&rows()?),
             Asked::Code(spec) => self.code(spec, &rows()?)?,
         };

@@ -3,6 +3,7 @@
 use twinlearn_codes::CodeSpec;
 
 use super::super::curves::{PCA, TLDR};
+use super::super::formats::Side;
 use super::super::params::EvaluationParams;
 use super::super::results::{Curve, CurvePoint};
 use super::cells::{Asked, Cell, Method};
@@ -63,7 +64,9 @@ pub(super) fn advice(
         best(goal, cells.iter().filter(is_one))
     };
     let [ours, pca] = [Method::Tldr, Method::Pca].map(|method| of(method, None));
-    let [int8, signs] = [Asked::Int8, Asked::Signs].map(|asked| of(Method::Full, Some(asked)));
+    let int8 = of(Method::Full, Some(Asked::Int8));
+    let signs = [Side::Bits, Side::Floats].map(|side| of(Method::Full, Some(Asked::Signs(side))));
+    let signs = best(goal, signs.into_iter().flatten());
     // The simplest first.
     let learned = best(goal, ours.into_iter().chain(pca));
     let fits = matches!(goal, Goal::Bytes(bytes) if 4 * dim <= bytes);
@@ -97,7 +100,8 @@ pub(super) fn advice(
     };
     // Of the full vectors also where they take more bytes, or keep too little.
     let any = |asked| cells.iter().find(|cell| cell.method == Method::Full && cell.asked == asked);
-    let listed = [ours, pca, any(Asked::Int8), any(Asked::Signs)];
+    let [bits, floats_of_bits] = [Side::Bits, Side::Floats].map(|side| any(Asked::Signs(side)));
+    let listed = [ours, pca, any(Asked::Int8), bits, floats_of_bits];
     let choices: Vec<Choice> = listed.into_iter().flatten().map(&told).collect();
     let choice = choice.map(&told);
     let interval = |d: Option<usize>, name: &str| {
@@ -204,6 +208,9 @@ fn sentence(
         ),
         (Goal::Keep(keep), _, Some(choice)) => {
             let percent = 100.0 * keep;
+            let Estimate { value, low, high } = choice.recall;
+            let [value, low, high] = [value, low, high].map(|v| 100.0 * v);
+            let after = format!("{after} (judged: {value:.1} %; 95 %: {low:.1} to {high:.1})");
             let needs = |other: Option<&Choice>| {
                 other.map_or("keeps less below all dimensions".to_owned(), |other| {
                     format!("needs {} ({})", other.bytes_per_vector, words(other, dim))
@@ -218,8 +225,8 @@ fn sentence(
                     needs(pca)
                 ),
                 Verdict::PcaIsEnough => format!(
-                    "PCA is enough here: it keeps {percent:.0} % of the neighbours{after} in {bytes} bytes \
-                     a row ({how}); TLDR {}.",
+                    "PCA is enough here (within a tenth of the bytes of TLDR): it keeps {percent:.0} % of the \
+                     neighbours{after} in {bytes} bytes a row ({how}); TLDR {}.",
                     needs(ours)
                 ),
                 _ => format!(
@@ -250,7 +257,10 @@ fn sentence(
             match verdict {
                 Verdict::Tldr => format!("TLDR keeps {kept}{}.", beside(pca)),
                 Verdict::PcaIsEnough => {
-                    format!("PCA is enough here: it keeps {kept}{}.", beside(ours))
+                    format!(
+                        "PCA is enough here (within a point of TLDR): it keeps {kept}{}.",
+                        beside(ours)
+                    )
                 }
                 _ => format!(
                     "The full vectors as {} are enough here: they keep {kept}{}.",

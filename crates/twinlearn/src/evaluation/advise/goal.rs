@@ -4,6 +4,7 @@ use twinlearn_codes::{Bits, CodeSpec};
 use twinlearn_core::error::Result;
 
 use super::super::coded::MOST_OPQ;
+use super::super::formats::Side;
 use super::cells::{Asked, Cell, Cells, Method};
 
 /// Bits of scalar codes, from the most on.
@@ -11,7 +12,7 @@ const BITS: [usize; 4] = [3, 2, 1, 0];
 /// A dimension is sought to a tenth of it.
 const TOLERANCE: usize = 10;
 /// Bytes of product codes are sought by so many halvings, from half of those of the best scalar code on.
-const HALVINGS: usize = 2;
+const HALVINGS: usize = 3;
 
 fn scalar(place: usize) -> Bits {
     Bits::ALL[place]
@@ -19,7 +20,7 @@ fn scalar(place: usize) -> Bits {
 
 /// The vectors as they are, in the ways that databases have by themselves.
 pub(super) fn full(cells: &mut Cells<'_, '_>, dim: usize) -> Result<()> {
-    for asked in [Asked::Int8, Asked::Signs] {
+    for asked in [Asked::Int8, Asked::Signs(Side::Bits), Asked::Signs(Side::Floats)] {
         cells.measure(Method::Full, dim, asked)?;
     }
     Ok(())
@@ -50,19 +51,21 @@ pub(super) fn in_bytes(cells: &mut Cells<'_, '_>, bytes: usize, most: usize) -> 
             cells.measure_all(method, d)?;
         }
     }
-    let product = Asked::Code(CodeSpec::Product(bytes));
+    // A byte is of one number at least.
+    let widest = most.min(MOST_OPQ);
+    let spent = bytes.min(widest);
     for method in [Method::Tldr, Method::Pca] {
         let mut sizes = vec![4 * bytes, 8 * bytes];
         if method == Method::Pca {
-            sizes.push(MOST_OPQ);
+            // No fit is needed for more.
+            sizes.extend([12 * bytes, widest]);
         }
-        sizes.iter_mut().for_each(|d| *d = (*d).min(most).min(MOST_OPQ));
+        // Groups of one size, which FAISS takes too.
+        sizes.iter_mut().for_each(|d| *d = (*d).min(widest) / spent * spent);
         sizes.sort_unstable();
         sizes.dedup();
         for d in sizes {
-            if d >= bytes {
-                cells.measure(method, d, product)?;
-            }
+            cells.measure(method, d, Asked::Code(CodeSpec::Product(spent)))?;
         }
     }
     Ok(())
@@ -113,14 +116,21 @@ pub(super) fn keeping(
         }
         low = high;
     }
-    let Some(best) = best else { return Ok(()) };
-    let Cell { n_components: d, row_bytes, .. } = cells.all[best];
-    let (mut low, mut high) = (row_bytes / 2, row_bytes);
+    // Product codes of as many dimensions; of PCA, which no fit is needed for, of all.
+    let (d, bytes) = match best.map(|best| &cells.all[best]) {
+        Some(best) => (best.n_components, best.row_bytes),
+        None => (floats, 4 * floats),
+    };
+    let d = if method == Method::Pca { most } else { d }.min(MOST_OPQ);
+    let mut high = bytes.min(d + 1);
+    let mut low = if best.is_some() { high / 2 } else { 0 };
     for _ in 0..HALVINGS {
         let middle = low.midpoint(high);
-        if middle == 0 || middle >= high || middle > d || d > MOST_OPQ {
+        if middle <= low || middle >= high {
             break;
         }
+        // Groups of one size, which FAISS takes too.
+        let d = d / middle * middle;
         let cell = cells.measure(method, d, Asked::Code(CodeSpec::Product(middle)))?;
         match cells.all[cell].chosen_by() >= keep {
             true => high = middle,

@@ -127,7 +127,12 @@ pub fn advise(
                  has, centred and not{}.",
                 n_chosen_by.map_or(String::new(), |n| format!(", among {n} rows"))
             ),
-            "Formats were chosen by half of the queries; their recall is of the others.".to_owned(),
+            "The table is of all queries. Formats were chosen by half of them; the recall that is told \
+             below is of the others."
+                .to_owned(),
+            "PCA as pq of all dimensions is OPQ of the full vectors. signs/f32: float queries with the signs \
+             of the full vectors; signs: bits with bits, by Hamming distance."
+                .to_owned(),
         ];
         let asking = Asking { goal, params, n_rows: x.n_rows(), dim: x.dim(), floats };
         Ok(choice::advice(&asking, &measured, search.curves.finish(), notes))
@@ -139,8 +144,8 @@ fn n_tried(goal: Goal, dim: usize) -> usize {
     // Every doubling, and two halvings of one octave to a twentieth of it.
     let doublings = (dim / SMALLEST).max(1).ilog2() as usize + 2;
     match goal {
-        // Then a doubling and halvings for each of four codes.
-        Goal::Keep(_) => doublings + 10 + 4 * 3,
+        // Then a doubling and halvings for each of four codes, and for product codes.
+        Goal::Keep(_) => doublings + 10 + 4 * 3 + 3,
         // Floats and four codes, some of them with lengths.
         Goal::Bytes(_) => 5 + 4,
     }

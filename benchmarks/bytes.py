@@ -1,0 +1,251 @@
+"""What keeps most neighbours in so many bytes a row, beside FAISS and other quantisers.
+
+    python benchmarks/bytes.py BINARY WORDNET_FOLDER RESULTS [--set NAME] [--bytes 8 32]
+
+Needs the Debian package dataset-fashion-mnist and benchmarks/requirements-knn.txt; the folder holds
+train_x.npy and test_x.npy. Neighbours by cosine of 2000 queries, the first of the test rows, none
+of which anything is learned from. Two ways: codes are learned on the rows that are searched
+(`same`), or on the other half of them (`other`). Cells that are not asked for stay as they are in
+bytes.json.
+
+Ours is `fit --bytes B`, then transform and search: what `advise` chose on the rows that it learns
+from. A rival is given its stronger score: FAISS's own by inner product of rows at length 1, and
+where it has decoded rows also the cosine to these ("cosine"). Bytes count every constant of a row.
+Re-ranking 20, 50 or 100 candidates finds the neighbours that are among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from common import fashion_mnist, machine
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int64]
+# What a rival finds: from rows to learn from, rows to search, queries, and how many.
+Rival = Callable[[Rows, Rows, Rows], tuple[Ids, float]]
+
+BYTES = [8, 16, 32, 48, 64, 96, 128, 192]
+SETS = ["wordnet", "fashion-mnist"]
+WAYS = ["same", "other"]
+QUERIES, K, CANDIDATES = 2000, 10, [20, 50, 100]
+LEARNED_FROM = 65_536
+
+
+def unit(x: Rows) -> Rows:
+    return np.ascontiguousarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+def flat(base: Rows, queries: Rows, k: int) -> Ids:
+    index = faiss.IndexFlatIP(base.shape[1])
+    index.add(base)
+    return np.asarray(index.search(queries, k)[1])
+
+
+def kept(truth: Ids, found: Ids) -> dict[str, Any]:
+    """Recall of the first ten, its standard error, and of more candidates once re-ranked."""
+    share = [
+        [len(np.intersect1d(t, f[:n])) / K for t, f in zip(truth, found, strict=True)]
+        for n in [K, *CANDIDATES]
+    ]
+    return {
+        "recall": round(float(np.mean(share[0])), 4),
+        "standard_error": round(float(np.std(share[0])) / len(truth) ** 0.5, 4),
+        "rescored": {
+            str(n): round(float(np.mean(s)), 4) for n, s in zip(CANDIDATES, share[1:], strict=True)
+        },
+    }
+
+
+def by_factory(text: str, cosine: bool = False) -> Rival:
+    """An index of FAISS, searched by it, or by the cosine to what its codes stand for."""
+
+    def found(learn: Rows, base: Rows, queries: Rows) -> tuple[Ids, float]:
+        index = faiss.index_factory(base.shape[1], text, faiss.METRIC_INNER_PRODUCT)
+        start = time.perf_counter()
+        index.train(learn)
+        seconds = time.perf_counter() - start
+        if cosine:
+            decoded = np.asarray(index.sa_decode(index.sa_encode(base)))
+            return flat(unit(decoded), queries, CANDIDATES[-1]), seconds
+        index.add(base)
+        return np.asarray(index.search(queries, CANDIDATES[-1])[1]), seconds
+
+    return found
+
+
+def truncated(n_bytes: int) -> Rival:
+    """The first numbers, as int8 by their ranges."""
+
+    def found(learn: Rows, base: Rows, queries: Rows) -> tuple[Ids, float]:
+        low, high = learn[:, :n_bytes].min(axis=0), learn[:, :n_bytes].max(axis=0)
+        step = np.maximum((high - low) / 255, 1e-12)
+        decoded = np.clip(np.round((base[:, :n_bytes] - low) / step), 0, 255) * step + low
+        return flat(
+            unit(decoded.astype(np.float32)), queries[:, :n_bytes].copy(), CANDIDATES[-1]
+        ), 0.0
+
+    return found
+
+
+def signs(learn: Rows, base: Rows, queries: Rows) -> tuple[Ids, float]:
+    """The binary quantisation of databases: signs of both sides, by Hamming distance."""
+    packed = [
+        np.packbits(np.pad(x > 0, ((0, 0), (0, -x.shape[1] % 8))), axis=1) for x in (base, queries)
+    ]
+    index = faiss.IndexBinaryFlat(8 * packed[0].shape[1])
+    index.add(packed[0])
+    return np.asarray(index.search(packed[1], CANDIDATES[-1])[1]), 0.0
+
+
+def rotated_levels(bits: int) -> Rival:
+    """EDEN and TurboQuant: a random rotation, and the best levels for normal numbers (Lloyd)."""
+
+    def found(learn: Rows, base: Rows, queries: Rows) -> tuple[Ids, float]:
+        random = np.random.default_rng(0)
+        dim = base.shape[1]
+        rotation = np.linalg.qr(random.standard_normal((dim, dim)))[0].astype(np.float32)
+        normal = np.sort(random.standard_normal(200_000))
+        levels = np.quantile(normal, (np.arange(2**bits) + 0.5) / 2**bits)
+        for _ in range(100):
+            of = np.searchsorted((levels[1:] + levels[:-1]) / 2, normal)
+            levels = np.array([normal[of == i].mean() for i in range(len(levels))])
+        turned = base @ rotation.T * dim**0.5
+        decoded = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, turned)]
+        found = flat(unit(decoded.astype(np.float32)), queries @ rotation.T, CANDIDATES[-1])
+        return found, 0.0
+
+    return found
+
+
+def rivals(dim: int, n_bytes: int) -> Iterator[tuple[str, int, Rival]]:
+    """Name, bytes of a row, and how it is found."""
+    for d in sorted(
+        {min(4 * n_bytes, dim // n_bytes * n_bytes), min(dim // n_bytes * n_bytes, 512)}
+    ):
+        if d >= n_bytes:
+            text = f"OPQ{n_bytes}_{d},PQ{n_bytes}"
+            yield text, n_bytes, by_factory(text)
+            yield f"{text} cosine", n_bytes, by_factory(text, cosine=True)
+    if dim % n_bytes == 0:
+        yield f"PQ{n_bytes}", n_bytes, by_factory(f"PQ{n_bytes}")
+        yield f"PQ{n_bytes} cosine", n_bytes, by_factory(f"PQ{n_bytes}", cosine=True)
+    if dim % (2 * n_bytes) == 0:
+        yield f"PQ{2 * n_bytes}x4fs", n_bytes, by_factory(f"PQ{2 * n_bytes}x4fs")
+    if 8 * (n_bytes - 8) in range(8, dim + 1):
+        text = f"PCAR{8 * (n_bytes - 8)},RaBitQ"
+        yield text, n_bytes, by_factory(text)
+    if n_bytes <= dim:
+        yield f"PCA{n_bytes},SQ8", n_bytes, by_factory(f"PCA{n_bytes},SQ8")
+        yield f"truncation to {n_bytes}, int8", n_bytes, truncated(n_bytes)
+    if 2 * n_bytes <= dim:
+        yield f"PCAR{2 * n_bytes},SQ4", n_bytes, by_factory(f"PCAR{2 * n_bytes},SQ4")
+    if 8 * n_bytes <= dim:
+        yield f"ITQ{8 * n_bytes},LSHt", n_bytes, by_factory(f"ITQ{8 * n_bytes},LSHt")
+    if 8 * n_bytes == dim:
+        yield "signs, Hamming", n_bytes, signs
+    for bits in (1, 2, 4):
+        if 8 * n_bytes == bits * dim:
+            yield f"EDEN / TurboQuant, {bits} bits", n_bytes, rotated_levels(bits)
+
+
+def run(*args: object) -> str:
+    done = subprocess.run(list(map(str, args)), check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def ours(
+    binary: str, folder: Path, n_bytes: int, learn: Rows, base: Rows, queries: Rows
+) -> tuple[Ids, dict[str, Any]]:
+    for name, rows in (("learn", learn), ("base", base), ("queries", queries)):
+        np.save(folder / f"{name}.npy", rows)
+    model, codes, found = (folder / n for n in ("m.safetensors", "codes.npy", "found.npy"))
+    start = time.perf_counter()
+    said = run(binary, "fit", folder / "learn.npy", "-o", model, "--bytes", n_bytes)
+    seconds = time.perf_counter() - start
+    step = next(line for line in said.splitlines() if line.startswith("twinlearn transform"))
+    flag = step.split("codes.npy", 1)[1].split() if "codes.npy" in step else []
+    run(binary, "transform", model, folder / "base.npy", "-o", codes, *flag)
+    also = ["--queries", folder / "queries.npy", "-k", CANDIDATES[-1], "-o", found]
+    run(binary, "search", model, codes, *also, *flag)
+    taken = int(np.load(codes, mmap_mode="r").shape[1])
+    inspected = json.loads(run(binary, "inspect", model, "--json"))
+    params = inspected["params"]
+    how = f"{params['solver']} {params['n_components']}, {' '.join(flag)} {params['codes'] or ''}"
+    return np.asarray(np.load(found)), {
+        "bytes": taken,
+        "seconds": round(seconds, 1),
+        "choice": how.strip(),
+    }
+
+
+def rows_of(name: str, wordnet: Path) -> tuple[Rows, Rows]:
+    if name == "wordnet":
+        x, queries = np.load(wordnet / "train_x.npy"), np.load(wordnet / "test_x.npy")
+    else:
+        x, queries = fashion_mnist("train")[0], fashion_mnist("t10k")[0]
+    return unit(x.astype(np.float32)), unit(queries[:QUERIES].astype(np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("wordnet", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--set", choices=SETS, help="this set alone")
+    parser.add_argument("--way", choices=WAYS, help="this way alone")
+    parser.add_argument("--bytes", type=int, nargs="+", default=BYTES, help="these alone")
+    parser.add_argument("--only", nargs="+", default=[], help="methods whose names begin so")
+    args = parser.parse_args()
+    path = args.results / "bytes.json"
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"cells": []}
+    version = run(args.binary, "--version").split()[-1]
+    record |= {
+        "command": "make bench-bytes",
+        "machine": machine(),
+        "versions": {p: importlib.metadata.version(p) for p in ("faiss-cpu", "numpy")}
+        | {"twinlearn": version},
+    }
+    for name in [args.set] if args.set else SETS:
+        x, queries = rows_of(name, args.wordnet)
+        half = np.random.default_rng(0).permutation(len(x)) < len(x) // 2
+        for way in [args.way] if args.way else WAYS:
+            learn, base = (x, x) if way == "same" else (x[half].copy(), x[~half].copy())
+            truth = flat(base, queries, K)
+            for n_bytes in args.bytes:
+                place = {"set": name, "way": way, "budget": n_bytes}
+
+                def told(method: str, cell: dict[str, Any], place: dict[str, Any] = place) -> None:
+                    key = place | {"method": method}
+                    others = [c for c in record["cells"] if any(c[k] != v for k, v in key.items())]
+                    record["cells"] = [*others, key | cell]
+                    path.write_text(json.dumps(record, indent=1) + "\n")
+                    print(key | cell, flush=True)
+
+                def wanted(method: str) -> bool:
+                    return not args.only or any(method.startswith(o) for o in args.only)
+
+                if wanted("ours"):
+                    with tempfile.TemporaryDirectory() as folder:
+                        found, cell = ours(args.binary, Path(folder), n_bytes, learn, base, queries)
+                    told("ours", cell | kept(truth, found))
+                for method, taken, rival in rivals(x.shape[1], n_bytes):
+                    if wanted(method):
+                        found, seconds = rival(learn[:LEARNED_FROM], base, queries)
+                        cell = {"bytes": taken, "seconds": round(seconds, 1)}
+                        told(method, cell | kept(truth, found))
+
+
+if __name__ == "__main__":
+    main()
