@@ -25,6 +25,10 @@ const FIRST: usize = 4;
 const TURNS: usize = 10;
 const LAST: usize = 10;
 
+/// Bytes that a thread takes to look for the nearest centres: products of some rows with all of them, and
+/// what a matrix product packs.
+const PER_THREAD: usize = 4 << 20;
+
 /// A product code for rows of one dimension.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProductCode {
@@ -172,11 +176,12 @@ impl ProductCode {
         &self.books
     }
 
-    /// Bytes of working memory that [`train`](Self::train) of `n` rows takes, these among them.
+    /// Bytes of working memory that [`train`](Self::train) of `n` rows takes on so many threads, these rows
+    /// among them.
     #[must_use]
-    pub fn training_bytes(n: usize, dim: usize) -> usize {
+    pub fn training_bytes(threads: usize, n: usize, dim: usize) -> usize {
         // Rows as they are, turned, decoded and by group; in f64 for their axes, or the rotation's.
-        n * dim * (4 * 4 + 8) + 8 * 8 * dim * dim
+        n * dim * (4 * 4 + 8) + 8 * 8 * dim * dim + threads * PER_THREAD
     }
 
     /// Multiplications that it takes, about.

@@ -28,10 +28,10 @@ pub(super) fn n_judged(params: &EvaluationParams, n_given: usize, has_baselines:
 
 /// Bytes of working memory, and about the multiplications, that formats for rows of `widest` numbers take,
 /// with a product code for such of `dim`.
-pub(super) fn cost(n_rows: usize, dim: usize, widest: usize) -> (usize, f64) {
+pub(super) fn cost(threads: usize, n_rows: usize, dim: usize, widest: usize) -> (usize, f64) {
     let (n, dim) = (n_rows.min(MADE_BY), dim.min(MOST_OPQ));
     let rows = 4 * n * widest.max(dim);
-    (rows + ProductCode::training_bytes(n, dim), ProductCode::training_work(n, dim))
+    (rows + ProductCode::training_bytes(threads, n, dim), ProductCode::training_work(n, dim))
 }
 
 /// What is judged, by the name of the reduction.

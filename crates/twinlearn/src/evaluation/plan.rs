@@ -126,7 +126,7 @@ impl EvaluationPlan {
             false => 1 + widths.len() + d.map_or(0, |_| N_BASELINES),
         };
         let (bytes, multiplications) = match params.is_coded() {
-            true => coded::cost(n_left, dim, widest.max(dim)),
+            true => coded::cost(ctx.n_threads(), n_left, dim, widest.max(dim)),
             false => (0, 0.0),
         };
         let (fits, work) = (fits.max(bytes), work + cost::product(multiplications));
@@ -212,12 +212,12 @@ impl AdvicePlan {
         let baselines = baselines_at(n_queries, n_base, dim, typical);
         let one = fit(typical)?.seconds() + baselines / ctx.n_threads() as f64;
         let seconds = common.seconds + n_tried as f64 * one;
-        let (bytes, _) = coded::cost(common.n_fitted, dim, dim);
+        let (bytes, _) = coded::cost(ctx.n_threads(), common.n_fitted, dim, dim);
         common.fits = common.fits.max(most.bytes()).max(bytes);
         // All that were fitted are kept.
         common.held += n_tried * 4 * typical * dim;
         let cells = n_tried as f64 * CELLS * found_again(n_queries, n_base, dim, typical);
-        let (_, learned) = coded::cost(common.n_fitted, dim, dim);
+        let (_, learned) = coded::cost(ctx.n_threads(), common.n_fitted, dim, dim);
         let cells = cells + PRODUCT_CODES * cost::product(learned);
         let seconds = seconds + cells / ctx.n_threads() as f64;
         Ok(Self { common, n_tried, seconds })

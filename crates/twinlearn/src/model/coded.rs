@@ -114,10 +114,12 @@ impl Model {
     }
 
     /// Bytes and about the multiplications that learning the product code takes, of so many rows.
-    pub(crate) fn product_cost(params: &Params, n_rows: usize) -> (usize, f64) {
+    pub(crate) fn product_cost(threads: usize, params: &Params, n_rows: usize) -> (usize, f64) {
         let (n, d) = (n_rows.min(MOST_CODED), params.n_components);
         match params.codes {
-            Some(_) => (ProductCode::training_bytes(n, d), ProductCode::training_work(n, d)),
+            Some(_) => {
+                (ProductCode::training_bytes(threads, n, d), ProductCode::training_work(n, d))
+            }
             None => (0, 0.0),
         }
     }

@@ -140,7 +140,7 @@ impl FitPlan {
         let truth = search(n_held_out, n, given, RECALL_K);
         let least_searching = graph.max(truth).max(search(n_asking, n, given, params.n_neighbors));
         let watched = search(n_held_out, n.min(MAX_WATCHED), d, RECALL_K);
-        let (coding, coding_work) = Model::product_cost(params, n);
+        let (coding, coding_work) = Model::product_cost(ctx.n_threads(), params, n);
         let least = (searching + least_searching).max(bytes + watched).max(held + coding);
         let limit = ctx.memory_limit().unwrap_or_else(available_memory);
         let available = limit.saturating_sub(bytes + watched);
