@@ -80,9 +80,9 @@ fuzz: ## Every fuzz target for SECONDS; needs cargo-fuzz and a nightly compiler
 
 # Kernels choose their instructions by the processor, so everything that they can do here is run.
 sanitize: ## AddressSanitizer over the `unsafe` kernel and what is built on it; nightly compiler
-	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -p twinlearn-core -p twinlearn-knn -p twinlearn \
+	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -p twinlearn-core -p twinlearn-knn -p twinlearn-codes -p twinlearn \
 	  --no-default-features --lib --target x86_64-unknown-linux-gnu --target-dir target/sanitize -- \
-	  linalg kernels frame exact descent pq nn::
+	  linalg kernels frame exact descent pq scan nn::
 
 format: $(VENV)/.dev ## Rewrite the sources as `lint` wants them
 	$(CARGO) fmt --all
