@@ -236,6 +236,61 @@ def defaults() -> str:
     return "\n".join(out)
 
 
+# Kinds of quantisers: how their names begin and end.
+KINDS = {
+    "ours (`fit --bytes`)": ("ours", ""),
+    "OPQ, by cosine": ("OPQ", " cosine"),
+    "OPQ": ("OPQ", ""),
+    "PQ, by cosine": ("PQ", " cosine"),
+    "PQ of 4 bits, fast scan": ("PQ", "x4fs"),
+    "PQ": ("PQ", ""),
+    "RaBitQ": ("PCAR", "RaBitQ"),
+    "scalar, 8 bits": ("PCA", "SQ8"),
+    "scalar, 4 bits": ("PCAR", "SQ4"),
+    "EDEN, TurboQuant": ("EDEN", ""),
+    "ITQ": ("ITQ", ""),
+    "signs, Hamming": ("signs", ""),
+    "truncation, int8": ("truncation", ""),
+}
+
+
+def kind(method: str) -> str:
+    """The first kind that fits; those with an end stand before those without."""
+    return next(k for k, (a, z) in KINDS.items() if method.startswith(a) and method.endswith(z))
+
+
+def by_bytes() -> str:
+    if not (RESULTS / "bytes.json").exists():
+        return ""
+    record = load("bytes")
+    out = [
+        "## Neighbours for a byte\n",
+        source(record, "bytes"),
+        "recall@10 by cosine of 2000 test queries, of the best setting of each kind that was tried "
+        "at so many bytes a row; then after 100 candidates were re-ranked by the full vectors.\n",
+    ]
+    cells = record["cells"]
+    for name in dict.fromkeys(cell["set"] for cell in cells):
+        for way in dict.fromkeys(cell["way"] for cell in cells if cell["set"] == name):
+            here = [cell for cell in cells if (cell["set"], cell["way"]) == (name, way)]
+            budgets = sorted({cell["budget"] for cell in here})
+            learned = {"same": "the rows that are searched", "other": "other rows"}[way]
+            for what in ("recall", "rescored"):
+                values: dict[str, dict[int, float]] = {k: {} for k in KINDS}
+                for cell in here:
+                    of = values[kind(cell["method"])]
+                    value = cell["recall"] if what == "recall" else cell["rescored"]["100"]
+                    of[cell["budget"]] = max(value, of.get(cell["budget"], 0.0))
+                shown = [k for k in KINDS if values[k]]
+                rows = [[values[k].get(b) for b in budgets] for k in shown]
+                how = "re-ranked 100" if what == "rescored" else "plain"
+                out.append(f"**{name}**, learned on {learned}, {how}\n")
+                head = ["bytes a row", *map(str, budgets)]
+                n = len(budgets)
+                out.append(compared(shown, head, rows, [False] * n, ["{:.3f}".format] * n))
+    return "\n".join(out)
+
+
 def neighbours() -> str:
     record = load("knn")
     out = ["## Neighbour search\n", source(record, "knn")]
@@ -349,8 +404,20 @@ def main() -> None:
         "section names its command, machine and versions. The machine is shared: ratios travel, "
         "seconds do not. Bold is the best of a column, whoever's it is.\n"
     )
-    sections = [quality, queries, times, peers, defaults, neighbours, descent, wide, steps, python]
-    parts = [head, *(section() for section in sections)]
+    sections = [
+        quality,
+        by_bytes,
+        queries,
+        times,
+        peers,
+        defaults,
+        neighbours,
+        descent,
+        wide,
+        steps,
+        python,
+    ]
+    parts = [head, *filter(None, (section() for section in sections))]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
 
