@@ -125,8 +125,9 @@ class Advice(_Result[Advised]):
         `bytes_per_vector`, and as `Estimate` `recall` of held-out rows that it was not chosen by;
         None where the vectors should stay as they are.
     choices : list of dict
-        The same of the best of TLDR, of PCA, and of the full vectors as int8 and as signs; with
-        `behind`, the recall of `choice` minus theirs, an `Estimate` or None.
+        The same of the best of TLDR, of PCA, and of the full vectors as int8, as signs (by Hamming
+        distance) and as signs/f32 (with float queries); with `behind`, the recall of `choice` minus
+        theirs, an `Estimate` or None.
     params : dict or None
         Arguments of a `TLDR` that makes the best of TLDR and PCA.
     n_components, pca_n_components : int or None
