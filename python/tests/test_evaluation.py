@@ -44,7 +44,9 @@ def test_estimators_and_their_rows_are_judged_alike(fitted: TLDR) -> None:
     assert [m["name"] for m in found.methods] == ["full vectors", "estimator", "rows"]
     assert repr(found).startswith("method ") and "recall@10 [95 %]" in repr(found)
     assert json.loads(found.to_json())["n_queries"] == 1000
-    with pytest.raises(KeyError, match="expected one of full vectors, estimator, rows, got no"):
+    with pytest.raises(
+        KeyError, match="expected one of full vectors f32, estimator f32, rows f32, got no"
+    ):
         found["no"]
 
 

@@ -77,7 +77,7 @@ def test_scalar_codes_are_searched_by_faiss(bits: int, kind: str, tmp_path: Path
     ours = tldr.search(codes, Q, K, bits=bits)
     # Fast scan rounds its tables to bytes.
     assert shared(found, truth) > shared(ours, truth) - 0.04
-    assert shared(found, ours) > (0.75 if kind == "IndexPQFastScan" else 0.95)
+    assert shared(found, ours) > (0.75 if kind == "IndexPQFastScan" else 0.88)
 
 
 def test_one_bit_is_a_binary_index() -> None:
@@ -105,4 +105,4 @@ def test_what_faiss_cannot_hold_is_named() -> None:
         odd.to_faiss(odd.transform(X, codes=True), codes=True)
     deep = TLDR(n_components=16, encoder="mlp-1-32", epochs=1).fit(X[:600])
     with pytest.raises(TwinlearnError, match="encoder: expected a linear one, got one with hidden"):
-        deep.to_faiss(deep.transform(X, bits=8), bits=8)
+        deep.to_faiss(deep.transform(X, bits=2), bits=2)
