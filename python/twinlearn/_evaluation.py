@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _twinlearn
 from ._arrays import rows
-from ._job import job, whole
+from ._job import as_seed, job, whole
 from ._page import Report, page, words
 from ._tldr import TLDR
 from ._twinlearn import Advised, Found, TwinlearnError
@@ -341,7 +341,7 @@ def evaluate(
             bits=None if bits is None else whole("bits", bits),
             codes=bool(codes),
             rescore=None if rescore is None else whole("rescore", rescore),
-            seed=whole("random_state", random_state),
+            seed=as_seed(random_state),
         )
     )
 
@@ -421,7 +421,7 @@ def advise(
             n_queries=whole("n_queries", n_queries),
             max_rows=whole("max_rows", max_rows),
             fit_rows=whole("fit_rows", fit_rows),
-            seed=whole("random_state", random_state),
+            seed=as_seed(random_state),
         )
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from . import _twinlearn
 from ._arrays import rows
-from ._job import job, whole
+from ._job import as_seed, job, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ def knn_graph(
         metric,
         method,
         approximation,
-        whole("random_state", random_state),
+        as_seed(random_state),
         job(n_jobs, memory),
     )
 

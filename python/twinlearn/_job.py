@@ -13,14 +13,24 @@ from ._twinlearn import Job, TwinlearnError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# How many seeds there are.
+SEEDS = 2**64
 
-def whole(name: str, value: Any) -> int:
-    """`value`, where it is a whole number from 0 that the engine can hold."""
+
+def whole(name: str, value: Any, most: int = sys.maxsize) -> int:
+    """`value`, where it is a whole number from 0 to `most`, that which the engine can hold."""
     is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if is_whole and 0 <= value <= sys.maxsize:
+    if is_whole and 0 <= value <= most:
         return int(value)
-    most = f" to {sys.maxsize}" if is_whole and value > 0 else ""
-    raise TwinlearnError(f"{name}: expected a whole number from 0{most}, got {value!r}")
+    end = f" to {most}" if is_whole and value > 0 else ""
+    raise TwinlearnError(f"{name}: expected a whole number from 0{end}, got {value!r}")
+
+
+def as_seed(value: Any) -> int:
+    """`value`, where it can be a seed."""
+    if isinstance(value, (int, np.integer)) and value >= SEEDS:
+        raise TwinlearnError(f"random_state: expected a whole number below 2^64, got {value}")
+    return whole("random_state", value, SEEDS - 1)
 
 
 def job(

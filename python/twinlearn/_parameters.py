@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 
 from . import _twinlearn
 from ._architecture import describe
-from ._job import whole
+from ._job import as_seed
 from ._twinlearn import TwinlearnError
 
 if TYPE_CHECKING:
@@ -145,11 +145,7 @@ class Parameters(BaseEstimator):
         if self.random_state is None:
             return 0
         if isinstance(self.random_state, (int, np.integer)):
-            seed = whole("random_state", self.random_state)
-            if seed >= 2**64:
-                expected = "random_state: expected a whole number below 2^64"
-                raise TwinlearnError(f"{expected}, got {seed}")
-            return seed
+            return as_seed(self.random_state)
         if isinstance(self.random_state, np.random.Generator):
             return int(self.random_state.integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31))
