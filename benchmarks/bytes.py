@@ -181,7 +181,7 @@ def ours(
     run(binary, "search", model, codes, *also, *flag)
     taken = int(np.load(codes, mmap_mode="r").shape[1])
     inspected = json.loads(run(binary, "inspect", model, "--json"))
-    params = inspected["params"]
+    params = inspected["hyperparameters"]
     how = f"{params['solver']} {params['n_components']}, {' '.join(flag)} {params['codes'] or ''}"
     return np.asarray(np.load(found)), {
         "bytes": taken,
