@@ -130,7 +130,7 @@ class WithFaiss(WithCodes):
                     f"codes: expected groups of one size (n_components a multiple of {wanted}), "
                     f"got {d} numbers in {wanted} bytes"
                 )
-            # Of few rows there are fewer centres; no code names the others.
+            # A code that few rows taught has fewer centres; no row names the others.
             padded = np.pad(centres, ((0, CENTRES - len(centres)), (0, 0)), mode="edge")
             groups = padded.reshape(CENTRES, wanted, d // wanted).transpose(1, 0, 2)
             rotation = arrays["codes.rotation"]
@@ -173,6 +173,6 @@ class WithFaiss(WithCodes):
         groups = centre.reshape(-1, 1, per_group) + length / mean * points
         if bits == 8:
             return _quantiser(faiss, groups, base, metric)
-        # Of two groups in a byte ours has the first in the high bits, FAISS in the low ones.
+        # Ours has the first of two groups in the high bits of a byte, FAISS in the low ones.
         swapped = np.ascontiguousarray(base << 4 | base >> 4)
         return faiss.IndexPQFastScan(_quantiser(faiss, groups, swapped, metric))

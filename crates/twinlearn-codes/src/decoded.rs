@@ -8,8 +8,8 @@ use crate::codec::{Codec, check_finite};
 /// Codes whose bytes are read and decoded at once.
 const ROWS: usize = 64;
 
-/// The rows that codes stand for, turned as [`search_codes`](crate::search_codes) turns its queries, decoded anew each time that they
-/// are read. The codes are vectors of bytes, N × [`Codec::row_bytes`], in memory or in a file.
+/// The rows that codes stand for, turned as [`search_codes`](crate::search_codes) turns its queries,
+/// decoded anew each time that they are read. The codes are vectors of bytes, N × [`Codec::row_bytes`], in memory or in a file.
 #[derive(Clone, Copy)]
 pub struct Decoded<'a> {
     codec: &'a Codec,
@@ -48,12 +48,7 @@ impl<'a> Decoded<'a> {
             let numbers = &mut numbers[..out.len() / dim * bytes];
             read(b * ROWS, numbers)?;
             for (numbers, out) in numbers.chunks_exact(bytes).zip(out.chunks_exact_mut(dim)) {
-                for (byte, &number) in code.iter_mut().zip(numbers) {
-                    *byte = number as u8;
-                    if f32::from(*byte) != number {
-                        return Err(Error::invalid("codes", "bytes, from 0 to 255", number));
-                    }
-                }
+                to_bytes(numbers, &mut code)?;
                 self.codec.decode_turned(&code, out);
                 check_finite(out)?;
             }
@@ -81,4 +76,15 @@ impl Vectors for Decoded<'_> {
             self.codes.gather(&ids[at..at + numbers.len() / bytes], numbers)
         })
     }
+}
+
+/// Writes numbers as the bytes that they are.
+pub(crate) fn to_bytes(numbers: &[f32], bytes: &mut [u8]) -> Result<()> {
+    for (byte, &number) in bytes.iter_mut().zip(numbers) {
+        *byte = number as u8;
+        if f32::from(*byte) != number {
+            return Err(Error::invalid("codes", "bytes, from 0 to 255", number));
+        }
+    }
+    Ok(())
 }

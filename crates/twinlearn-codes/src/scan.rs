@@ -7,19 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use twinlearn_core::context::Context;
 use twinlearn_core::cost::beside;
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 use twinlearn_core::linalg::{Matrix, dot_here};
 use twinlearn_core::progress::{Event, Stage};
 use twinlearn_knn::Metric;
 use twinlearn_vectors::Vectors;
 
 use crate::codec::Codec;
-use crate::decoded::Decoded;
+use crate::decoded::{Decoded, to_bytes};
 use crate::kernels::{Asking, Kernel, NUMBERS, QUERIES, ROWS, Scores};
 use crate::small::{BLOCK, Block, Most, Small};
 
 /// Queries that a thread looks at in one pass over the rows, at most.
 const PASS: usize = 2048;
+
 /// Searches, as [`search_codes`](crate::search_codes) does, with turned queries.
 pub(crate) fn search(
     ctx: &Context,
@@ -81,9 +82,8 @@ fn best(all: &mut Vec<(f64, u32)>, k: usize) {
     all.truncate(k);
 }
 
-/// A score in the order of scores.
-fn key(score: f32) -> i32 {
-    let bits = score.to_bits() as i32;
+/// The bits of a float as a number in the order of floats, and that number as the bits.
+fn in_order(bits: i32) -> i32 {
     bits ^ ((bits >> 31) as u32 >> 1) as i32
 }
 
@@ -105,14 +105,14 @@ impl Near {
         self.held.push((score + margin, id));
         // Rows that are always looked at say nothing of others.
         if score < f32::INFINITY {
-            self.best.push(Reverse(key(score - margin)));
+            self.best.push(Reverse(in_order((score - margin).to_bits() as i32)));
             if self.best.len() > k {
                 self.best.pop();
             }
             if self.best.len() == k
                 && let Some(&Reverse(least)) = self.best.peek()
             {
-                self.least = f32::from_bits((least ^ ((least >> 31) as u32 >> 1) as i32) as u32);
+                self.least = f32::from_bits(in_order(least) as u32);
             }
         }
     }
@@ -179,6 +179,20 @@ impl Query {
     }
 }
 
+/// What a group of queries is scored by; those that it lacks reach nothing.
+fn asking(of: &[Query]) -> Asking {
+    let all = |get: fn(&Query) -> f64| -> [f32; QUERIES] {
+        std::array::from_fn(|j| of.get(j).map_or(0.0, |of| get(of) as f32))
+    };
+    Asking {
+        own: all(|of| of.own),
+        factor: all(|of| of.factor),
+        shift: all(|of| of.shift),
+        part: all(|of| of.part),
+        least: [f32::INFINITY; QUERIES],
+    }
+}
+
 /// One pass over rows, for some queries.
 struct Pass<'a> {
     small: &'a Small<'a>,
@@ -186,8 +200,9 @@ struct Pass<'a> {
     first: usize,
     k: usize,
     of: Vec<Query>,
-    /// For each group of queries the words of all strides.
+    /// For each group of queries the words of all strides, and what it is scored by.
     words: Vec<i32>,
+    asking: Vec<Asking>,
     near: Vec<Near>,
     block: Block,
     numbers: Vec<f32>,
@@ -223,6 +238,7 @@ impl<'a> Pass<'a> {
             queries,
             first: run.start,
             k,
+            asking: of.chunks(QUERIES).map(asking).collect(),
             of,
             words,
             near: (0..n).map(|_| near()).collect(),
@@ -240,38 +256,21 @@ impl<'a> Pass<'a> {
         let n = BLOCK.min(codes.n_rows() - start);
         self.numbers.resize(n * row_bytes, 0.0);
         codes.read_rows(start, &mut self.numbers)?;
-        self.codes.clear();
-        for &number in &self.numbers {
-            let byte = number as u8;
-            if f32::from(byte) != number {
-                return Err(Error::invalid("codes", "bytes, from 0 to 255", number));
-            }
-            self.codes.push(byte);
-        }
+        self.codes.resize(self.numbers.len(), 0);
+        to_bytes(&self.numbers, &mut self.codes)?;
         self.small.fill(&self.codes, &mut self.block);
         let strides = self.small.strides();
-        let groups = self.words.chunks_exact(strides * QUERIES);
-        for ((words, of), near) in
-            groups.zip(self.of.chunks(QUERIES)).zip(self.near.chunks_mut(QUERIES))
+        let groups = self.words.chunks_exact(strides * QUERIES).zip(&mut self.asking);
+        for ((words, asking), (of, near)) in
+            groups.zip(self.of.chunks(QUERIES).zip(self.near.chunks_mut(QUERIES)))
         {
-            let value = |of: &Query, value: fn(&Query) -> f64| value(of) as f32;
-            let all = |get: fn(&Query) -> f64| -> [f32; QUERIES] {
-                std::array::from_fn(|j| of.get(j).map_or(0.0, |of| value(of, get)))
-            };
             let margin = |of: &Query| of.margin(&self.block.most, self.small.rounding());
             let margins: [f32; QUERIES] = std::array::from_fn(|j| of.get(j).map_or(0.0, margin));
-            let mut asking = Asking {
-                own: all(|of| of.own),
-                factor: all(|of| of.factor),
-                shift: all(|of| of.shift),
-                part: all(|of| of.part),
-                least: [f32::INFINITY; QUERIES],
-            };
             for (p, (panel, rows)) in self.block.panels().enumerate() {
                 for (j, near) in near.iter().enumerate() {
                     asking.least[j] = near.least - margins[j];
                 }
-                kernel.score(panel, words, (rows, &asking), &mut self.scores);
+                kernel.score(panel, words, (rows, asking), &mut self.scores);
                 for (j, near) in near.iter_mut().enumerate() {
                     let mut reached = self.scores.reached[j];
                     while reached != 0 {

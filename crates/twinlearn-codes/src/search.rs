@@ -57,7 +57,8 @@ fn check_count(name: &str, count: usize, n: usize) -> Result<()> {
 /// ties by the smaller number. `candidates` are row numbers of `rows`, as many for each query.
 ///
 /// # Errors
-/// When there are fewer candidates than `k`; a candidate's row is not finite, or all zeros under cosine; rows cannot be read, or the work is cancelled.
+/// When there are fewer candidates than `k`; a candidate's row is not finite, or all zeros under cosine;
+/// rows cannot be read, or the work is cancelled.
 pub fn rescore(
     ctx: &Context,
     candidates: &[u32],

@@ -158,7 +158,7 @@ fn coded(ctx: &Context, x: &FileVectors, model: &Model) -> Result<String> {
 /// Rows that advice is fitted on, at most.
 const ADVISED_BY: usize = 20_000;
 
-/// What to fit with for so many bytes, and what is told of it.
+/// What to fit with for so many bytes, and what the summary says of it.
 fn advice(
     ctx: &Context,
     (x, bytes): (&FileVectors, usize),

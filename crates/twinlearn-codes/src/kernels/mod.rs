@@ -21,7 +21,7 @@ pub(crate) struct Coefficients<'a> {
     pub(crate) part: &'a [f32; ROWS],
 }
 
-/// What a group's queries are scored by, one number for each, and the least scores that are told.
+/// What a group's queries are scored by, one number for each, and the least score that counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking {
     pub(crate) own: [f32; QUERIES],

@@ -6,7 +6,7 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::Matrix;
 
 use super::baselines::Baselines;
-use super::curves::is_form_of_pca;
+use super::curves::best_form;
 use super::data::{EvaluationData, Reduction};
 use super::formats::{Format, Kept, Side, reduced};
 use super::params::EvaluationParams;
@@ -41,7 +41,6 @@ pub(super) type Judged<'a> = (MethodKind, String, Kept<'a>);
 pub(super) struct Formats<'a> {
     ctx: &'a Context,
     data: EvaluationData<'a>,
-    sample: &'a Sample,
     params: &'a EvaluationParams,
     /// Rows that formats are made by.
     ids: Vec<u32>,
@@ -51,10 +50,10 @@ impl<'a> Formats<'a> {
     pub(super) fn new(
         ctx: &'a Context,
         data: EvaluationData<'a>,
-        sample: &'a Sample,
+        sample: &Sample,
         params: &'a EvaluationParams,
     ) -> Self {
-        Self { ctx, data, sample, params, ids: sample.fitted(params.fit_rows.min(MADE_BY)) }
+        Self { ctx, data, params, ids: sample.fitted(params.fit_rows.min(MADE_BY)) }
     }
 
     /// The codes of each reduction that was given, then the same reduction kept in other ways.
@@ -145,27 +144,12 @@ impl<'a> Formats<'a> {
     /// The forms of PCA that keep most as floats, at the dimension of a code and at that of OPQ.
     pub(super) fn forms(
         &self,
+        sample: &Sample,
         baselines: &Baselines,
         d: usize,
     ) -> Result<[(String, LinearMap); 2]> {
         let best = |d: usize| {
-            let mut best: Option<(f64, (String, LinearMap))> = None;
-            for (name, map) in baselines.at(self.ctx, d)? {
-                if is_form_of_pca(&name) {
-                    let scores = self.sample.recall(self.ctx, &self.data, &Reduction::Map(&map))?;
-                    let sum = scores.iter().sum::<f64>();
-                    if best.as_ref().is_none_or(|best| sum > best.0) {
-                        best = Some((sum, (name, map)));
-                    }
-                }
-            }
-            match best {
-                Some((_, form)) => Ok(form),
-                None => {
-                    let map = LinearMap::truncation(self.data.x.dim(), d)?;
-                    Ok(("truncation".to_owned(), map))
-                }
-            }
+            best_form(self.ctx, (&self.data, sample), (baselines, d), |scores| scores.iter().sum())
         };
         let own = best(d)?;
         let leading = if self.data.x.dim() > MOST_OPQ { best(MOST_OPQ)? } else { own.clone() };
@@ -184,7 +168,7 @@ impl<'a> Formats<'a> {
     }
 }
 
-/// What is told of the codes that are judged.
+/// Notes on the codes that are judged.
 pub(super) fn notes(first: &Kept<'_>, candidates: Option<usize>) -> Vec<String> {
     let mut notes = vec![
         "Queries are compared as floats with what bytes stand for (signs/f32: with the signs of the full \

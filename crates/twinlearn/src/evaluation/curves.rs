@@ -13,6 +13,7 @@ use super::sample::Sample;
 use crate::closed::sees_more_than_rows;
 use crate::estimate::Estimate;
 use crate::linear_map::LinearMap;
+use crate::pca::Pca;
 
 /// The name of ours among the curves.
 pub(super) const TLDR: &str = "TLDR";
@@ -26,6 +27,25 @@ pub(super) const PART: usize = 100_000;
 /// Whether a baseline is one of the forms of PCA that solver pca has.
 pub(super) fn is_form_of_pca(name: &str) -> bool {
     name.starts_with(PCA) && !sees_more_than_rows(name)
+}
+
+/// The form of PCA of d dimensions whose recall, as floats, is the most by `score` of all queries'.
+pub(super) fn best_form(
+    ctx: &Context,
+    (data, sample): (&EvaluationData<'_>, &Sample),
+    (baselines, d): (&Baselines, usize),
+    score: impl Fn(&[f64]) -> f64,
+) -> Result<(String, LinearMap)> {
+    let mut best: Option<(f64, (String, LinearMap))> = None;
+    for (name, map) in baselines.at(ctx, d)? {
+        if is_form_of_pca(&name) {
+            let score = score(&sample.recall(ctx, data, &Reduction::Map(&map))?);
+            if best.as_ref().is_none_or(|best| score > best.0) {
+                best = Some((score, (name, map)));
+            }
+        }
+    }
+    best.map(|(_, form)| form).ok_or_else(Pca::equal_rows)
 }
 
 /// Curves that grow as dimensions are measured.
@@ -58,7 +78,7 @@ impl<'a> Curves<'a> {
         Ok(Self { ctx, data, sample, seed, count: sample.k, part, points: BTreeMap::new() })
     }
 
-    /// Of what is found among the first `count` rows.
+    /// Recall is among the first `count` rows that are found.
     pub(super) fn among(self, count: usize) -> Self {
         Self { count, ..self }
     }

@@ -50,7 +50,7 @@ impl Display for Evaluation {
         let names = self.methods.iter().map(|m| &m.name).chain(nested.map(|m| &m.name));
         let width = width(24, names);
         let is_coded = self.methods.iter().any(MethodEvaluation::is_coded);
-        // How vectors are kept is told where any is not kept as floats.
+        // The format has a column where any is not floats.
         let kept = |format: &str, bytes: &str| match is_coded {
             true => format!(" {format:<9} {bytes:>5}"),
             false => String::new(),

@@ -78,8 +78,8 @@ pub fn evaluate(
         };
         add(&mut judge, MethodKind::Full, "full vectors", &Kept::floats(full))?;
         let (mut notes, mut curves) = (judge.notes(), Vec::new());
-        let sample = judge.sample.clone();
-        let formats = params.is_coded().then(|| Formats::new(quiet, *data, &sample, params));
+        let is_coded = params.is_coded();
+        let formats = is_coded.then(|| Formats::new(quiet, *data, &judge.sample, params));
         let given = match &formats {
             Some(formats) => formats.given(reductions)?,
             None => {
@@ -108,7 +108,7 @@ pub fn evaluate(
             let baselines = baselines.insert(Baselines::new(quiet, &rows, &graph, with, most)?);
             match (&formats, given.first()) {
                 (Some(formats), Some((.., first))) => {
-                    let [pca, leading] = formats.forms(baselines, d)?;
+                    let [pca, leading] = formats.forms(&judge.sample, baselines, d)?;
                     for (kind, name, kept) in formats.baselines(first, full, [&pca, &leading])? {
                         add(&mut judge, kind, &name, &kept)?;
                     }

@@ -3,6 +3,7 @@
 use twinlearn_codes::{CodeSpec, Codec, ProductCode, RowMoments, ScalarCode};
 use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
+use twinlearn_core::linalg::Matrix;
 use twinlearn_knn::Metric;
 use twinlearn_vectors::{Vectors, copied};
 
@@ -34,7 +35,7 @@ pub(super) enum Side {
 
 impl Format {
     /// What it is for rows like these: int8 by their ranges.
-    pub(super) fn int8(rows: &twinlearn_core::linalg::Matrix) -> Self {
+    pub(super) fn int8(rows: &Matrix) -> Self {
         Self::Int8(ScalarQuantiser::of(rows))
     }
 
@@ -43,7 +44,7 @@ impl Format {
         ctx: &Context,
         (metric, seed): (Metric, u64),
         spec: CodeSpec,
-        rows: &twinlearn_core::linalg::Matrix,
+        rows: &Matrix,
     ) -> Result<Self> {
         Ok(Self::Code(match spec {
             CodeSpec::Scalar(bits) => {
@@ -247,6 +248,6 @@ pub(super) fn reduced(
     reduction: &Reduction<'_>,
     x: &dyn Vectors,
     ids: &[u32],
-) -> Result<twinlearn_core::linalg::Matrix> {
+) -> Result<Matrix> {
     copied(ctx, &*reduction.rows(ctx, x, ids)?)
 }

@@ -34,7 +34,7 @@ pub(super) struct Judge<'a> {
     /// Rows of X of which every pair is compared.
     paired: Vec<u32>,
     orders: Orders,
-    /// Candidates that are put in order by the full vectors, where it is told what that gives.
+    /// Candidates that are put in order by the full vectors, where that is judged too.
     candidates: Option<usize>,
     /// The recall of every query by the first reduction.
     first: Option<Vec<f64>>,

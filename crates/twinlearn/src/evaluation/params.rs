@@ -118,7 +118,7 @@ impl EvaluationParams {
         self
     }
 
-    /// Recall is also told of so many candidates once they are put in order by the full vectors: of the
+    /// Recall is also reported of so many candidates once they are put in order by the full vectors: of the
     /// neighbours that are among them; default none.
     #[must_use]
     pub fn candidates(mut self, candidates: Option<usize>) -> Self {

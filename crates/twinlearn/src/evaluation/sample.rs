@@ -51,7 +51,6 @@ pub(super) fn sizes(
 }
 
 /// Queries, and the nearest rows of each in the original space.
-#[derive(Clone)]
 pub(super) struct Sample {
     seed: u64,
     pub(super) k: usize,

@@ -7,7 +7,7 @@ use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
 use twinlearn_core::linalg::Matrix;
 
-use super::super::curves::is_form_of_pca;
+use super::super::curves::best_form;
 use super::super::data::Reduction;
 use super::super::formats::{Format, Kept, Side, reduced};
 use super::super::sample::Sample;
@@ -61,7 +61,7 @@ impl Cell {
         mean(self.scores.iter().step_by(2))
     }
 
-    /// The scores of the others, which the recall that is told is of.
+    /// The scores of the others: the reported recall is their mean.
     pub(super) fn told(&self) -> Vec<f64> {
         let others: Vec<f64> = self.scores.iter().skip(1).step_by(2).copied().collect();
         if others.is_empty() { self.scores.clone() } else { others }
@@ -105,12 +105,7 @@ impl<'a, 'b> Cells<'a, 'b> {
             return Ok(place);
         }
         self.prepare(method, d)?;
-        let data = self.search.curves.data;
-        let reduction = match method {
-            Method::Tldr => Reduction::Model(&self.search.models[&d]),
-            Method::Pca => Reduction::Map(&self.forms[&d]),
-            Method::Full => Reduction::Reduced { x: data.x, queries: data.queries },
-        };
+        let (data, reduction) = (self.search.curves.data, self.reduction(method, d));
         let rows = || reduced(self.ctx, &reduction, data.x, self.ids);
         let format = match asked {
             Asked::Floats => Format::Floats,
@@ -137,12 +132,7 @@ impl<'a, 'b> Cells<'a, 'b> {
     /// Bytes of codes of so many bits of `d` numbers.
     pub(super) fn scalar_bytes(&mut self, method: Method, d: usize, bits: Bits) -> Result<usize> {
         self.prepare(method, d)?;
-        let data = self.search.curves.data;
-        let reduction = match method {
-            Method::Tldr => Reduction::Model(&self.search.models[&d]),
-            Method::Pca => Reduction::Map(&self.forms[&d]),
-            Method::Full => Reduction::Reduced { x: data.x, queries: data.queries },
-        };
+        let (data, reduction) = (self.search.curves.data, self.reduction(method, d));
         let rows = reduced(self.ctx, &reduction, data.x, self.ids)?;
         Ok(self.code(CodeSpec::Scalar(bits), &rows)?.row_bytes(d))
     }
@@ -152,6 +142,16 @@ impl<'a, 'b> Cells<'a, 'b> {
         Format::code(self.ctx, with, spec, rows)
     }
 
+    /// What was prepared.
+    fn reduction(&self, method: Method, d: usize) -> Reduction<'_> {
+        let data = &self.search.curves.data;
+        match method {
+            Method::Tldr => Reduction::Model(&self.search.models[&d]),
+            Method::Pca => Reduction::Map(&self.forms[&d]),
+            Method::Full => Reduction::Reduced { x: data.x, queries: data.queries },
+        }
+    }
+
     /// Fits, or chooses the form of PCA.
     fn prepare(&mut self, method: Method, d: usize) -> Result<()> {
         match method {
@@ -159,20 +159,9 @@ impl<'a, 'b> Cells<'a, 'b> {
             Method::Pca if !self.forms.contains_key(&d) => {
                 self.search.seek(d)?;
                 let data = self.search.curves.data;
-                let mut best: Option<(f64, LinearMap)> = None;
-                for (name, map) in self.search.forms.baselines.at(self.ctx, d)? {
-                    if is_form_of_pca(&name) {
-                        let scores = self.sample.recall(self.ctx, &data, &Reduction::Map(&map))?;
-                        let sum = scores.iter().step_by(2).sum::<f64>();
-                        if best.as_ref().is_none_or(|best| sum > best.0) {
-                            best = Some((sum, map));
-                        }
-                    }
-                }
-                let map = match best {
-                    Some((_, map)) => map,
-                    None => LinearMap::truncation(data.x.dim(), d)?,
-                };
+                let (baselines, of) = (&self.search.forms.baselines, (&data, self.sample));
+                let chosen_by = |scores: &[f64]| scores.iter().step_by(2).sum();
+                let (_, map) = best_form(self.ctx, of, (baselines, d), chosen_by)?;
                 self.forms.insert(d, map);
                 Ok(())
             }

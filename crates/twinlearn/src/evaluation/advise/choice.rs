@@ -25,7 +25,7 @@ pub(super) struct Asking<'a> {
     pub(super) floats: [Option<usize>; 2],
 }
 
-/// Of some cells the one to take: that keeps enough in the fewest bytes, or most in as many.
+/// The cell to take: that keeps enough in the fewest bytes, or most in as many.
 fn best<'a>(goal: Goal, cells: impl Iterator<Item = &'a Cell>) -> Option<&'a Cell> {
     match goal {
         Goal::Keep(keep) => {
@@ -98,7 +98,7 @@ pub(super) fn advice(
             behind: ahead.map(|ahead| Estimate::of_difference(&ahead.told(), &cell.told(), seed)),
         }
     };
-    // Of the full vectors also where they take more bytes, or keep too little.
+    // The full vectors are listed also where they take more bytes, or keep too little.
     let any = |asked| cells.iter().find(|cell| cell.method == Method::Full && cell.asked == asked);
     let [bits, floats_of_bits] = [Side::Bits, Side::Floats].map(|side| any(Asked::Signs(side)));
     let listed = [ours, pca, any(Asked::Int8), bits, floats_of_bits];
