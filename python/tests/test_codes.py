@@ -15,7 +15,7 @@ from twinlearn import TLDR, TwinlearnError
 Array = NDArray[Any]
 D = 24
 MASK = (1 << 64) - 1
-STEP = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 0.0308}
+STEP = {1: 1.0, 2: 0.9957, 4: 0.3352}
 
 
 def mix(x: int) -> int:
@@ -59,7 +59,7 @@ class Reference:
         self.bits, self.metric = bits, metric
         self.centre = arrays["codes.centre"].astype(np.float64)
         self.mean, spread = arrays["codes.lengths"].astype(np.float64)
-        cosine = bits > 2 and spread > 0.05
+        cosine = bits > 2 and spread > (0.005 if bits == 8 else 0.05)
         self.stores = cosine if metric == "cosine" else bits > 1
         self.turned = rotated(self.centre[None])[0]
 
@@ -67,7 +67,9 @@ class Reference:
         z = unit(z) if self.metric == "cosine" else z
         r = rotated(z - self.centre)
         length = np.linalg.norm(r, axis=1, keepdims=True)
-        step = STEP[self.bits] * length / np.sqrt(z.shape[1])
+        step = np.abs(r).max(axis=1, keepdims=True) / 128
+        if self.bits < 8:
+            step = STEP[self.bits] * length / np.sqrt(z.shape[1])
         most = 2**self.bits - 1
         return np.clip(np.floor(r / step) + 2 ** (self.bits - 1), 0, most).astype(np.uint8), length
 

@@ -90,10 +90,7 @@ impl Codec {
             let mut some = vec![0.0; codes.len() / bytes * dim];
             rows.read_rows(c * ROWS, &mut some)?;
             match self {
-                Self::Scalar(code) => {
-                    let rows = some.chunks_exact_mut(dim).zip(codes.chunks_exact_mut(bytes));
-                    rows.for_each(|(row, codes)| code.encode(row, codes));
-                }
+                Self::Scalar(code) => code.encode(&mut some, codes),
                 Self::Product(code) => {
                     some.chunks_exact_mut(dim).for_each(|row| prepare(code.metric(), row));
                     // Products of a matrix differ by its shape, so all have one.

@@ -5,7 +5,14 @@
 //! rounds 0 and 2, the last p in rounds 1 and 3 (as in Andoni et al., arXiv 1509.02897). Nothing is
 //! stored, and every machine gives the same bits: the transform is sums of two numbers in one order.
 
-use twinlearn_core::linalg::vectorised;
+use std::ops::Range;
+
+use twinlearn_core::linalg::{arch, vectorised};
+
+use crate::kernels::turn;
+
+/// Rows that [`Rotation::apply_side_by_side`] turns at once.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
 
 /// Rounds of signs and transform.
 const ROUNDS: usize = 4;
@@ -38,9 +45,15 @@ impl Rotation {
         Self { signs, block: 1 << dim.max(1).ilog2() }
     }
 
-    /// Where the block of a round begins.
-    fn start(&self, round: usize) -> usize {
-        if round.is_multiple_of(2) { 0 } else { self.signs[round].len() - self.block }
+    /// The signs of each round.
+    pub(crate) fn signs(&self) -> &[Vec<f32>; ROUNDS] {
+        &self.signs
+    }
+
+    /// The coordinates that a round transforms.
+    pub(crate) fn block(&self, round: usize) -> Range<usize> {
+        let start = if round.is_multiple_of(2) { 0 } else { self.signs[round].len() - self.block };
+        start..start + self.block
     }
 
     /// Turns a row.
@@ -50,10 +63,16 @@ impl Rotation {
             || {
                 for (round, signs) in self.signs.iter().enumerate() {
                     row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
-                    transform(&mut row[self.start(round)..][..self.block]);
+                    transform(&mut row[self.block(round)]);
                 }
             },
         );
+    }
+
+    /// Turns some rows, of which each element holds one coordinate: every row as [`apply`](Self::apply)
+    /// turns it, to the bit.
+    pub(crate) fn apply_side_by_side(&self, rows: &mut [[f32; SIDE_BY_SIDE]]) {
+        turn(arch(), self, rows.as_flattened_mut());
     }
 
     /// Turns a row back.
@@ -62,7 +81,7 @@ impl Rotation {
             #[inline(always)]
             || {
                 for (round, signs) in self.signs.iter().enumerate().rev() {
-                    transform(&mut row[self.start(round)..][..self.block]);
+                    transform(&mut row[self.block(round)]);
                     row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
                 }
             },
@@ -108,6 +127,25 @@ mod tests {
                 rotation.undo(&mut row);
                 for (i, v) in row.iter().enumerate() {
                     assert!((v - f32::from(u8::from(i == spike))).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_side_by_side_are_turned_as_one_is() {
+        for dim in [1, 3, 24, 130] {
+            let rotation = Rotation::new(dim);
+            let rows: Vec<[f32; SIDE_BY_SIDE]> = (0..dim)
+                .map(|j| std::array::from_fn(|i| ((j * 31 + i * 7) % 23) as f32 - 11.0))
+                .collect();
+            for arch in [pulp::Arch::Scalar, arch()] {
+                let mut many = rows.clone();
+                turn(arch, &rotation, many.as_flattened_mut());
+                for i in 0..SIDE_BY_SIDE {
+                    let mut one: Vec<f32> = rows.iter().map(|values| values[i]).collect();
+                    rotation.apply(&mut one);
+                    assert!(one.iter().zip(&many).all(|(v, values)| *v == values[i]), "{dim}");
                 }
             }
         }

@@ -84,6 +84,51 @@ fn more_bits_and_bytes_lose_less() {
     }
 }
 
+/// Neighbours in tight clusters differ by little of what rows differ by: codes of a byte a number keep as
+/// many of them as bytes by the range of each number do, up to 5 points: numbers that are spread evenly over
+/// their range, as here, suit these best.
+#[test]
+fn eight_bits_tell_neighbours_in_tight_clusters_apart() {
+    let (n, dim, k) = (600, 24, 10);
+    let noise = |i: usize| {
+        let bits = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let bits = (bits ^ (bits >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (bits >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+    };
+    let value = |i: usize| {
+        let (row, column) = (i / dim, i % dim);
+        noise(row % 12 * dim + column) + 0.02 * noise(9999 + i)
+    };
+    let x = unit(&Matrix::new(n, dim, (0..n * dim).map(value).collect()).unwrap());
+    let range = |j: usize| {
+        let values = (0..n).map(|i| x.row(i)[j]);
+        values.fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)))
+    };
+    let ranges: Vec<(f32, f32)> = (0..dim).map(range).collect();
+    let mut int8 = x.clone();
+    for row in int8.as_mut_slice().chunks_exact_mut(dim) {
+        for (v, (low, high)) in row.iter_mut().zip(&ranges) {
+            let step = (high - low) / 255.0;
+            *v = low + step * ((*v - low) / step).round();
+        }
+    }
+    let codec = scalar(Metric::Cosine, 8, &x);
+    let ctx = Context::with_threads(2).unwrap();
+    let coded = codec.decode(&codec.encode(&ctx, &x).unwrap()).unwrap();
+    let ids = |base: &Matrix, i: usize| -> Vec<u32> {
+        nearest(Metric::Cosine, x.row(i), base, k).iter().map(|(_, id)| *id).collect()
+    };
+    let kept = |base: &Matrix| {
+        let shared = |i: usize| {
+            let found = ids(base, i);
+            ids(&x, i).iter().filter(|&id| found.contains(id)).count()
+        };
+        (0..n).map(shared).sum::<usize>() as f64 / (n * k) as f64
+    };
+    let (coded, int8) = (kept(&coded), kept(&int8));
+    assert!(int8 < 0.95 && coded > int8 - 0.05, "{coded} and {int8}");
+}
+
 #[test]
 fn bytes_are_what_they_are_said_to_be() {
     let x = rows(50, 21, 0.0);

@@ -2,13 +2,11 @@
 
 use twinlearn_core::context::Context;
 use twinlearn_core::error::Result;
-use twinlearn_core::linalg::{MatMut, MatRef, Matrix, matmul_here, vectorised};
+use twinlearn_core::linalg::{Matrix, arch};
 use twinlearn_core::random::{Purpose, below, generator};
 
-/// Points whose products with the centres are made at once.
-const TILE: usize = 256;
-/// Distances that are compared at once.
-const LANES: usize = 16;
+use crate::kernels::nearest::{Centres, LANES, nearest};
+
 /// By what share the halves of a split centre differ from it.
 const SPLIT: f32 = 1.0 / 1024.0;
 
@@ -29,15 +27,21 @@ pub fn variances(rows: &[f32], dim: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Deals columns out to groups whose sizes differ by one at most: each in turn, by falling
-/// variance, to the group with the least product of variances so far.
+/// Deals columns out to groups whose sizes differ by one at most, each of which gets `bits` bits: each in turn,
+/// by falling variance, to the group with the least product of variances so far.
+///
+/// Columns whose variance is below what they would be rounded by get none of the bits and count as if it
+/// were that (reverse water-filling: Cover and Thomas, theorem 10.3.3), so that axes without any variance
+/// do not outweigh all others.
 #[must_use]
-pub fn deal(variances: &[f64], parts: usize) -> Vec<Vec<usize>> {
+pub fn deal(variances: &[f64], parts: usize, bits: f64) -> Vec<Vec<usize>> {
     let dim = variances.len();
     let sizes: Vec<usize> = (0..parts).map(|s| (s + 1) * dim / parts - s * dim / parts).collect();
     let mut columns: Vec<usize> = (0..dim).collect();
     columns.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
-    let floor = columns.last().map_or(0.0, |&c| variances[c]).max(f64::MIN_POSITIVE);
+    let falling: Vec<f64> = columns.iter().map(|&c| variances[c]).collect();
+    let least = falling.last().copied().unwrap_or(0.0);
+    let floor = least.max(water_level(&falling, parts as f64 * bits)).max(f64::MIN_POSITIVE);
     let mut groups = vec![Vec::new(); parts];
     // Logarithms of products of variances relative to the least, so that each column counts.
     let mut products = vec![0.0_f64; parts];
@@ -50,44 +54,61 @@ pub fn deal(variances: &[f64], parts: usize) -> Vec<Vec<usize>> {
     groups
 }
 
+/// By how much each of some normal numbers, of falling variances, is rounded at best with so many bits in
+/// all: θ with Σ ½ log₂(v / θ) = bits, over the variances v above it.
+fn water_level(falling: &[f64], bits: f64) -> f64 {
+    let (mut sum, mut level) = (0.0, 0.0);
+    for (i, &v) in falling.iter().enumerate() {
+        if v <= level || v <= 0.0 {
+            break;
+        }
+        sum += v.log2();
+        level = ((sum - 2.0 * bits) / (i + 1) as f64).exp2();
+    }
+    level
+}
+
+/// Centres, as the search for the nearest one reads them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NearestCentre {
+    width: usize,
+    /// Coordinate by coordinate, and half the square of each length.
+    columns: Vec<f32>,
+    halves: Vec<f32>,
+}
+
+impl NearestCentre {
+    /// Of these centres, a row each.
+    #[must_use]
+    pub fn new(centres: &Matrix) -> Self {
+        let (count, width) = (centres.rows(), centres.cols());
+        let padded = count.next_multiple_of(LANES);
+        let mut halves = vec![f32::INFINITY; padded];
+        let mut columns = vec![0.0; padded * width];
+        for (c, half) in halves[..count].iter_mut().enumerate() {
+            *half = 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>();
+            for (j, &v) in centres.row(c).iter().enumerate() {
+                columns[j * padded + c] = v;
+            }
+        }
+        Self { width, columns, halves }
+    }
+
+    /// Writes for each point the number of its nearest centre, the first of equals. Point i begins at
+    /// i · `stride`.
+    pub fn find(&self, points: &[f32], stride: usize, out: &mut [u32]) {
+        let Self { columns, halves, .. } = self;
+        nearest(arch(), Centres { columns, halves }, points, stride, out);
+    }
+}
+
 /// The nearest centre of each point, the first of equals.
 #[must_use]
 pub fn nearest_centres(points: &[f32], centres: &Matrix) -> Vec<u32> {
-    let (count, width) = (centres.rows(), centres.cols());
-    let halves: Vec<f32> =
-        (0..count).map(|c| 0.5 * centres.row(c).iter().map(|v| v * v).sum::<f32>()).collect();
-    let mut found = Vec::with_capacity(points.len() / width);
-    let mut products = Vec::new();
-    for points in points.chunks(TILE * width) {
-        let n = points.len() / width;
-        products.resize(n * count, 0.0);
-        let (a, b) = (MatRef::new(points, n, width), centres.view().t());
-        matmul_here(-1.0, a, b, 0.0, MatMut::new(&mut products, n, count));
-        vectorised(
-            #[inline(always)]
-            || {
-                for distances in products.chunks_exact_mut(count) {
-                    distances.iter_mut().zip(&halves).for_each(|(d, half)| *d += half);
-                    found.push(least(distances));
-                }
-            },
-        );
-    }
+    let width = centres.cols();
+    let mut found = vec![0; points.len() / width];
+    NearestCentre::new(centres).find(points, width, &mut found);
     found
-}
-
-/// The place of the least of some numbers, the first of equals.
-#[inline(always)]
-fn least(values: &[f32]) -> u32 {
-    let mut lanes = [f32::INFINITY; LANES];
-    let (whole, tail) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = if v < *lane { v } else { *lane };
-        }
-    }
-    let least = lanes.iter().chain(tail).fold(f32::INFINITY, |a, &b| if b < a { b } else { a });
-    values.iter().position(|&v| v == least).unwrap_or(0) as u32
 }
 
 /// `count` points drawn at random, fewer where there are fewer: what k-means begins with. A stream of
@@ -173,10 +194,25 @@ mod tests {
 
     #[test]
     fn groups_have_equal_products() {
-        let groups = deal(&[16.0, 1.0, 8.0, 2.0, 4.0, 4.0], 3);
+        let groups = deal(&[16.0, 1.0, 8.0, 2.0, 4.0, 4.0], 3, 8.0);
         assert_eq!(groups, [[0, 1], [2, 3], [4, 5]]);
-        let sizes: Vec<_> = deal(&[1.0; 7], 3).iter().map(Vec::len).collect();
+        let sizes: Vec<_> = deal(&[1.0; 7], 3, 8.0).iter().map(Vec::len).collect();
         assert_eq!(sizes, [2, 2, 3]);
+    }
+
+    /// Of each of 4 and 2 a bit is kept, of the others none.
+    #[test]
+    fn small_variances_get_no_bits() {
+        assert!((water_level(&[4.0, 2.0, 0.1, 0.0], 2.0) - 2.0_f64.sqrt() / 2.0).abs() < 1e-12);
+        assert_eq!(water_level(&[4.0], 1.0), 1.0);
+        assert_eq!(water_level(&[0.0, 0.0], 8.0), 0.0);
+        // A large one counts as some small ones do, whatever has none at all.
+        let mut variances = [1.0; 24];
+        variances[0] = 64.0;
+        variances[16..].fill(0.0);
+        let groups = deal(&variances, 4, 8.0);
+        let kept = groups.iter().map(|group| group.iter().filter(|&&j| j < 16).count());
+        assert_eq!(kept.collect::<Vec<_>>(), [3, 5, 4, 4], "{groups:?}");
     }
 
     #[test]
@@ -184,6 +220,33 @@ mod tests {
         let centres = Matrix::new(40, 1, (0..40).map(|c| (c / 2) as f32).collect()).unwrap();
         let points: Vec<f32> = (0..20).map(|i| i as f32 + 0.3).collect();
         let found = nearest_centres(&points, &centres);
+        assert_eq!(found.len(), 20);
         assert!(found.iter().enumerate().all(|(i, &c)| c == 2 * i as u32), "{found:?}");
+    }
+    #[test]
+    fn the_nearest_is_that_of_brute_force() {
+        let value = |i: usize| ((i * i * 7919) % 1009) as f32 / 1009.0 - 0.5;
+        for (n, width, count) in [(1, 1, 1), (7, 3, 5), (33, 4, 256), (50, 17, 100), (9, 48, 31)] {
+            let stride = width + 2;
+            let points: Vec<f32> = (0..n * stride).map(value).collect();
+            let centres = (0..count * width).map(|i| value(i + 99)).collect();
+            let centres = Matrix::new(count, width, centres).unwrap();
+            let mut found = vec![0; n];
+            NearestCentre::new(&centres).find(&points, stride, &mut found);
+            for (i, &got) in found.iter().enumerate() {
+                let square = |c: usize| -> f64 {
+                    let pairs = points[i * stride..][..width].iter().zip(centres.row(c));
+                    pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+                };
+                let least = (0..count).map(square).fold(f64::INFINITY, f64::min);
+                assert!(square(got as usize) <= least + 1e-6, "{n} x {width}, {count} centres");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_distance_the_first_centre_is_named() {
+        let centres = Matrix::new(3, 1, vec![f32::MAX; 3]).unwrap();
+        assert_eq!(nearest_centres(&[f32::MAX; 5], &centres), [0; 5]);
     }
 }

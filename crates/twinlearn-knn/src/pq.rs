@@ -128,7 +128,7 @@ impl Quantiser {
         let chosen = subset(&mut generator(seed, Purpose::Quantiser, u32::MAX), n, count);
         let sample: Vec<f32> =
             chosen.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
-        let groups = deal(&variances(&sample, dim), parts);
+        let groups = deal(&variances(&sample, dim), parts, (CENTRES as f64).log2());
         let books = ctx.try_map(parts, |s| {
             let columns = groups[s].clone();
             let part = pick_columns(&sample, dim, &columns);

@@ -1,7 +1,10 @@
-//! The innermost loop of a search of codes: products of bytes, many rows with many queries.
+//! The innermost loops of codes: turns of rows, and products of bytes of many rows with many queries.
 
+mod turn;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+
+pub(crate) use turn::turn;
 
 /// Rows of a panel: of each, four numbers lie side by side, then the next four of each.
 pub(crate) const ROWS: usize = 32;

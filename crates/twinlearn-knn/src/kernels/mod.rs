@@ -1,5 +1,6 @@
 //! The innermost loops of neighbour search. Their instruction set is chosen at run time.
 
+pub(crate) mod nearest;
 mod rows;
 pub(crate) mod scan;
 mod score;
