@@ -11,8 +11,10 @@ use super::cells::{Asked, Cell, Cells, Method};
 const BITS: [usize; 4] = [3, 2, 1, 0];
 /// A dimension is sought to a tenth of it.
 const TOLERANCE: usize = 10;
+/// Numbers of a row that a byte of a product code stands for.
+const PER_BYTE: [usize; 6] = [2, 3, 4, 6, 8, 12];
 /// Bytes of product codes are sought by so many halvings, from half of those of the best scalar code on.
-const HALVINGS: usize = 3;
+const HALVINGS: usize = 4;
 
 fn scalar(place: usize) -> Bits {
     Bits::ALL[place]
@@ -51,22 +53,31 @@ pub(super) fn in_bytes(cells: &mut Cells<'_, '_>, bytes: usize, most: usize) -> 
             cells.measure_all(method, d)?;
         }
     }
+    products(cells, bytes, most.min(MOST_OPQ))
+}
+
+/// Product codes of so many bytes, of up to `widest` dimensions.
+fn products(cells: &mut Cells<'_, '_>, bytes: usize, widest: usize) -> Result<()> {
     // A byte is of one number at least.
-    let widest = most.min(MOST_OPQ);
     let spent = bytes.min(widest);
-    for method in [Method::Tldr, Method::Pca] {
-        let mut sizes = vec![4 * bytes, 8 * bytes];
-        if method == Method::Pca {
-            // No fit is needed for more.
-            sizes.extend([12 * bytes, widest]);
+    let asked = Asked::Code(CodeSpec::Product(spent));
+    // Groups of one size, which FAISS takes too.
+    let mut sizes: Vec<usize> = PER_BYTE.iter().map(|each| each * spent).collect();
+    sizes.push(widest / spent * spent);
+    sizes.retain(|&d| d <= widest);
+    sizes.sort_unstable();
+    sizes.dedup();
+    // PCA first, which needs no fit; TLDR where it keeps most, and in the next fewer dimensions.
+    let mut best = (0, f64::MIN);
+    for (place, &d) in sizes.iter().enumerate() {
+        let cell = cells.measure(Method::Pca, d, asked)?;
+        let kept = cells.all[cell].chosen_by();
+        if kept > best.1 {
+            best = (place, kept);
         }
-        // Groups of one size, which FAISS takes too.
-        sizes.iter_mut().for_each(|d| *d = (*d).min(widest) / spent * spent);
-        sizes.sort_unstable();
-        sizes.dedup();
-        for d in sizes {
-            cells.measure(method, d, Asked::Code(CodeSpec::Product(spent)))?;
-        }
+    }
+    for &d in &sizes[best.0.saturating_sub(1)..=best.0] {
+        cells.measure(Method::Tldr, d, asked)?;
     }
     Ok(())
 }
@@ -116,23 +127,48 @@ pub(super) fn keeping(
         }
         low = high;
     }
-    // Product codes of as many dimensions; of PCA, which no fit is needed for, of all.
     let (d, bytes) = match best.map(|best| &cells.all[best]) {
         Some(best) => (best.n_components, best.row_bytes),
         None => (floats, 4 * floats),
     };
-    let d = if method == Method::Pca { most } else { d }.min(MOST_OPQ);
-    let mut high = bytes.min(d + 1);
-    let mut low = if best.is_some() { high / 2 } else { 0 };
+    let least = if best.is_some() { bytes / 2 } else { 0 };
+    // Of PCA, which needs no fit for more, of the dimensions of which codes keep more at first.
+    let sizes = match method {
+        Method::Pca => vec![d.max(2 * most / 3), most],
+        _ => vec![d],
+    };
+    keeping_products(cells, method, keep, sizes, (least, bytes))
+}
+
+/// Seeks the fewest bytes, between `low` and `high`, in which product codes keep a share. Of several
+/// dimensions those of which codes keep most in the first bytes that are tried go on.
+fn keeping_products(
+    cells: &mut Cells<'_, '_>,
+    method: Method,
+    keep: f64,
+    mut sizes: Vec<usize>,
+    (mut low, mut high): (usize, usize),
+) -> Result<()> {
+    sizes.iter_mut().for_each(|d| *d = (*d).min(MOST_OPQ));
+    sizes.dedup();
     for _ in 0..HALVINGS {
+        high = sizes.iter().fold(high, |high, d| high.min(d + 1));
         let middle = low.midpoint(high);
         if middle <= low || middle >= high {
             break;
         }
-        // Groups of one size, which FAISS takes too.
-        let d = d / middle * middle;
-        let cell = cells.measure(method, d, Asked::Code(CodeSpec::Product(middle)))?;
-        match cells.all[cell].chosen_by() >= keep {
+        let mut best = (0, f64::MIN);
+        for &d in &sizes {
+            // Groups of one size, which FAISS takes too.
+            let asked = Asked::Code(CodeSpec::Product(middle));
+            let cell = cells.measure(method, d / middle * middle, asked)?;
+            let kept = cells.all[cell].chosen_by();
+            if kept > best.1 {
+                best = (d, kept);
+            }
+        }
+        sizes = vec![best.0];
+        match best.1 >= keep {
             true => high = middle,
             false => low = middle,
         }
