@@ -8,6 +8,7 @@ A cell in bold is the best of its column among the methods of one dimension, our
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,25 +239,26 @@ def defaults() -> str:
 
 # Kinds of quantisers: how their names begin and end.
 KINDS = {
-    "ours (`fit --bytes`)": ("ours", ""),
-    "OPQ, by cosine": ("OPQ", " cosine"),
-    "OPQ": ("OPQ", ""),
-    "PQ, by cosine": ("PQ", " cosine"),
-    "PQ of 4 bits, fast scan": ("PQ", "x4fs"),
-    "PQ": ("PQ", ""),
-    "RaBitQ": ("PCAR", "RaBitQ"),
-    "scalar, 8 bits": ("PCA", "SQ8"),
-    "scalar, 4 bits": ("PCAR", "SQ4"),
-    "EDEN, TurboQuant": ("EDEN", ""),
-    "ITQ": ("ITQ", ""),
-    "signs, Hamming": ("signs", ""),
-    "truncation, int8": ("truncation", ""),
+    "ours (`fit --bytes`)": "ours",
+    "OPQ, by cosine": "OPQ.* cosine",
+    "OPQ": "OPQ.*",
+    "PQ of 4 bits, fast scan": "PQ.*x4fs",
+    "PQ, by cosine": "PQ.* cosine",
+    "PQ": "PQ.*",
+    "additive (RQ, LSQ, PRQ)": "(RQ|LSQ|PRQ).*",
+    "RaBitQ": "PCAR.*RaBitQ",
+    "scalar, 8 bits": "PCA.*SQ8.*",
+    "scalar, 4 bits": "PCAR.*SQ4.*",
+    "EDEN, TurboQuant": "EDEN.*",
+    "ITQ": "ITQ.*",
+    "signs, Hamming": "signs.*",
+    "truncation, int8": "truncation.*",
 }
 
 
 def kind(method: str) -> str:
-    """The first kind that fits; those with an end stand before those without."""
-    return next(k for k, (a, z) in KINDS.items() if method.startswith(a) and method.endswith(z))
+    """The first kind whose pattern is all of the name."""
+    return next(k for k, pattern in KINDS.items() if re.fullmatch(pattern, method))
 
 
 def by_bytes() -> str:
