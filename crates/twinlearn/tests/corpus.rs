@@ -37,6 +37,6 @@ fn tables() {
 
 #[test]
 fn models_and_architectures() {
-    replay("model", 4, fuzzing::model);
+    replay("model", 5, fuzzing::model);
     replay("spec", 7, fuzzing::spec);
 }

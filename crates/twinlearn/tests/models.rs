@@ -1,5 +1,6 @@
 //! Model files: of earlier schema versions, of later ones, and damaged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use twinlearn::{
@@ -20,7 +21,7 @@ fn models_of_every_earlier_version_give_what_they_gave() {
     let ctx = Context::with_threads(1).unwrap();
     let x = FileVectors::open(data("test_x.npy")).unwrap();
     let rows = Subset::new(&x, &[0, 1, 2, 3, 4]).unwrap();
-    for version in [1, 2] {
+    for version in [1, 2, 4] {
         let recorded = std::fs::read_to_string(fixture(&format!("model_v{version}.json"))).unwrap();
         let recorded: serde_json::Value = serde_json::from_str(&recorded).unwrap();
         for (name, want) in recorded.as_object().unwrap() {
@@ -36,6 +37,26 @@ fn models_of_every_earlier_version_give_what_they_gave() {
                 }
             }
         }
+    }
+}
+
+/// A table of codes that was written once must mean the same to every later version.
+#[test]
+fn codes_of_a_recorded_model_stay_what_they_were() {
+    let ctx = Context::with_threads(1).unwrap();
+    let x = FileVectors::open(data("test_x.npy")).unwrap();
+    let rows = Subset::new(&x, &[0, 1, 2, 3, 4]).unwrap();
+    let model = Model::load(fixture("model_v4_codes.safetensors")).unwrap();
+    let recorded = std::fs::read_to_string(fixture("model_v4_codes.json")).unwrap();
+    let recorded: BTreeMap<String, Vec<String>> = serde_json::from_str(&recorded).unwrap();
+    assert_eq!(recorded.len(), 5);
+    for bits in Bits::ALL.into_iter().map(Some).chain([None]) {
+        let codec = model.codec(bits).unwrap();
+        let codes = model.encode(&ctx, &codec, &rows).unwrap();
+        let hex = |row: &[u8]| row.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let got: Vec<String> = codes.chunks(codec.row_bytes()).map(hex).collect();
+        let name = codec.spec().to_string();
+        assert_eq!(Some(&got), recorded.get(&name), "{name}");
     }
 }
 

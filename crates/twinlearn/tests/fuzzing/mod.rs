@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use twinlearn::{Context, FileVectors, Model, NetworkSpec, VectorSource, Vectors, read_integers};
+use twinlearn::{
+    Bits, Codec, Context, DenseVectors, FileVectors, Model, NetworkSpec, VectorSource, Vectors,
+    read_integers, search_codes,
+};
 
 /// Rows whose numbers are looked at: a few bytes can stand for thousands of millions.
 const MOST: usize = 1 << 22;
@@ -68,8 +71,26 @@ pub fn model(bytes: &[u8]) {
         let x = twinlearn::Matrix::new(2, model.n_features(), zeros).unwrap();
         CONTEXT.with(|ctx| {
             let _ = model.transform(ctx, &x, true);
+            for bits in Bits::ALL.into_iter().map(Some).chain([None]) {
+                if let Ok(codec) = model.codec(bits) {
+                    codes(ctx, &codec, bytes);
+                }
+            }
         });
     }
+}
+
+/// Encodes rows, and decodes and searches whatever the bytes are.
+fn codes(ctx: &Context, codec: &Codec, bytes: &[u8]) {
+    let dim = codec.dim();
+    let rows: Vec<f32> = (0..2 * dim).map(|i| (i as f32).sin()).collect();
+    let rows = twinlearn::Matrix::new(2, dim, rows).unwrap();
+    let codes = codec.encode(ctx, &rows).unwrap();
+    assert_eq!(codes.len(), 2 * codec.row_bytes());
+    let any: Vec<u8> = bytes.iter().copied().cycle().take(40 * codec.row_bytes()).collect();
+    let _ = codec.decode(&any);
+    let any = DenseVectors::new(&any, codec.row_bytes()).unwrap();
+    let _ = search_codes(ctx, codec, &any, &rows, 3);
 }
 
 /// Reads the bytes as the name of an architecture, which must come back from what it says.
