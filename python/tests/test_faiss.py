@@ -64,7 +64,7 @@ def score(metric: str, queries: Array, base: Array) -> Array:
 
 
 @pytest.mark.parametrize(
-    ("bits", "kind"), [(2, "IndexPQFastScan"), (4, "IndexPQFastScan"), (8, "IndexPQ")]
+    ("bits", "kind"), [(2, "IndexPQFastScan"), (4, "IndexPQFastScan"), (8, "IndexScalarQuantizer")]
 )
 def test_scalar_codes_are_searched_by_faiss(bits: int, kind: str, tmp_path: Path) -> None:
     tldr = fitted()
@@ -77,7 +77,16 @@ def test_scalar_codes_are_searched_by_faiss(bits: int, kind: str, tmp_path: Path
     ours = tldr.search(codes, Q, K, bits=bits)
     # Fast scan rounds its tables to bytes.
     assert shared(found, truth) > shared(ours, truth) - 0.04
-    assert shared(found, ours) > (0.75 if kind == "IndexPQFastScan" else 0.88)
+    assert shared(found, ours) > (0.75 if kind == "IndexPQFastScan" else 0.95)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_eight_bits_with_lengths_are_searched_by_faiss(metric: str) -> None:
+    tldr = fitted(metric)
+    codes = tldr.transform(X, bits=8)
+    assert codes.shape[1] == 64 + 2
+    _, found = tldr.to_faiss(codes, bits=8).search(Q, K)
+    assert shared(found, tldr.search(codes, Q, K, bits=8)) > 0.95
 
 
 def test_one_bit_is_a_binary_index() -> None:

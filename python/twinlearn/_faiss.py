@@ -61,10 +61,11 @@ class WithFaiss(WithCodes):
     ) -> Any:
         """Make codes an index of FAISS, which FAISS alone can save, open and search.
 
-        Product codes become an ``IndexPQ``, codes of 2 or 4 bits an ``IndexPQFastScan``, of 8 bits
-        an ``IndexPQ``, each in an ``IndexPreTransform`` that reduces queries: its `search` takes
-        queries as they are before they are reduced. Codes of 1 bit become an ``IndexBinaryFlat``,
-        whose queries are codes, ``tldr.transform(Q, bits=1)``.
+        Product codes become an ``IndexPQ``, codes of 2 or 4 bits an ``IndexPQFastScan``, each in an
+        ``IndexPreTransform`` that reduces queries: its `search` takes queries as they are before
+        they are reduced. So does that of codes of 8 bits, an ``IndexScalarQuantizer`` that is made
+        of what they stand for: FAISS has one step for all rows, these codes one for each. Codes of
+        1 bit become an ``IndexBinaryFlat``, whose queries are codes, ``tldr.transform(Q, bits=1)``.
 
         FAISS compares a query (under cosine at length 1) with what a code stands for by squared
         distance, under metric ip by inner product, and its fast scan rounds: under cosine it finds
@@ -86,7 +87,8 @@ class WithFaiss(WithCodes):
         ------
         TwinlearnError
             When the package faiss is not installed, the encoder has hidden layers, or codes hold
-            what an index of FAISS cannot: a length in each row, or groups of several sizes.
+            what an index of FAISS cannot: with 2 or 4 bits a length in each row, or groups of
+            several sizes.
 
         Examples
         --------
@@ -112,7 +114,7 @@ class WithFaiss(WithCodes):
             index = faiss.IndexBinaryFlat(8 * wanted)
             index.add(base)
             return index
-        if has_length:
+        if has_length and given != 8:
             raise TwinlearnError(
                 f"Z: expected codes without a length in each row, got {spec}, which has one under "
                 "this metric (product codes have none)"
@@ -123,7 +125,15 @@ class WithFaiss(WithCodes):
         arrays, d = model.arrays(), model.n_components
         metric = model.params()["metric"]
         by = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
-        if given is None:
+        chain = [_linear(faiss, *linear)]
+        if metric == "cosine":
+            chain.append(faiss.NormalizationTransform(d, 2.0))
+        if given == 8:
+            rows = of.decode(base, bits=8)
+            index = faiss.IndexScalarQuantizer(d, faiss.ScalarQuantizer.QT_8bit, by)
+            index.train(rows)
+            index.add(rows)
+        elif given is None:
             centres = arrays["codes.centres"]
             if d % wanted:
                 raise TwinlearnError(
@@ -133,16 +143,13 @@ class WithFaiss(WithCodes):
             # A code that few rows taught has fewer centres; no row names the others.
             padded = np.pad(centres, ((0, CENTRES - len(centres)), (0, 0)), mode="edge")
             groups = padded.reshape(CENTRES, wanted, d // wanted).transpose(1, 0, 2)
-            rotation = arrays["codes.rotation"]
+            chain.append(_linear(faiss, arrays["codes.rotation"]))
             index = _quantiser(faiss, groups, base, by)
         else:
             rotation = model.turned(np.eye(d, dtype=np.float32), bits=given).T
             turned = rotation @ arrays["codes.centre"]
+            chain.append(_linear(faiss, rotation))
             index = self._scalar(faiss, (base, given), (turned, arrays["codes.lengths"][0]), by)
-        chain = [_linear(faiss, rotation)]
-        if metric == "cosine":
-            chain.insert(0, faiss.NormalizationTransform(d, 2.0))
-        chain.insert(0, _linear(faiss, *linear))
         whole = faiss.IndexPreTransform(index)
         for transform in reversed(chain):
             whole.prepend_transform(transform)
@@ -155,9 +162,9 @@ class WithFaiss(WithCodes):
         about: tuple[NDArray[Any], float],
         metric: int,
     ) -> Any:
-        """Codes of 2, 4 or 8 bits: product codes with even centres."""
+        """Codes of 2 or 4 bits: product codes of half bytes, with even centres."""
         (base, bits), (centre, length) = codes, about
-        d, per_group = len(centre), max(1, 4 // bits)
+        d, per_group = len(centre), 4 // bits
         if d * bits % 8:
             raise TwinlearnError(
                 f"bits: expected whole bytes, got {d} numbers of {bits} bits ({d * bits} bits)"
@@ -171,8 +178,6 @@ class WithFaiss(WithCodes):
             -1, per_group
         )
         groups = centre.reshape(-1, 1, per_group) + length / mean * points
-        if bits == 8:
-            return _quantiser(faiss, groups, base, metric)
         # Ours has the first of two groups in the high bits of a byte, FAISS in the low ones.
         swapped = np.ascontiguousarray(base << 4 | base >> 4)
         return faiss.IndexPQFastScan(_quantiser(faiss, groups, swapped, metric))
