@@ -9,10 +9,7 @@ use std::ops::Range;
 
 use twinlearn_core::linalg::{arch, vectorised};
 
-use crate::kernels::turn;
-
-/// Rows that [`Rotation::apply_side_by_side`] turns at once.
-pub(crate) const SIDE_BY_SIDE: usize = 16;
+use crate::kernels::{Round, SIDE_BY_SIDE, turn};
 
 /// Rounds of signs and transform.
 const ROUNDS: usize = 4;
@@ -45,13 +42,8 @@ impl Rotation {
         Self { signs, block: 1 << dim.max(1).ilog2() }
     }
 
-    /// The signs of each round.
-    pub(crate) fn signs(&self) -> &[Vec<f32>; ROUNDS] {
-        &self.signs
-    }
-
     /// The coordinates that a round transforms.
-    pub(crate) fn block(&self, round: usize) -> Range<usize> {
+    fn block(&self, round: usize) -> Range<usize> {
         let start = if round.is_multiple_of(2) { 0 } else { self.signs[round].len() - self.block };
         start..start + self.block
     }
@@ -72,7 +64,11 @@ impl Rotation {
     /// Turns some rows, of which each element holds one coordinate: every row as [`apply`](Self::apply)
     /// turns it, to the bit.
     pub(crate) fn apply_side_by_side(&self, rows: &mut [[f32; SIDE_BY_SIDE]]) {
-        turn(arch(), self, rows.as_flattened_mut());
+        turn(arch(), &self.rounds(), rows);
+    }
+
+    fn rounds(&self) -> [Round<'_>; ROUNDS] {
+        std::array::from_fn(|round| (&self.signs[round][..], self.block(round)))
     }
 
     /// Turns a row back.
@@ -141,7 +137,7 @@ mod tests {
                 .collect();
             for arch in [pulp::Arch::Scalar, arch()] {
                 let mut many = rows.clone();
-                turn(arch, &rotation, many.as_flattened_mut());
+                turn(arch, &rotation.rounds(), &mut many);
                 for i in 0..SIDE_BY_SIDE {
                     let mut one: Vec<f32> = rows.iter().map(|values| values[i]).collect();
                     rotation.apply(&mut one);

@@ -23,7 +23,8 @@ use twinlearn_core::error::{Error, Result};
 use twinlearn_core::linalg::{dot_here, scale_to_unit, vectorised};
 use twinlearn_knn::Metric;
 
-use crate::rotation::{Rotation, SIDE_BY_SIDE};
+use crate::kernels::SIDE_BY_SIDE;
+use crate::rotation::Rotation;
 use crate::spec::Bits;
 
 /// Δ for a row of `dim` numbers, of this length and largest size: t_b for 2 and 4 bits (Max, 1960); of 1 bit

@@ -123,6 +123,14 @@ pub(crate) fn run(ui: &Ui, args: &EvalArgs) -> Result<()> {
     let evaluation = evaluate(&ctx, &data, &given, &params)?;
     write_json(json, &evaluation)?;
     ui.show(&evaluation.to_string())?;
+    if let (None, false) = (bits, args.codes) {
+        for (path, model) in args.model.iter().zip(&models) {
+            if let Ok(codec) = model.codec(None) {
+                let spec = codec.spec();
+                ui.show(&format!("{} makes codes {spec}: --codes judges them.", name_of(path)))?;
+            }
+        }
+    }
     let Some(html) = html else { return Ok(()) };
 
     let seed = args.measuring.seed;

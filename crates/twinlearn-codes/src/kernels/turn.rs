@@ -1,18 +1,23 @@
 //! Turns of many rows side by side.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::rotation::{Rotation, SIDE_BY_SIDE};
+/// Rows that are turned at once.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
 
-/// Turns rows as `rotation` turns one, to the bit. Coordinate j of all of them lies from
-/// j · [`SIDE_BY_SIDE`] on.
-pub(crate) fn turn(arch: Arch, rotation: &Rotation, rows: &mut [f32]) {
-    arch.dispatch(Turn { rotation, rows });
+/// A round of a turn: the sign of each coordinate, and those that are then transformed.
+pub(crate) type Round<'a> = (&'a [f32], Range<usize>);
+
+/// Turns rows, of which each element holds one coordinate, by one round after the other.
+pub(crate) fn turn(arch: Arch, rounds: &[Round<'_>], rows: &mut [[f32; SIDE_BY_SIDE]]) {
+    arch.dispatch(Turn { rounds, rows });
 }
 
 struct Turn<'a> {
-    rotation: &'a Rotation,
-    rows: &'a mut [f32],
+    rounds: &'a [Round<'a>],
+    rows: &'a mut [[f32; SIDE_BY_SIDE]],
 }
 
 impl WithSimd for Turn<'_> {
@@ -20,17 +25,16 @@ impl WithSimd for Turn<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rotation, rows } = self;
-        let (rows, _) = S::as_mut_simd_f32s(rows);
+        let Self { rounds, rows } = self;
+        let (rows, _) = S::as_mut_simd_f32s(rows.as_flattened_mut());
         let each = SIDE_BY_SIDE / S::F32_LANES;
-        for (round, signs) in rotation.signs().iter().enumerate() {
-            for (coordinate, &sign) in rows.chunks_exact_mut(each).zip(signs) {
+        for (signs, block) in rounds {
+            for (coordinate, &sign) in rows.chunks_exact_mut(each).zip(*signs) {
                 let sign = simd.splat_f32s(sign);
                 for values in coordinate {
                     *values = simd.mul_f32s(*values, sign);
                 }
             }
-            let block = rotation.block(round);
             transform(simd, &mut rows[block.start * each..block.end * each], each);
         }
     }

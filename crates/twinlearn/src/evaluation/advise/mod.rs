@@ -130,6 +130,11 @@ pub fn advise(
             "The table is of all queries. Formats were chosen by half of them; the recall that is told \
              below is of the others."
                 .to_owned(),
+            format!(
+                "Product codes were learned from {} of the rows that are searched here, of which they keep \
+                 somewhat more than of rows that are added later.",
+                made_by.len()
+            ),
             "PCA as pq of all dimensions is OPQ of the full vectors. signs/f32: float queries with the signs \
              of the full vectors; signs: bits with bits, by Hamming distance."
                 .to_owned(),
