@@ -100,7 +100,8 @@ bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python benchmarks/defaults.py $(BINARY) $(WORDNET) benchmarks/results
 
-# OPENBLAS_CORETYPE, where set, would hold FAISS back. WHICH="--set wordnet --bytes 32", say, for some.
+# OPENBLAS_CORETYPE, where set, would hold FAISS back. WHICH="--set wordnet --bytes 32", say, for some,
+# WHICH=--missing to go on where it was ended.
 bench-bytes: .venv-bench/.knn ## Neighbours for a byte, beside FAISS and other quantisers
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/bytes.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(WHICH)

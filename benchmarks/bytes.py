@@ -1,6 +1,6 @@
 """What keeps most neighbours in so many bytes a row, beside FAISS and other quantisers.
 
-    python benchmarks/bytes.py BINARY WORDNET_FOLDER RESULTS [--set NAME] [--bytes 8 32]
+    python benchmarks/bytes.py BINARY WORDNET_FOLDER RESULTS [--set NAME] [--bytes 8 32] [--missing]
 
 Needs the Debian package dataset-fashion-mnist and benchmarks/requirements-knn.txt; the folder holds
 train_x.npy and test_x.npy. Neighbours by cosine of 2000 queries, the first of the test rows, none
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--set", choices=SETS, help="this set alone")
     parser.add_argument("--way", choices=WAYS, help="this way alone")
     parser.add_argument("--bytes", type=int, nargs="+", default=BYTES, help="these alone")
+    parser.add_argument("--missing", action="store_true", help="what bytes.json lacks")
     parser.add_argument("--only", nargs="+", default=[], help="methods whose names begin so")
     args = parser.parse_args()
     path = args.results / "bytes.json"
@@ -255,7 +256,12 @@ def main() -> None:
                     path.write_text(json.dumps(record, indent=1) + "\n")
                     print(key | cell, flush=True)
 
-                def wanted(method: str) -> bool:
+                def wanted(method: str, place: dict[str, Any] = place) -> bool:
+                    key = place | {"method": method}
+                    if args.missing and any(
+                        key.items() <= cell.items() for cell in record["cells"]
+                    ):
+                        return False
                     return not args.only or any(method.startswith(o) for o in args.only)
 
                 if wanted("ours"):
