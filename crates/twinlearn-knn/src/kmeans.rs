@@ -71,7 +71,6 @@ fn water_level(falling: &[f64], bits: f64) -> f64 {
 /// Centres, as the search for the nearest one reads them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NearestCentre {
-    width: usize,
     /// Coordinate by coordinate, and half the square of each length.
     columns: Vec<f32>,
     halves: Vec<f32>,
@@ -91,13 +90,13 @@ impl NearestCentre {
                 columns[j * padded + c] = v;
             }
         }
-        Self { width, columns, halves }
+        Self { columns, halves }
     }
 
     /// Writes for each point the number of its nearest centre, the first of equals. Point i begins at
     /// i · `stride`.
     pub fn find(&self, points: &[f32], stride: usize, out: &mut [u32]) {
-        let Self { columns, halves, .. } = self;
+        let Self { columns, halves } = self;
         nearest(arch(), Centres { columns, halves }, points, stride, out);
     }
 }

@@ -103,3 +103,35 @@ fn nearest_of<S: Simd, const SOME: usize>(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole numbers, of which every sum is exact, with ties among them.
+    #[test]
+    fn kernels_agree_and_name_the_first_of_equals() {
+        let value = |i: usize| ((i * i * 7919) % 13) as f32 - 6.0;
+        for (n, width, count) in [(1, 1, 16), (19, 3, 32), (40, 5, 256)] {
+            let stride = width + 1;
+            let points: Vec<f32> = (0..n * stride).map(value).collect();
+            let columns: Vec<f32> = (0..count * width).map(|i| value(i + 5)).collect();
+            let square = |c: usize| (0..width).map(|j| columns[j * count + c].powi(2)).sum::<f32>();
+            let halves: Vec<f32> = (0..count).map(|c| 0.5 * square(c)).collect();
+            let score = |i: usize, c: usize| {
+                let products = (0..width).map(|j| points[i * stride + j] * columns[j * count + c]);
+                halves[c] - products.sum::<f32>()
+            };
+            for arch in [Arch::Scalar, Arch::new()] {
+                let mut found = vec![0; n];
+                let centres = Centres { columns: &columns, halves: &halves };
+                nearest(arch, centres, &points, stride, &mut found);
+                for (i, &got) in found.iter().enumerate() {
+                    let least =
+                        (0..count).fold(0, |a, c| if score(i, c) < score(i, a) { c } else { a });
+                    assert_eq!(got as usize, least, "{n} x {width}, {count} centres");
+                }
+            }
+        }
+    }
+}
