@@ -131,44 +131,19 @@ pub(super) fn keeping(
         Some(best) => (best.n_components, best.row_bytes),
         None => (floats, 4 * floats),
     };
-    let least = if best.is_some() { bytes / 2 } else { 0 };
-    // Of PCA, which needs no fit for more, of the dimensions of which codes keep more at first.
-    let sizes = match method {
-        Method::Pca => vec![d.max(2 * most / 3), most],
-        _ => vec![d],
-    };
-    keeping_products(cells, method, keep, sizes, (least, bytes))
-}
-
-/// Seeks the fewest bytes, between `low` and `high`, in which product codes keep a share. Of several
-/// dimensions those of which codes keep most in the first bytes that are tried go on.
-fn keeping_products(
-    cells: &mut Cells<'_, '_>,
-    method: Method,
-    keep: f64,
-    mut sizes: Vec<usize>,
-    (mut low, mut high): (usize, usize),
-) -> Result<()> {
-    sizes.iter_mut().for_each(|d| *d = (*d).min(MOST_OPQ));
-    sizes.dedup();
+    // Of PCA, which needs no fit for more, of two thirds of all: more keep no more (measured), and take longer.
+    let d = if method == Method::Pca { d.max(2 * most / 3) } else { d }.min(MOST_OPQ);
+    let mut high = bytes.min(d + 1);
+    let mut low = if best.is_some() { high / 2 } else { 0 };
     for _ in 0..HALVINGS {
-        high = sizes.iter().fold(high, |high, d| high.min(d + 1));
         let middle = low.midpoint(high);
         if middle <= low || middle >= high {
             break;
         }
-        let mut best = (0, f64::MIN);
-        for &d in &sizes {
-            // Groups of one size, which FAISS takes too.
-            let asked = Asked::Code(CodeSpec::Product(middle));
-            let cell = cells.measure(method, d / middle * middle, asked)?;
-            let kept = cells.all[cell].chosen_by();
-            if kept > best.1 {
-                best = (d, kept);
-            }
-        }
-        sizes = vec![best.0];
-        match best.1 >= keep {
+        // Groups of one size, which FAISS takes too.
+        let asked = Asked::Code(CodeSpec::Product(middle));
+        let cell = cells.measure(method, d / middle * middle, asked)?;
+        match cells.all[cell].chosen_by() >= keep {
             true => high = middle,
             false => low = middle,
         }
