@@ -101,8 +101,8 @@ def truncated(n_bytes: int) -> Rival:
         low, high = learn[:, :n_bytes].min(axis=0), learn[:, :n_bytes].max(axis=0)
         step = np.maximum((high - low) / 255, 1e-12)
         decoded = np.clip(np.round((base[:, :n_bytes] - low) / step), 0, 255) * step + low
-        kept = queries[:, :n_bytes].copy()
-        return {"": flat(unit(decoded.astype(np.float32)), kept, CANDIDATES[-1])}, 0.0
+        first = queries[:, :n_bytes].copy()
+        return {"": flat(unit(decoded.astype(np.float32)), first, CANDIDATES[-1])}, 0.0
 
     return found
 

@@ -120,10 +120,14 @@ impl Codec {
         {
             self.decode_turned(code, row);
             check_finite(row)?;
-            match self {
-                Self::Scalar(code) => code.turn_back(row),
-                Self::Product(code) => row.copy_from_slice(&code.turned_back(row)),
-            }
+        }
+        let all = rows.as_mut_slice();
+        match self {
+            Self::Scalar(code) => code.turn_back(all),
+            // Products of a matrix differ by its shape, so each row has its own.
+            Self::Product(code) => all
+                .chunks_exact_mut(dim)
+                .for_each(|row| row.copy_from_slice(&code.turned_back(row))),
         }
         Ok(rows)
     }
@@ -148,10 +152,11 @@ impl Codec {
         let (n, dim) = (rows.n_rows(), self.dim());
         let mut turned = Matrix::zeros(n, dim);
         rows.read_rows(0, turned.as_mut_slice())?;
-        for rows in turned.as_mut_slice().chunks_mut(dim) {
-            match self {
-                Self::Scalar(code) => code.turn(rows),
-                Self::Product(code) => rows.copy_from_slice(&code.turned(rows)),
+        let all = turned.as_mut_slice();
+        match self {
+            Self::Scalar(code) => code.turn(all),
+            Self::Product(code) => {
+                all.chunks_exact_mut(dim).for_each(|row| row.copy_from_slice(&code.turned(row)));
             }
         }
         Ok(turned)

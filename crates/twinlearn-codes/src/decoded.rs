@@ -9,7 +9,8 @@ use crate::codec::{Codec, check_finite};
 const ROWS: usize = 64;
 
 /// The rows that codes stand for, turned as [`search_codes`](crate::search_codes) turns its queries,
-/// decoded anew each time that they are read. The codes are vectors of bytes, N × [`Codec::row_bytes`], in memory or in a file.
+/// decoded anew each time that they are read. The codes are vectors of bytes, N × [`Codec::row_bytes`], in
+/// memory or in a file.
 #[derive(Clone, Copy)]
 pub struct Decoded<'a> {
     codec: &'a Codec,

@@ -129,8 +129,7 @@ impl ProductCode {
                 row[group(s)].copy_from_slice(book.row(c));
             }
         }
-        let finders = books.iter().map(NearestCentre::new).collect();
-        Ok(Self { metric, rotation, centres, books, finders })
+        Self::from_parts(metric, rotation, centres, parts)
     }
 
     /// A code of its parts: R, d × d, and the centres of all groups side by side, at most 256 × d.

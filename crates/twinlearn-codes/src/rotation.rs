@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use twinlearn_core::linalg::{arch, vectorised};
+use twinlearn_core::linalg::arch;
 
-use crate::kernels::{Round, SIDE_BY_SIDE, turn};
+use crate::kernels::{Round, SIDE_BY_SIDE, turn, turn_back};
 
 /// Rounds of signs and transform.
 const ROUNDS: usize = 4;
@@ -48,21 +48,17 @@ impl Rotation {
         start..start + self.block
     }
 
-    /// Turns a row.
-    pub(crate) fn apply(&self, row: &mut [f32]) {
-        vectorised(
-            #[inline(always)]
-            || {
-                for (round, signs) in self.signs.iter().enumerate() {
-                    row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
-                    transform(&mut row[self.block(round)]);
-                }
-            },
-        );
+    /// Turns rows.
+    pub(crate) fn apply(&self, rows: &mut [f32]) {
+        self.some_at_once(rows, |some| self.apply_side_by_side(some));
     }
 
-    /// Turns some rows, of which each element holds one coordinate: every row as [`apply`](Self::apply)
-    /// turns it, to the bit.
+    /// Turns rows back.
+    pub(crate) fn undo(&self, rows: &mut [f32]) {
+        self.some_at_once(rows, |some| turn_back(arch(), &self.rounds(), some));
+    }
+
+    /// Turns some rows, of which each element holds one coordinate.
     pub(crate) fn apply_side_by_side(&self, rows: &mut [[f32; SIDE_BY_SIDE]]) {
         turn(arch(), &self.rounds(), rows);
     }
@@ -71,35 +67,20 @@ impl Rotation {
         std::array::from_fn(|round| (&self.signs[round][..], self.block(round)))
     }
 
-    /// Turns a row back.
-    pub(crate) fn undo(&self, row: &mut [f32]) {
-        vectorised(
-            #[inline(always)]
-            || {
-                for (round, signs) in self.signs.iter().enumerate().rev() {
-                    transform(&mut row[self.block(round)]);
-                    row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
-                }
-            },
-        );
-    }
-}
-
-/// The Walsh–Hadamard transform over the root of the length, which is its own inverse.
-#[inline(always)]
-fn transform(x: &mut [f32]) {
-    let mut half = 1;
-    while half < x.len() {
-        for pair in x.chunks_exact_mut(2 * half) {
-            let (a, b) = pair.split_at_mut(half);
-            for (a, b) in a.iter_mut().zip(b) {
-                (*a, *b) = (*a + *b, *a - *b);
+    /// Puts rows side by side for `work`, and back. What it does to a row must not depend on the others.
+    fn some_at_once(&self, rows: &mut [f32], work: impl Fn(&mut [[f32; SIDE_BY_SIDE]])) {
+        let dim = self.signs[0].len();
+        let mut some = vec![[0.0; SIDE_BY_SIDE]; dim];
+        for rows in rows.chunks_mut(SIDE_BY_SIDE * dim) {
+            for (i, row) in rows.chunks_exact(dim).enumerate() {
+                some.iter_mut().zip(row).for_each(|(values, &v)| values[i] = v);
+            }
+            work(&mut some);
+            for (i, row) in rows.chunks_exact_mut(dim).enumerate() {
+                row.iter_mut().zip(&some).for_each(|(v, values)| *v = values[i]);
             }
         }
-        half *= 2;
     }
-    let scale = 1.0 / (x.len() as f32).sqrt();
-    x.iter_mut().for_each(|v| *v *= scale);
 }
 
 #[cfg(test)]
@@ -128,6 +109,21 @@ mod tests {
         }
     }
 
+    fn transform(x: &mut [f32]) {
+        let mut half = 1;
+        while half < x.len() {
+            for pair in x.chunks_exact_mut(2 * half) {
+                let (a, b) = pair.split_at_mut(half);
+                for (a, b) in a.iter_mut().zip(b) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+            half *= 2;
+        }
+        let scale = 1.0 / (x.len() as f32).sqrt();
+        x.iter_mut().for_each(|v| *v *= scale);
+    }
+
     #[test]
     fn rows_side_by_side_are_turned_as_one_is() {
         for dim in [1, 3, 24, 130] {
@@ -136,12 +132,22 @@ mod tests {
                 .map(|j| std::array::from_fn(|i| ((j * 31 + i * 7) % 23) as f32 - 11.0))
                 .collect();
             for arch in [pulp::Arch::Scalar, arch()] {
-                let mut many = rows.clone();
+                let [mut many, mut back] = [rows.clone(), rows.clone()];
                 turn(arch, &rotation.rounds(), &mut many);
+                turn_back(arch, &rotation.rounds(), &mut back);
                 for i in 0..SIDE_BY_SIDE {
                     let mut one: Vec<f32> = rows.iter().map(|values| values[i]).collect();
-                    rotation.apply(&mut one);
+                    let mut undone = one.clone();
+                    for (round, signs) in rotation.signs.iter().enumerate() {
+                        one.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
+                        transform(&mut one[rotation.block(round)]);
+                    }
+                    for (round, signs) in rotation.signs.iter().enumerate().rev() {
+                        transform(&mut undone[rotation.block(round)]);
+                        undone.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
+                    }
                     assert!(one.iter().zip(&many).all(|(v, values)| *v == values[i]), "{dim}");
+                    assert!(undone.iter().zip(&back).all(|(v, values)| *v == values[i]), "{dim}");
                 }
             }
         }

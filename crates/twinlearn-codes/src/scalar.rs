@@ -277,14 +277,14 @@ impl ScalarCode {
         &self.turned
     }
 
-    /// Turns a row as decoded rows are.
-    pub(crate) fn turn(&self, row: &mut [f32]) {
-        self.rotation.apply(row);
+    /// Turns rows as decoded rows are.
+    pub(crate) fn turn(&self, rows: &mut [f32]) {
+        self.rotation.apply(rows);
     }
 
-    /// Turns it back.
-    pub(crate) fn turn_back(&self, row: &mut [f32]) {
-        self.rotation.undo(row);
+    /// Turns rows back.
+    pub(crate) fn turn_back(&self, rows: &mut [f32]) {
+        self.rotation.undo(rows);
     }
 }
 

@@ -77,7 +77,7 @@ pub struct NearestCentre {
 }
 
 impl NearestCentre {
-    /// Of these centres, a row each.
+    /// The search among these centres, a row each.
     #[must_use]
     pub fn new(centres: &Matrix) -> Self {
         let (count, width) = (centres.rows(), centres.cols());
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(sizes, [2, 2, 3]);
     }
 
-    /// Of each of 4 and 2 a bit is kept, of the others none.
+    /// 4 and 2 get a bit each, the others none.
     #[test]
     fn small_variances_get_no_bits() {
         assert!((water_level(&[4.0, 2.0, 0.1, 0.0], 2.0) - 2.0_f64.sqrt() / 2.0).abs() < 1e-12);

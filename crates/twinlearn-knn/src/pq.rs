@@ -21,7 +21,7 @@ use twinlearn_vectors::Vectors;
 
 use super::exact;
 use super::frame::{Frame, frame_bytes, row_norms};
-use super::kmeans::{deal, k_means, nearest_centres, variances};
+use super::kmeans::{NearestCentre, deal, k_means, variances};
 use super::metric::Metric;
 use crate::kernels::scan::TILE;
 
@@ -119,6 +119,7 @@ struct Quantiser {
 struct Book {
     columns: Vec<usize>,
     centres: Matrix,
+    nearest: NearestCentre,
 }
 
 impl Quantiser {
@@ -134,7 +135,8 @@ impl Quantiser {
             let part = pick_columns(&sample, dim, &columns);
             let sizes = (columns.len(), CENTRES);
             let centres = k_means(ctx, &part, sizes, ROUNDS, (seed, s as u32))?;
-            Ok(Book { columns, centres })
+            let nearest = NearestCentre::new(&centres);
+            Ok(Book { columns, centres, nearest })
         })?;
         Ok(Self { dim, books })
     }
@@ -146,10 +148,11 @@ impl Quantiser {
         ctx.try_for_each_chunk(&mut codes, TILE * parts, |b, codes| {
             let n = codes.len() / parts;
             let rows = &rows.as_slice()[b * TILE * self.dim..][..n * self.dim];
+            let mut found = vec![0; n];
             for (s, book) in self.books.iter().enumerate() {
                 let part = pick_columns(rows, self.dim, &book.columns);
-                let nearest = nearest_centres(&part, &book.centres);
-                for (code, centre) in codes[s..].iter_mut().step_by(parts).zip(nearest) {
+                book.nearest.find(&part, book.columns.len(), &mut found);
+                for (code, &centre) in codes[s..].iter_mut().step_by(parts).zip(&found) {
                     *code = centre as u8;
                 }
             }

@@ -4,7 +4,7 @@ mod turn;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub(crate) use turn::{Round, SIDE_BY_SIDE, turn};
+pub(crate) use turn::{Round, SIDE_BY_SIDE, turn, turn_back};
 
 /// Rows of a panel: of each, four numbers lie side by side, then the next four of each.
 pub(crate) const ROWS: usize = 32;

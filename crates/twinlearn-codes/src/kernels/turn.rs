@@ -12,11 +12,17 @@ pub(crate) type Round<'a> = (&'a [f32], Range<usize>);
 
 /// Turns rows, of which each element holds one coordinate, by one round after the other.
 pub(crate) fn turn(arch: Arch, rounds: &[Round<'_>], rows: &mut [[f32; SIDE_BY_SIDE]]) {
-    arch.dispatch(Turn { rounds, rows });
+    arch.dispatch(Turn { rounds, is_back: false, rows });
+}
+
+/// Turns them back.
+pub(crate) fn turn_back(arch: Arch, rounds: &[Round<'_>], rows: &mut [[f32; SIDE_BY_SIDE]]) {
+    arch.dispatch(Turn { rounds, is_back: true, rows });
 }
 
 struct Turn<'a> {
     rounds: &'a [Round<'a>],
+    is_back: bool,
     rows: &'a mut [[f32; SIDE_BY_SIDE]],
 }
 
@@ -25,22 +31,36 @@ impl WithSimd for Turn<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { rounds, rows } = self;
+        let Self { rounds, is_back, rows } = self;
         let (rows, _) = S::as_mut_simd_f32s(rows.as_flattened_mut());
         let each = SIDE_BY_SIDE / S::F32_LANES;
-        for (signs, block) in rounds {
-            for (coordinate, &sign) in rows.chunks_exact_mut(each).zip(*signs) {
-                let sign = simd.splat_f32s(sign);
-                for values in coordinate {
-                    *values = simd.mul_f32s(*values, sign);
-                }
+        let numbers = |block: &Range<usize>| block.start * each..block.end * each;
+        if is_back {
+            for (signs, block) in rounds.iter().rev() {
+                transform(simd, &mut rows[numbers(block)], each);
+                change_signs(simd, signs, rows, each);
             }
-            transform(simd, &mut rows[block.start * each..block.end * each], each);
+        } else {
+            for (signs, block) in rounds {
+                change_signs(simd, signs, rows, each);
+                transform(simd, &mut rows[numbers(block)], each);
+            }
         }
     }
 }
 
-/// The Walsh–Hadamard transform over the root of the length, of coordinates of so many vectors.
+/// Multiplies coordinates of so many vectors by their signs.
+#[inline(always)]
+fn change_signs<S: Simd>(simd: S, signs: &[f32], rows: &mut [S::f32s], each: usize) {
+    for (coordinate, &sign) in rows.chunks_exact_mut(each).zip(signs) {
+        let sign = simd.splat_f32s(sign);
+        for values in coordinate {
+            *values = simd.mul_f32s(*values, sign);
+        }
+    }
+}
+
+/// The Walsh–Hadamard transform over the root of the length, which is its own inverse, of coordinates of so many vectors.
 #[inline(always)]
 fn transform<S: Simd>(simd: S, x: &mut [S::f32s], each: usize) {
     let scale = simd.splat_f32s(1.0 / ((x.len() / each) as f32).sqrt());

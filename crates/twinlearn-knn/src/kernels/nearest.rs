@@ -39,7 +39,7 @@ impl WithSimd for Nearest<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // As many as registers hold the sums, the least and their places of.
+        // Registers hold the sums, the least and the places of so many points.
         if S::F32_LANES == LANES { self.of_some::<S, 8>(simd) } else { self.of_some::<S, 4>(simd) }
     }
 }
