@@ -11,7 +11,7 @@ SOURCES := python benchmarks scripts
 # queries_x.npy and qrels.npy
 WORDNET ?= data/train_x.npy
 
-.PHONY: quickstart check test test-slow cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-bytes bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
+.PHONY: quickstart check test test-slow cases test-rust test-python wheel installed lint lint-rust lint-python lint-deps audit fuzz sanitize format bench-defaults bench-bytes bench-code-speed bench-knn bench-descent bench-wide bench-train bench-kernels bench-quality bench-reference bench-queries bench-times bench-python bench-peers bench-out-of-core results clean
 
 quickstart: ## Build, then train on the data in data/ and compare with PCA
 	$(CARGO) build --release --locked
@@ -105,6 +105,10 @@ bench-defaults: $(VENV)/.dev ## Held-out recall around the defaults
 bench-bytes: .venv-bench/.knn ## Neighbours for a byte, beside FAISS and other quantisers
 	$(CARGO) build --release --locked
 	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/bytes.py $(BINARY) $(dir $(WORDNET)) benchmarks/results $(WHICH)
+
+bench-code-speed: .venv-bench/.knn wheel ## Learning, writing and searching codes, beside FAISS
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet --force-reinstall --no-deps dist/*.whl
+	env -u OPENBLAS_CORETYPE .venv-bench/bin/python benchmarks/code_speed.py $(dir $(WORDNET)) benchmarks/results
 
 bench-knn: .venv-bench/.knn ## Neighbour search beside FAISS, pynndescent and hnswlib
 	$(CARGO) build --release --locked

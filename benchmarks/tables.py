@@ -293,6 +293,31 @@ def by_bytes() -> str:
     return "\n".join(out)
 
 
+def code_speed() -> str:
+    if not (RESULTS / "code-speed.json").exists():
+        return ""
+    record = load("code-speed")
+    out = ["## Codes: learning, writing, searching\n", source(record, "code-speed")]
+    out.append(
+        f"One thread; {record['rows']:,} × {record['dim']} rows, learned from the first "
+        f"{record['learned_from']:,}; {record['queries']:,} queries, exact search of all rows for "
+        "10 neighbours; reduction is within all times.\n"
+    )
+    head = ["method", "bytes", "recall", "learning, s", "rows/s written", "queries/s"]
+    rows = [
+        [
+            row["method"],
+            str(row["bytes"]),
+            f"{row['recall']:.3f}",
+            f"{row['learning_seconds']:.1f}",
+            f"{row['rows_per_second']:,}",
+            f"{row['queries_per_second']:,}",
+        ]
+        for row in record["sides"]
+    ]
+    return "\n".join([*out, table(head, rows)])
+
+
 def neighbours() -> str:
     record = load("knn")
     out = ["## Neighbour search\n", source(record, "knn")]
@@ -409,6 +434,7 @@ def main() -> None:
     sections = [
         quality,
         by_bytes,
+        code_speed,
         queries,
         times,
         peers,
