@@ -104,9 +104,45 @@ fn tile<S: Simd, const R: usize, const C: usize>(
     for r in 0..R {
         let x = simd.partial_load_f32s(x[r].1);
         for c in 0..C {
-            out[r * stride + c] += simd.reduce_sum_f32s(simd.mul_add_f32s(x, w[c], sums[r][c]));
+            sums[r][c] = simd.mul_add_f32s(x, w[c], sums[r][c]);
         }
     }
+    if S::F32_LANES == 16 && R * C == 16 {
+        let all = lane_sums(simd, std::array::from_fn(|v| sums[v / C][v % C]));
+        let all: &[f32] = pulp::bytemuck::cast_slice(std::slice::from_ref(&all));
+        for r in 0..R {
+            for (out, sum) in out[r * stride..][..C].iter_mut().zip(&all[r * C..]) {
+                *out += sum;
+            }
+        }
+        return;
+    }
+    for r in 0..R {
+        for c in 0..C {
+            out[r * stride + c] += simd.reduce_sum_f32s(sums[r][c]);
+        }
+    }
+}
+
+/// What `reduce_sum_f32s` gives for each of 16 vectors of 16 lanes, to the bit and in their order,
+/// with a third of its instructions: halves are added until one lane is left, and what the other
+/// lanes of one vector would have repeated is done for another instead.
+#[inline(always)]
+fn lane_sums<S: Simd>(simd: S, mut v: [S::f32s; 16]) -> S::f32s {
+    let lane: [u32; 16] = std::array::from_fn(|lane| lane as u32);
+    let lane = simd.partial_load_u32s(&lane);
+    for bit in [8, 4, 2, 1] {
+        // Lanes whose number lacks this bit: they go on with the first of two vectors.
+        let with_bit = simd.and_u32s(lane, simd.splat_u32s(bit as u32));
+        let first = simd.equal_u32s(with_bit, simd.splat_u32s(0));
+        for i in 0..bit {
+            let (a, b) = (v[i], v[i + bit]);
+            let a = simd.add_f32s(a, simd.rotate_left_f32s(a, bit));
+            let b = simd.add_f32s(b, simd.rotate_right_f32s(b, bit));
+            v[i] = simd.select_f32s(first, a, b);
+        }
+    }
+    v[0]
 }
 #[cfg(test)]
 mod tests {
