@@ -72,6 +72,11 @@ def test_classes_and_judgements_of_any_kind(fitted: TLDR) -> None:
     assert two["reduced"]["recall_at_100"] == by_number["reduced"]["recall_at_100"]
 
 
+def test_reduced_queries_need_queries(fitted: TLDR) -> None:
+    with pytest.raises(TwinlearnError, match="reduced_queries: expected None without queries"):
+        evaluate(X, fitted, reduced_queries=fitted.transform(Q))
+
+
 def test_baselines_are_beside_it(fitted: TLDR) -> None:
     found = evaluate(X, fitted, curves=True, n_queries=200)
     names = {m["name"] for m in found.methods if m["kind"] == "baseline"}

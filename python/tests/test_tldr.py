@@ -292,6 +292,25 @@ def test_wrong_parameters_are_named(wrong: dict[str, Any], message: str, x: Any)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("power", [float("nan"), float("inf"), -1.0, 4.5])
+def test_a_power_of_pca_out_of_range_is_refused(x: Any, power: float) -> None:
+    with pytest.raises(TwinlearnError, match=r"^power: expected a number from 0 to 4, got"):
+        twinlearn.pca(x, 2, power)
+
+
+@pytest.mark.parametrize("name", ["print_every", "eval_every"])
+@pytest.mark.parametrize("value", [0, -1, "a", 1.5])
+def test_how_often_to_print_is_a_number_from_one(x: Any, name: str, value: Any) -> None:
+    with pytest.raises(TwinlearnError, match=rf"^{name}: expected a whole number from"):
+        TLDR(**SMALL).fit(x, **{name: value})
+
+
+def test_no_nested_sizes_may_be_none(x: Any) -> None:
+    tldr = TLDR(**SMALL, nested=None)  # type: ignore[arg-type]
+    assert "nested=None" in repr(tldr)
+    assert not tldr.fit(x)._model.params().get("nested")
+
+
 def test_an_unknown_parameter_is_refused_by_the_class_that_was_called() -> None:
     message = r"TLDR\.__init__\(\) got an unexpected keyword argument 'n_component'"
     with pytest.raises(TypeError, match=message):

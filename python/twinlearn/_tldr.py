@@ -254,6 +254,9 @@ class TLDR(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WithFaiss):
         instead = {name: value for name, value in instead.items() if value is not None}
         folder = self.output_folder if output_folder is None else output_folder
         every = self.snapshot_freq if snapshot_freq is None else snapshot_freq
+        for name, value in (("print_every", print_every), ("eval_every", eval_every)):
+            if value is not None and whole(name, value) == 0:
+                raise TwinlearnError(f"{name}: expected a whole number from 1, got 0")
         printed = (print_every, eval_every)
         lines = self._fit(X, instead, knn_graph, queries, dataset_val, (folder, every), printed)
         # The fit is whole: a filter that makes one of these an error does not throw it away.

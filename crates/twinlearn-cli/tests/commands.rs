@@ -66,6 +66,16 @@ fn fit_transform_and_inspect() {
 }
 
 #[test]
+fn a_fit_says_that_nothing_is_trained() {
+    let folder = Folder::new();
+    folder.npy("x.npy", 50, &small(50));
+    let (out, _) = folder.ok(&["fit", "x.npy", "-d", "2", "-o", "m.safetensors"]);
+    let few =
+        "  training    none: the start is kept as it is, there are too few rows to hold some out";
+    assert!(out.contains(few), "{out}");
+}
+
+#[test]
 fn a_saved_graph_gives_the_same_model() {
     let folder = Folder::new();
     let x = data("test_x.npy").display().to_string();

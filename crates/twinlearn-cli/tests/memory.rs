@@ -121,7 +121,7 @@ fn too_little_is_refused_before_any_work() {
     ] {
         let message = folder.fails(args);
         assert!(message.starts_with("--memory: expected at least "), "{message}");
-        assert!(message.contains(" beside the vectors, got "), "{message}");
+        assert!(message.contains(", vectors and program included, got 60.0 MB"), "{message}");
     }
     let message = folder.fails(&["knn", &x, "-o", "k.npy", "--memory", "20M", "--threads", "2"]);
     assert_eq!(message, "--memory: expected at least 51 MB, got 20 MB");

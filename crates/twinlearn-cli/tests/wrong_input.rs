@@ -225,6 +225,11 @@ fn bad_parameters_are_named() {
             &["--epochs", "4", "--warmup-epochs", "4"],
             "--warmup-epochs: expected fewer than epochs (4), got 4",
         ),
+        (
+            // Whose epochs are as many as make a thousand steps.
+            &["--init", "random", "--warmup-epochs", "5000"],
+            "--warmup-epochs: expected fewer than epochs (250), got 5000",
+        ),
         (&["--batch-size", "1"], "--batch-size: expected at least 2, got 1"),
         (
             &["--loss", "MSE", "--projector", "none"],

@@ -51,6 +51,7 @@ pub struct Context {
     observer: Arc<dyn Observer>,
     cancel: CancelToken,
     memory: Option<usize>,
+    reserved: usize,
 }
 
 impl std::fmt::Debug for Context {
@@ -99,6 +100,7 @@ impl Context {
             observer: Arc::new(Silent),
             cancel: CancelToken::default(),
             memory: None,
+            reserved: 0,
         })
     }
 
@@ -123,6 +125,22 @@ impl Context {
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Some(bytes);
         self
+    }
+
+    /// Takes `bytes` off the bound on memory, where there is one, for what is held beside the work.
+    /// Refusals of work that needs more add it to what they ask for.
+    #[must_use]
+    pub fn reserve(mut self, bytes: usize) -> Self {
+        if let Some(memory) = &mut self.memory {
+            *memory = memory.saturating_sub(bytes);
+            self.reserved += bytes;
+        }
+        self
+    }
+
+    /// What [`reserve`](Self::reserve) took.
+    pub fn reserved(&self) -> usize {
+        self.reserved
     }
 
     /// The same threads, memory and cancel token, without an observer: for small work inside a stage.

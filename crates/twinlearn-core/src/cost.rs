@@ -62,10 +62,21 @@ pub fn beside(ctx: &Context, bytes: usize, what: &str) -> Result<Context> {
     // Without a bound, what the system does not have is refused: it would end the process.
     let limit = ctx.memory_limit().unwrap_or_else(available_memory);
     let Some(left) = limit.checked_sub(bytes) else {
-        return Err(too_little(bytes, limit, format_args!("{what} beside the vectors")));
+        return Err(match ctx.reserved() {
+            0 => too_little(bytes, limit, format_args!("{what} beside the vectors")),
+            // The whole bound, as it was given.
+            held => {
+                let what = format_args!("{what}, vectors and program included");
+                too_little(bytes + held, limit + held, what)
+            }
+        });
     };
-    let ctx = ctx.clone();
-    Ok(if ctx.memory_limit().is_some() { ctx.memory(left) } else { ctx })
+    let rest = ctx.clone();
+    Ok(match (ctx.memory_limit(), ctx.reserved()) {
+        (None, _) => rest,
+        (Some(_), 0) => rest.memory(left),
+        (Some(_), _) => rest.reserve(bytes),
+    })
 }
 
 /// The refusal of what takes `bytes` where there are `limit`.

@@ -138,10 +138,13 @@ impl Pca {
     /// rounding become 0, as in the pseudoinverse.
     ///
     /// # Errors
-    /// When `n_components` is 0 or above D.
+    /// When `n_components` is 0 or above D, or `power` is not from 0 to 4.
     pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
+        if !(0.0..=4.0).contains(&power) {
+            return Err(Error::invalid("power", "a number from 0 to 4", power));
+        }
         self.projection_about(&self.mean, n_components, power)
     }
 

@@ -290,6 +290,13 @@ fn summary(fit: &Fit) -> String {
     for stage in &report.stages {
         let _ = writeln!(text, "  {:<11} {}", stage.stage.name(), seconds(stage.elapsed));
     }
+    if training.steps == 0 && fit.model.params().solver == Solver::Sgd {
+        let why = match fit.held_out.is_empty() {
+            true => "there are too few rows to hold some out",
+            false => "it keeps all held-out neighbours",
+        };
+        let _ = writeln!(text, "  training    none: the start is kept as it is, {why}");
+    }
     if training.steps > 0 {
         let _ = writeln!(
             text,

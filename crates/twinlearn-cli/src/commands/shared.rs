@@ -23,6 +23,7 @@ pub(crate) struct Memory {
     bound: Option<usize>,
     vectors: usize,
     held: usize,
+    own: usize,
 }
 
 impl Memory {
@@ -39,7 +40,7 @@ impl Memory {
             bytes => bytes.map(|bytes| bytes - own),
         };
         let vectors = bound.unwrap_or_else(available_memory) / 2;
-        Ok(Self { bound, vectors, held: 0 })
+        Ok(Self { bound, vectors, held: 0, own })
     }
 
     /// Makes vectors ready.
@@ -66,7 +67,7 @@ impl Memory {
     /// Leaves the rest to the work.
     pub(crate) fn bound(&self, ctx: Context) -> Context {
         match self.bound {
-            Some(bound) => ctx.memory(bound - self.held),
+            Some(bound) => ctx.memory(bound + self.own).reserve(self.own + self.held),
             None => ctx,
         }
     }

@@ -204,7 +204,7 @@ impl AdvicePlan {
                 n_queries: 0,
                 has_model: false,
             };
-            Result::Ok(FitPlan::new(ctx, &params, sizes))
+            FitPlan::new(ctx, &params, sizes)
         };
         // The dimensions that are tried lie closely about the one that is taken.
         let (most, typical) = (fit(most.min(common.n_fitted))?, most.div_ceil(4));

@@ -225,6 +225,10 @@ impl ParamsBuilder {
         ] {
             refuse(name, value, trains, with_solver())?;
         }
+        let centre_target = given(&self.centre_target, Some(false));
+        let metric = self.metric.or(self.model.as_ref().map(|m| m.metric));
+        let about_the_mean = "metric l2, which is about the mean anyway".to_owned();
+        refuse("centre_target", centre_target.clone(), metric != Some(Metric::L2), about_the_mean)?;
         if !trains {
             let norm = given(&self.norm_layer, Some(NormLayer::default()));
             refuse("norm_layer", norm, false, with_solver())?;
@@ -247,11 +251,7 @@ impl ParamsBuilder {
         let with_loss = || format!("loss {asked}");
         let (kl, bt) = (loss == Loss::KL, loss == Loss::BT);
         refuse("tau", given(&self.tau, None), kl, with_loss())?;
-        let centre_target = given(&self.centre_target, Some(false));
-        refuse("centre_target", centre_target.clone(), kl, with_loss())?;
-        let metric = self.metric.or(self.model.as_ref().map(|m| m.metric));
-        let about_the_mean = "metric l2, which is about the mean anyway".to_owned();
-        refuse("centre_target", centre_target, metric != Some(Metric::L2), about_the_mean)?;
+        refuse("centre_target", centre_target, kl, with_loss())?;
         refuse("lambd", given(&self.lambd, Some(LAMBDA)), bt, with_loss())?;
         refuse("scale_loss", given(&self.scale_loss, Some(SCALE)), bt, with_loss())?;
         refuse("query_share", given(&self.query_share, None), kl && !gaussian, with_loss())?;

@@ -86,11 +86,12 @@ hyperparameters! {
     /// Passes over the rows, at most.
     epochs: Option<usize> as usize, "N",
     default "with loss KL as many as make 1000 steps and at least 8, else 8; reference recipe: 100",
-    ValueRange::AtLeast(1);
+    ValueRange::Between(1, MOST_EPOCHS);
 
     /// Epochs over which the learning rate rises.
     warmup_epochs: Option<usize> as usize, "N",
-    default "a tenth of all steps with loss KL, else 1; reference recipe: 10", ValueRange::Any;
+    default "a tenth of all steps with loss KL, else 1; reference recipe: 10",
+    ValueRange::Between(0, MOST_EPOCHS);
 
     /// Rows in a step; lowered where there are fewer, with a warning unless it is the default.
     batch_size: usize as usize, "B",
@@ -140,6 +141,9 @@ hyperparameters! {
 
 /// Far more than anybody reduces to, and few enough for sizes to be multiplied.
 const MOST_COMPONENTS: usize = 1 << 20;
+
+/// Far more than anybody waits for, and few enough for steps to be counted.
+const MOST_EPOCHS: usize = 1 << 20;
 
 /// That of models which do not say.
 fn loss_of_old_models() -> Loss {

@@ -65,6 +65,10 @@ fn what_is_wrong_is_named() {
     let b = Params::builder;
     assert_eq!(error(b().batch_size(1)), "batch_size: expected at least 2, got 1");
     assert_eq!(
+        error(b().epochs(usize::MAX / 2)),
+        format!("epochs: expected at most 1048576, got {}", usize::MAX / 2)
+    );
+    assert_eq!(
         error(b().epochs(3).warmup_epochs(3)),
         "warmup_epochs: expected fewer than epochs (3), got 3"
     );
@@ -117,6 +121,10 @@ fn what_would_do_nothing_is_refused_by_name() {
         (
             b().loss(Loss::BT).centre_target(true),
             "centre_target: expected none with loss BT, got true",
+        ),
+        (
+            b().solver(Solver::Pca).metric(Metric::L2).centre_target(true),
+            "centre_target: expected none with metric l2, which is about the mean anyway, got true",
         ),
         (b().noise(2.0), "noise: expected none with neighbours as pairs, got 2"),
         (

@@ -38,7 +38,7 @@ impl Run<'_> {
             ));
         }
         let source = self.source(&start.encoder, batch);
-        let length = Length::new(params, self.record.n_rows, source.steps_per_epoch());
+        let length = Length::new(params, self.record.n_rows, source.steps_per_epoch())?;
         // The reference recipe takes what its last step leaves.
         let chooses = params.recipe == Recipe::Default;
         let spread = if params.encoder.hidden().is_empty() { SPREAD } else { SPREAD_OF_HIDDEN };

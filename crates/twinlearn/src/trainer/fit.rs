@@ -39,7 +39,7 @@ pub(super) fn fit(trainer: &Trainer, ctx: &Context, data: FitData<'_>) -> Result
         n_queries: data.queries.map_or(0, Vectors::n_rows),
         has_model: model.is_some(),
     };
-    let plan = FitPlan::new(ctx, &params, sizes);
+    let plan = FitPlan::new(ctx, &params, sizes)?;
     let [for_truth, for_training] = plan.rest(ctx)?;
     ctx.emit(&Event::Plan(&plan.report()));
     let mut clock = Clock::default();

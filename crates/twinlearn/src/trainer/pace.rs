@@ -1,5 +1,7 @@
 //! How long a run is, and how fast it learns.
 
+use twinlearn_core::error::{Error, Result};
+
 use crate::optimiser::{LarsConfig, OptimiserKind};
 use crate::params::{Loss, Optimizer, Params};
 use crate::schedule::Schedule;
@@ -22,14 +24,21 @@ pub(super) struct Length {
 
 impl Length {
     /// The length of a run of `n_rows` rows with `per_epoch` steps in an epoch.
-    pub(super) fn new(params: &Params, n_rows: usize, per_epoch: usize) -> Self {
+    ///
+    /// # Errors
+    /// When the warm-up is no shorter than a run whose epochs are not given.
+    pub(super) fn new(params: &Params, n_rows: usize, per_epoch: usize) -> Result<Self> {
         let per_epoch = per_epoch.max(1);
         let least = params.least_steps(n_rows).div_ceil(per_epoch).max(MIN_EPOCHS);
         let epochs = params.epochs.unwrap_or(least);
+        if let Some(warmup) = params.warmup_epochs.filter(|&warmup| warmup >= epochs) {
+            let expected = format!("fewer than epochs ({epochs})");
+            return Err(Error::invalid("warmup_epochs", expected, warmup));
+        }
         let steps = epochs * per_epoch;
         let warmup = params.warmup_epochs.map_or(steps / 10, |epochs| epochs * per_epoch);
         let looks = if params.epochs.is_some() { 1 } else { epochs.div_ceil(LOOKS) };
-        Self { epochs, per_epoch, warmup: warmup.min(steps - 1), looks }
+        Ok(Self { epochs, per_epoch, warmup: warmup.min(steps - 1), looks })
     }
 
     pub(super) fn steps(&self) -> usize {

@@ -72,7 +72,11 @@ pub(crate) struct FitPlan {
 }
 
 impl FitPlan {
-    pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Self {
+    /// The plan of a fit.
+    ///
+    /// # Errors
+    /// When the warm-up is no shorter than the run.
+    pub(crate) fn new(ctx: &Context, params: &Params, sizes: FitSizes) -> Result<Self> {
         let FitSizes { n_rows: n, dim: given, n_held_out, n_queries, .. } = sizes;
         let n_seen = n + sizes.n_beside + n_queries.min(MOST_QUERIES);
         let is_spanned = spans(params, sizes.has_model, n_seen, given);
@@ -93,7 +97,7 @@ impl FitPlan {
         let (epochs, steps) = match params.solver {
             Solver::Sgd if n_held_out + n_queries == 0 && params.keeps_start(n) => (0, 0),
             Solver::Sgd => {
-                let length = Length::new(params, n, n_anchors / batch);
+                let length = Length::new(params, n, n_anchors / batch)?;
                 (length.epochs, length.steps())
             }
             Solver::Spectral | Solver::Pca => (0, 0),
@@ -178,7 +182,7 @@ impl FitPlan {
             + cost::search(n_asking, n, dim)
             + ClosedForms::seconds(n.min(MOST_ANCHORS), dim, wanted);
         let seconds = (work + cost::product(coding_work)) / ctx.n_threads() as f64;
-        Self {
+        Ok(Self {
             n_rows: n,
             n_anchors,
             dim: given,
@@ -196,7 +200,7 @@ impl FitPlan {
             n_queries,
             available,
             seconds,
-        }
+        })
     }
 
     /// Whether rows are moved to the coordinates of training.

@@ -37,7 +37,7 @@ pub(super) fn tuned(run: &Run<'_>, start: &Networks) -> Result<Params> {
     }
     let taus = TAUS.map(|share| share * run.setting.gap());
     let source = run.source(&start.encoder, run.batch());
-    let length = Length::new(params, run.record.n_rows, source.steps_per_epoch());
+    let length = Length::new(params, run.record.n_rows, source.steps_per_epoch())?;
     let steps = (length.steps() / SHARE).min(MOST);
     if run.watch.is_none() || steps < LEAST {
         return Ok(candidate(taus[0]));
