@@ -72,6 +72,12 @@ def test_classes_and_judgements_of_any_kind(fitted: TLDR) -> None:
     assert two["reduced"]["recall_at_100"] == by_number["reduced"]["recall_at_100"]
 
 
+@pytest.mark.parametrize("asked", [{"bytes": 200}, {"keep": 0.2}, {"bytes": 8}])
+def test_advice_gives_arguments_whatever_it_chose(asked: dict[str, Any]) -> None:
+    params = advise(X[:600], **asked).params
+    assert params is None or TLDR(**params).fit(X[:600]).n_components == params["n_components"]
+
+
 def test_reduced_queries_need_queries(fitted: TLDR) -> None:
     with pytest.raises(TwinlearnError, match="reduced_queries: expected None without queries"):
         evaluate(X, fitted, reduced_queries=fitted.transform(Q))

@@ -175,7 +175,8 @@ class Advice(_Result[Advised]):
         if values is None:
             return None
         names = ("n_components", "metric", "solver", "codes")
-        given = {name: values[name] for name in names if values[name] is not None}
+        # A model without product codes does not name them.
+        given = {name: values[name] for name in names if values.get(name) is not None}
         return given | {"random_state": self.seed}
 
     def report(self, title: str = "How to keep vectors") -> Report:

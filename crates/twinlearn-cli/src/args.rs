@@ -67,7 +67,9 @@ pub(crate) struct FitArgs {
     /// Take the dimension, the solver and the code that keep most in so many bytes a row, as advise finds
     /// them, in place of -d, --solver and --codes.
     #[arg(long, value_name = "B", conflicts_with_all = ["n_components", "solver", "codes", "nested", "from",
-        "recipe", "encoder", "projector", "output_folder"])]
+        "recipe", "encoder", "projector", "output_folder", "norm_layer", "init", "loss", "optimizer", "tau",
+        "gaussian", "noise", "epochs", "warmup_epochs", "batch_size", "learning_rate", "lambd", "scale_loss",
+        "query_share", "retain_projector", "n_neighbors", "knn_method", "knn_approximation", "queries", "knn"])]
     pub(crate) bytes: Option<usize>,
     /// With --bytes: after so many candidates were put in order by the full vectors.
     #[arg(long, value_name = "N", requires = "bytes")]

@@ -187,6 +187,10 @@ mod table {
             };
             let tables: Option<Vec<_>> = source.parts.iter().map(table).collect();
             let tables = tables.unwrap_or_default();
+            if tables.is_empty() && file.keep_original {
+                let expected = "vectors of a table (.parquet or .arrow), whose columns stay";
+                return Err(Error::invalid("keep_original", expected, source.name().display()));
+            }
             let (kept, mut metadata) = kept(file, &tables)?;
             metadata.extend(file.note.clone());
             let schema = reduced_schema(&kept, metadata, reduced_field(file.column, dtype, dim));

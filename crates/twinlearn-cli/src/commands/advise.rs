@@ -30,6 +30,9 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
 }
 
+/// The neighbours that `search` finds where -k is not given.
+pub(crate) const NEIGHBORS: usize = 10;
+
 /// The share that is to stay where nothing is asked.
 const KEEP: f64 = 0.9;
 
@@ -55,7 +58,9 @@ fn commands(args: &AdviseArgs, advice: &Advice) -> String {
                 false => String::new(),
             };
             let fit = format!("twinlearn fit {x} -o {model} -d {d}{metric}{solver}{code}");
-            [vec![fit], steps(&x, &model, choice, args.rescore)].concat().join("\n")
+            [vec![fit], steps(&x, &model, choice, (args.measuring.n_neighbors, args.rescore))]
+                .concat()
+                .join("\n")
         }
         (_, Some(keep)) if advice.verdict == Verdict::KeepAll => {
             format!("twinlearn advise {x} --keep {:.2}{metric}", 0.9 * keep)
@@ -65,7 +70,12 @@ fn commands(args: &AdviseArgs, advice: &Advice) -> String {
 }
 
 /// How codes of a model are made and searched.
-pub(crate) fn steps(x: &str, model: &str, choice: &Choice, rescore: Option<usize>) -> Vec<String> {
+pub(crate) fn steps(
+    x: &str,
+    model: &str,
+    choice: &Choice,
+    (k, rescore): (usize, Option<usize>),
+) -> Vec<String> {
     let flag = match choice.format.strip_prefix("sq") {
         Some(bits) => format!("--bits {bits}"),
         None if choice.format.starts_with("pq:") => "--codes".to_owned(),
@@ -73,9 +83,12 @@ pub(crate) fn steps(x: &str, model: &str, choice: &Choice, rescore: Option<usize
     };
     let rescore =
         rescore.map_or(String::new(), |count| format!(" --rescore {x} --candidates {count}"));
+    let k = if k == NEIGHBORS { String::new() } else { format!(" -k {k}") };
     vec![
         format!("twinlearn transform {model} {x} -o codes.npy {flag}"),
-        format!("twinlearn search {model} codes.npy --queries Q.npy {flag} -o found.npy{rescore}"),
+        format!(
+            "twinlearn search {model} codes.npy --queries Q.npy{k} {flag} -o found.npy{rescore}"
+        ),
     ]
 }
 

@@ -13,7 +13,7 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::advise::{quoted, steps};
+use super::advise::{NEIGHBORS, quoted, steps};
 use super::shared::{
     Described, Memory, check_outputs, create_html, measured, name, open, reading, write_html,
 };
@@ -186,7 +186,7 @@ fn advice(
     };
     let model = args.output.as_ref().map_or_else(String::new, |path| path.display().to_string());
     let x = quoted(&args.x.to_string_lossy());
-    let steps = steps(&x, &quoted(&model), choice, args.rescore).join("\n");
+    let steps = steps(&x, &quoted(&model), choice, (NEIGHBORS, args.rescore)).join("\n");
     Ok((builder.build()?, format!("{}\n{steps}", advice.sentence)))
 }
 

@@ -81,7 +81,7 @@ impl Search<'_> {
     fn narrow(&mut self, name: &str, keep: f64, mut high: usize) -> Result<usize> {
         let below = self.curves.of(name).range(..high).next_back();
         let mut low = below.map_or(0, |(&d, _)| d);
-        while high - low > (high / 20).max(1) && low > 0 {
+        while high - low > (high / 20).max(1) {
             let middle = low.midpoint(high);
             if name == TLDR {
                 self.measure_tldr(middle)?;

@@ -13,8 +13,8 @@ const BITS: [usize; 4] = [3, 2, 1, 0];
 const TOLERANCE: usize = 10;
 /// Numbers of a row that a byte of a product code stands for.
 const PER_BYTE: [usize; 6] = [2, 3, 4, 6, 8, 12];
-/// Bytes of product codes are sought by so many halvings, from half of those of the best scalar code on.
-const HALVINGS: usize = 4;
+/// Bytes of product codes are sought by so many halvings, below those of the best scalar code.
+const HALVINGS: usize = 5;
 
 fn scalar(place: usize) -> Bits {
     Bits::ALL[place]
@@ -134,7 +134,7 @@ pub(super) fn keeping(
     // Of PCA, which needs no fit for more, of two thirds of all: more keep no more (measured), and take longer.
     let d = if method == Method::Pca { d.max(2 * most / 3) } else { d }.min(MOST_OPQ);
     let mut high = bytes.min(d + 1);
-    let mut low = if best.is_some() { high / 2 } else { 0 };
+    let mut low = 0_usize;
     for _ in 0..HALVINGS {
         let middle = low.midpoint(high);
         if middle <= low || middle >= high {
