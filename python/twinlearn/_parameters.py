@@ -162,7 +162,7 @@ class Parameters(BaseEstimator):
         signature = inspect.signature(Parameters.__init__).parameters
         own = {name: getattr(self, name) for name in _ENGINE}
         if not isinstance(self.nested, (str, int)):
-            own["nested"] = tuple(self.nested or ())
+            own["nested"] = () if self.nested is None else tuple(self.nested)
         return {name: value for name, value in own.items() if value != signature[name].default}
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
