@@ -33,7 +33,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common import fashion_mnist, machine, quick_kmeans
+from common import fashion_mnist, machine, quick_kmeans, unit
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
@@ -49,10 +49,6 @@ QUERIES, K, CANDIDATES = 2000, 10, [20, 50, 100]
 LEARNED_FROM = 65_536
 # Additive quantisers take minutes to learn 8 bytes, and the longer the more bytes.
 ADDITIVE_UP_TO = 32
-
-
-def unit(x: Rows) -> Rows:
-    return np.ascontiguousarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 def flat(base: Rows, queries: Rows, k: int) -> Ids:

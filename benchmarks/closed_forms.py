@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from common import unit
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
@@ -27,10 +28,6 @@ def axes(moment: Moments, d: int) -> tuple[Moments, Moments]:
     values, vectors = values[::-1][:d], vectors[:, ::-1][:, :d]
     # Axes of rounding are not amplified by division.
     return vectors, np.sqrt(np.maximum(values, 1e-6 * values[0]))
-
-
-def unit(x: Rows) -> Rows:
-    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 class ClosedForms:

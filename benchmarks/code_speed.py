@@ -23,7 +23,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common import machine, quick_kmeans
+from common import machine, quick_kmeans, unit
 from numpy.typing import NDArray
 from twinlearn import TLDR
 
@@ -47,11 +47,6 @@ FAISS = [
 # Dimensions and bits of our scalar codes, or the groups of product codes.
 BITS = [(64, 2), (64, 4), (96, 2), (128, 1), (128, 2), (128, 4), (128, 8)]
 PRODUCT = [(64, 16), (96, 24), (128, 32)]
-
-
-def unit(x: NDArray[Any]) -> Rows:
-    x = x.astype(np.float32)
-    return np.ascontiguousarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -110,8 +105,8 @@ def main() -> None:
     args = parser.parse_args()
     faiss.omp_set_num_threads(1)
     quick_kmeans()
-    base = unit(np.load(args.wordnet / "train_x.npy"))
-    queries = unit(np.load(args.wordnet / "test_x.npy"))
+    base = unit(np.load(args.wordnet / "train_x.npy").astype(np.float32))
+    queries = unit(np.load(args.wordnet / "test_x.npy").astype(np.float32))
     flat = faiss.IndexFlatIP(base.shape[1])
     flat.add(base)
     truth = flat.search(queries, K)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ def fashion_mnist(part: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
     images = read("images-idx3", 16).reshape(-1, 784).astype(np.float32)
     return images, read("labels-idx1", 8)
+
+
+def unit(x: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows at length 1."""
+    return np.ascontiguousarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 def quick_kmeans() -> None:

@@ -297,10 +297,10 @@ def evaluate(
     True
     """
     given: Mapping[str, Any] = reduced if isinstance(reduced, Mapping) else {"reduced": reduced}
-    if reduced_queries is not None and queries is None:
-        raise TwinlearnError("reduced_queries: expected None without queries, got some")
     if reduced_queries is None:
         also: Mapping[str, Any] = {}
+    elif queries is None:
+        raise TwinlearnError("reduced_queries: expected None without queries, got some")
     elif isinstance(reduced_queries, Mapping):
         also = reduced_queries
     else:

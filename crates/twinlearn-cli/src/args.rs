@@ -200,6 +200,9 @@ pub(crate) struct KnnArgs {
     pub(crate) resources: Resources,
 }
 
+/// The neighbours that `search` finds where -k is not given.
+pub(crate) const FOUND: usize = 10;
+
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 #[command(after_help = "Examples:
@@ -215,7 +218,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "Q")]
     pub(crate) queries: PathBuf,
     /// Neighbours of each query.
-    #[arg(short = 'k', long, value_name = "K", default_value_t = 10)]
+    #[arg(short = 'k', long, value_name = "K", default_value_t = FOUND)]
     pub(crate) n_neighbors: usize,
     /// Where the neighbours go (.npy, M × k, i64): row numbers of the codes, best first.
     #[arg(short, long, value_name = "FOUND", value_parser = file())]

@@ -9,6 +9,7 @@ use twinlearn_core::progress::{Event, Stage};
 use twinlearn_vectors::Vectors;
 
 use crate::linear_map::{LinearMap, check_components};
+use crate::params::POWERS;
 use crate::span::Span;
 
 /// Rows read at once: one product each.
@@ -142,9 +143,7 @@ impl Pca {
     pub fn projection(&self, n_components: usize, power: f64) -> Result<LinearMap> {
         let dim = self.mean.len();
         check_components(dim, n_components)?;
-        if !(0.0..=4.0).contains(&power) {
-            return Err(Error::invalid("power", "a number from 0 to 4", power));
-        }
+        POWERS.check_real("power", power)?;
         self.projection_about(&self.mean, n_components, power)
     }
 

@@ -4,7 +4,7 @@ use twinlearn::{Advice, Choice, Goal, Metric, Result, Verdict, advise};
 use twinlearn_report::Report;
 
 use super::shared::{Memory, create_outputs, measured, name, open, write_html, write_json};
-use crate::args::AdviseArgs;
+use crate::args::{AdviseArgs, FOUND};
 use crate::logs::Logs;
 use crate::ui::Ui;
 
@@ -29,9 +29,6 @@ pub(crate) fn run(ui: &Ui, args: &AdviseArgs) -> Result<()> {
     let title = format!("How to keep {}", name(&args.x));
     write_html(html, &Report::new(title).advice(advice).facts("Measurement", &facts))
 }
-
-/// The neighbours that `search` finds where -k is not given.
-pub(crate) const NEIGHBORS: usize = 10;
 
 /// The share that is to stay where nothing is asked.
 const KEEP: f64 = 0.9;
@@ -83,7 +80,7 @@ pub(crate) fn steps(
     };
     let rescore =
         rescore.map_or(String::new(), |count| format!(" --rescore {x} --candidates {count}"));
-    let k = if k == NEIGHBORS { String::new() } else { format!(" -k {k}") };
+    let k = if k == FOUND { String::new() } else { format!(" -k {k}") };
     vec![
         format!("twinlearn transform {model} {x} -o codes.npy {flag}"),
         format!(

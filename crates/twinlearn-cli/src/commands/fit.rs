@@ -13,11 +13,11 @@ use twinlearn::{
 };
 use twinlearn_report::Report;
 
-use super::advise::{NEIGHBORS, quoted, steps};
+use super::advise::{quoted, steps};
 use super::shared::{
     Described, Memory, check_outputs, create_html, measured, name, open, reading, write_html,
 };
-use crate::args::FitArgs;
+use crate::args::{FOUND, FitArgs};
 use crate::logs::Logs;
 use crate::terminal::lock;
 use crate::ui::{Ui, seconds};
@@ -186,7 +186,7 @@ fn advice(
     };
     let model = args.output.as_ref().map_or_else(String::new, |path| path.display().to_string());
     let x = quoted(&args.x.to_string_lossy());
-    let steps = steps(&x, &quoted(&model), choice, (NEIGHBORS, args.rescore)).join("\n");
+    let steps = steps(&x, &quoted(&model), choice, (FOUND, args.rescore)).join("\n");
     Ok((builder.build()?, format!("{}\n{steps}", advice.sentence)))
 }
 
@@ -290,21 +290,20 @@ fn summary(fit: &Fit) -> String {
     for stage in &report.stages {
         let _ = writeln!(text, "  {:<11} {}", stage.stage.name(), seconds(stage.elapsed));
     }
-    if training.steps == 0 && fit.model.params().solver == Solver::Sgd {
-        let why = match fit.held_out.is_empty() {
-            true => "there are too few rows to hold some out",
-            false => "it keeps all held-out neighbours",
-        };
-        let _ = writeln!(text, "  training    none: the start is kept as it is, {why}");
-    }
+    let params = fit.model.params();
     if training.steps > 0 {
         let _ = writeln!(
             text,
             "  final loss  {:.4} (mean of the last epoch; {} steps of {} rows)",
             training.final_loss, training.steps, training.batch_size
         );
+    } else if params.solver == Solver::Sgd {
+        let why = match fit.held_out.is_empty() {
+            true => "there are too few rows to hold some out",
+            false => "it keeps all held-out neighbours",
+        };
+        let _ = writeln!(text, "  training    none: the start is kept as it is, {why}");
     }
-    let params = fit.model.params();
     if let (Loss::KL, Some(tau)) = (params.loss, params.tau) {
         let _ = writeln!(text, "  loss        KL, tau {tau:.4}, start {}", params.init);
     }

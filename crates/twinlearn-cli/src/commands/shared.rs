@@ -22,14 +22,15 @@ const OWN_PER_THREAD: usize = 6 << 20;
 pub(crate) struct Memory {
     bound: Option<usize>,
     vectors: usize,
+    /// By vectors, and by the program itself.
     held: usize,
-    own: usize,
 }
 
 impl Memory {
     pub(crate) fn of(ctx: &Context, resources: &Resources) -> Result<Self> {
         let own = OWN + OWN_PER_THREAD * ctx.n_threads();
-        let bound = match resources.memory {
+        let bound = resources.memory;
+        let rest = match bound {
             Some(bytes) if bytes < 2 * own => {
                 return Err(Error::Invalid {
                     name: "memory".to_owned(),
@@ -39,8 +40,8 @@ impl Memory {
             }
             bytes => bytes.map(|bytes| bytes - own),
         };
-        let vectors = bound.unwrap_or_else(available_memory) / 2;
-        Ok(Self { bound, vectors, held: 0, own })
+        let vectors = rest.unwrap_or_else(available_memory) / 2;
+        Ok(Self { bound, vectors, held: own })
     }
 
     /// Makes vectors ready.
@@ -67,7 +68,7 @@ impl Memory {
     /// Leaves the rest to the work.
     pub(crate) fn bound(&self, ctx: Context) -> Context {
         match self.bound {
-            Some(bound) => ctx.memory(bound + self.own).reserve(self.own + self.held),
+            Some(bound) => ctx.memory(bound).reserve(self.held),
             None => ctx,
         }
     }

@@ -53,7 +53,7 @@ hyperparameters! {
 
     /// γ of a PCA start, which this implies, or a spectral one: each column is divided by its standard
     /// deviation to this power.
-    pca_power: f64 as f64, "GAMMA", default "0.5; with loss BT 0.25", ValueRange::Within(0.0, 4.0);
+    pca_power: f64 as f64, "GAMMA", default "0.5; with loss BT 0.25", POWERS;
 
     /// How the encoder is found: sgd; or without training by pca, the form without neighbour lists
     /// that keeps most held-out neighbours, or spectral, twin learning's closed form.
@@ -109,7 +109,7 @@ hyperparameters! {
 
     /// γ of the output: turn the reduced vectors to their principal axes and divide them by their
     /// standard deviations to this power. Ranks better, keeps fewer neighbours; 0 leaves them.
-    whiten: f64 as f64, "GAMMA", default "0", ValueRange::Within(0.0, 4.0), serde(default);
+    whiten: f64 as f64, "GAMMA", default "0", POWERS, serde(default);
 
     /// Share of the rows held out of training: by half of them the best step is chosen, by the
     /// others it is judged. Of queries likewise.
@@ -138,6 +138,9 @@ hyperparameters! {
     /// Seed of everything random.
     seed: u64 as u64, "S", default "0", ValueRange::Any;
 }
+
+/// Powers of standard deviations that columns are divided by.
+pub(crate) const POWERS: ValueRange = ValueRange::Within(0.0, 4.0);
 
 /// Far more than anybody reduces to, and few enough for sizes to be multiplied.
 const MOST_COMPONENTS: usize = 1 << 20;

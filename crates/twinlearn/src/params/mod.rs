@@ -16,6 +16,7 @@ use twinlearn_knn::{KnnParams, check_method};
 use crate::nn::{NetworkKind, NetworkSpec};
 
 pub(crate) use anchors::{Bounds, MOST_ANCHORS};
+pub(crate) use hyperparameters::POWERS;
 pub use hyperparameters::{Hyperparameters, ParamsBuilder};
 pub use options::{Init, Loss, Optimizer, Recipe, Solver};
 pub use table::{HyperparameterInfo, Value, ValueKind, ValueRange};
@@ -152,17 +153,25 @@ impl Params {
     }
 }
 
+/// Refuses a warm-up that is no shorter than the run.
+pub(crate) fn check_warmup(warmup: Option<usize>, epochs: usize) -> Result<()> {
+    match warmup {
+        Some(warmup) if warmup >= epochs => {
+            let expected = format!("fewer than epochs ({epochs})");
+            Err(Error::invalid("warmup_epochs", expected, warmup))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl TryFrom<Hyperparameters> for Params {
     type Error = Error;
 
     fn try_from(h: Hyperparameters) -> Result<Self> {
         h.check_ranges()?;
         check_method(h.knn_method, h.knn_approximation)?;
-        if let (Some(warmup), Some(epochs)) = (h.warmup_epochs, h.epochs)
-            && warmup >= epochs
-        {
-            let expected = format!("fewer than epochs ({epochs})");
-            return Err(Error::invalid("warmup_epochs", expected, warmup));
+        if let Some(epochs) = h.epochs {
+            check_warmup(h.warmup_epochs, epochs)?;
         }
         match (h.loss, &h.projector) {
             (Loss::KL | Loss::Auto, Some(projector)) => {

@@ -110,7 +110,7 @@ impl ValueRange {
         }
     }
 
-    fn check_real(self, name: &str, value: f64) -> Result<()> {
+    pub(crate) fn check_real(self, name: &str, value: f64) -> Result<()> {
         let invalid = |expected: &dyn fmt::Display| Err(Error::invalid(name, expected, value));
         match self {
             Self::Positive if !(value > 0.0 && value.is_finite()) => {

@@ -1,9 +1,9 @@
 //! How long a run is, and how fast it learns.
 
-use twinlearn_core::error::{Error, Result};
+use twinlearn_core::error::Result;
 
 use crate::optimiser::{LarsConfig, OptimiserKind};
-use crate::params::{Loss, Optimizer, Params};
+use crate::params::{Loss, Optimizer, Params, check_warmup};
 use crate::schedule::Schedule;
 
 /// Looks at the held-out rows in a run whose epochs are not given, at most.
@@ -31,14 +31,11 @@ impl Length {
         let per_epoch = per_epoch.max(1);
         let least = params.least_steps(n_rows).div_ceil(per_epoch).max(MIN_EPOCHS);
         let epochs = params.epochs.unwrap_or(least);
-        if let Some(warmup) = params.warmup_epochs.filter(|&warmup| warmup >= epochs) {
-            let expected = format!("fewer than epochs ({epochs})");
-            return Err(Error::invalid("warmup_epochs", expected, warmup));
-        }
+        check_warmup(params.warmup_epochs, epochs)?;
         let steps = epochs * per_epoch;
         let warmup = params.warmup_epochs.map_or(steps / 10, |epochs| epochs * per_epoch);
         let looks = if params.epochs.is_some() { 1 } else { epochs.div_ceil(LOOKS) };
-        Ok(Self { epochs, per_epoch, warmup: warmup.min(steps - 1), looks })
+        Ok(Self { epochs, per_epoch, warmup, looks })
     }
 
     pub(super) fn steps(&self) -> usize {
